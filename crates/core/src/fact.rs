@@ -1,0 +1,266 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, IdKind, MaskProfile, PrincipalKey, PrincipalKind,
+    RequestId, RuleId, RunId, Timestamp,
+};
+
+/// Who noted a fact or refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Layer {
+    /// Waits for approvers.
+    Approval,
+    /// Keeps the record.
+    Audit,
+    /// Turns bytes into an operation.
+    Describe,
+    /// The gateway itself: HTTP rules, limits, time-outs.
+    Gateway,
+    /// Says who calls.
+    Identity,
+    /// Masks.
+    Masking,
+    /// Decides.
+    Policy,
+    /// Knows whose run it is.
+    Runs,
+    /// CrewAI, or the way to it.
+    Upstream,
+}
+
+/// What an approver said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "an approver says yes or no")]
+pub enum Verdict {
+    /// Yes.
+    Approve,
+    /// No.
+    Deny,
+}
+
+/// A step in the life of an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ApprovalStep {
+    /// The requester, or an administrator, took it back.
+    Cancelled,
+    /// It was claimed for execution.
+    Claimed,
+    /// It was sent and CrewAI answered.
+    Executed,
+    /// It could not be sent; nothing reached CrewAI.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It was sent, and nobody knows what became of it.
+    Indeterminate,
+    /// The decision at release differed from the one that was approved.
+    Invalidated {
+        /// What differed.
+        reason: String,
+    },
+    /// It was asked for.
+    Requested {
+        /// Who must approve.
+        sets: BTreeSet<ApproverSet>,
+        /// SHA-256 over what will be sent, for whom and where; hex.
+        digest: String,
+        /// When the request ends undecided.
+        expires: Timestamp,
+    },
+    /// The lease ended before anything was sent; it may be claimed again.
+    Returned,
+    /// An approver spoke.
+    Voted {
+        /// The approver.
+        by: PrincipalKey,
+        /// What they said.
+        verdict: Verdict,
+        /// The sets they spoke for.
+        sets: BTreeSet<ApproverSet>,
+        /// Their words.
+        reason: Option<String>,
+        /// Whether this completed the quorum (or denied).
+        settles: bool,
+    },
+}
+
+/// How an answer ended, seen from the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Ending {
+    /// The caller hung up before the end.
+    CallerGone,
+    /// The last byte was handed over.
+    Complete,
+    /// The answer broke off on our side or upstream's.
+    Cut,
+}
+
+/// A small typed value that is safe to store: no token, no body, no secret can be made into one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fact {
+    /// CrewAI answered.
+    Answered {
+        /// Status of its answer.
+        status: u16,
+    },
+    /// An approval moved.
+    Approval {
+        /// Which.
+        approval: ApprovalId,
+        /// How.
+        #[serde(flatten)]
+        step: ApprovalStep,
+    },
+    /// The caller proved who it is.
+    Authenticated {
+        /// Who.
+        principal: PrincipalKey,
+        /// Person or program.
+        kind: PrincipalKind,
+        /// OAuth client.
+        client: Option<String>,
+        /// When the token ends.
+        expires: Timestamp,
+        /// Tells two tokens apart; see [`TokenFacts::fingerprint`](crate::TokenFacts::fingerprint).
+        token: String,
+    },
+    /// Somebody read or changed the record, or an administrator did something.
+    Control {
+        /// Who, when it was done by a principal rather than at the machine.
+        by: Option<PrincipalKey>,
+        /// What, in stable words: `config.reload`, `audit.read`.
+        what: String,
+    },
+    /// Policy decided.
+    Decided {
+        /// `allow`, `ask` or `refuse`.
+        outcome: String,
+        /// Duties of an allow or ask.
+        duties: Option<Duties>,
+        /// The reason of a refusal.
+        reason: Option<String>,
+        /// The rules, roles and rule set that decided.
+        basis: Basis,
+    },
+    /// The request was understood.
+    Described {
+        /// The verb.
+        action: Action,
+        /// What it acts on.
+        resource: String,
+        /// Whether it changes something upstream.
+        effect: Effect,
+        /// Datasets it names.
+        datasets: Vec<String>,
+        /// Names of its declared inputs; values are in the masked body.
+        inputs: Vec<String>,
+    },
+    /// The answer ended.
+    Ended {
+        /// How.
+        how: Ending,
+        /// Status the caller saw.
+        status: u16,
+        /// Body bytes handed over.
+        bytes: u64,
+        /// SHA-256 of those bytes, hex.
+        sha256: String,
+    },
+    /// The crew is in observe mode: this refusal was recorded and not enforced.
+    Observed {
+        /// What would have been refused.
+        reason: String,
+        /// By which rule.
+        rule: Option<RuleId>,
+    },
+    /// The request belongs to this earlier one: a release to the request that asked.
+    PartOf {
+        /// The earlier request.
+        request: RequestId,
+    },
+    /// Something was masked.
+    Masked {
+        /// Profiles in force.
+        profiles: BTreeSet<MaskProfile>,
+        /// Hits per entity; never the values.
+        hits: BTreeMap<String, u64>,
+    },
+    /// A request arrived.
+    Received {
+        /// Method.
+        method: String,
+        /// Path as received, cut at 200 bytes, without query.
+        path: String,
+        /// The other end's address.
+        remote: Option<String>,
+        /// `user-agent`, cut at 200 bytes.
+        user_agent: Option<String>,
+    },
+    /// A layer said no.
+    Refused {
+        /// Who.
+        by: Layer,
+        /// Status.
+        status: u16,
+        /// Stable code.
+        code: String,
+        /// The rule, if policy did.
+        rule: Option<RuleId>,
+        /// What the caller was told.
+        detail: String,
+    },
+    /// An id of the upstream's got one of ours.
+    Registered {
+        /// What it stands for.
+        kind: IdKind,
+        /// Our run.
+        run: RunId,
+    },
+    /// This request carries out an approval.
+    Released {
+        /// Which.
+        approval: ApprovalId,
+        /// Which attempt: only the holder of this number may settle it.
+        lease: u64,
+    },
+    /// The outgoing bytes are fixed.
+    Sealed {
+        /// SHA-256 of the body, hex.
+        sha256: String,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The old shared key was used.
+    SharedKey {
+        /// On which crew.
+        crew: String,
+        /// When it stops working.
+        until: Timestamp,
+    },
+    /// CrewAI could not be reached or did not answer.
+    Unanswered {
+        /// Stable code: `upstream_unreachable`, `upstream_timeout`, `upstream_cut`.
+        code: String,
+        /// Whether bytes may have reached it.
+        sent: bool,
+    },
+    /// CrewAI called back.
+    Webhook {
+        /// Which webhook: `human_input`.
+        kind: String,
+        /// Of which crew.
+        crew: String,
+    },
+}

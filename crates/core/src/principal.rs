@@ -1,0 +1,101 @@
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// Who a caller is for ever: the token's issuer and its subject. Never an e-mail address, which can be reassigned.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PrincipalKey {
+    /// The configured *name* of the issuer, e.g. `okta`; one name stands for one issuer URL.
+    pub issuer: String,
+    /// The `sub` claim, exactly as issued.
+    pub subject: String,
+}
+
+impl PrincipalKey {
+    /// The key of `subject` at `issuer`.
+    pub fn new(issuer: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self { issuer: issuer.into(), subject: subject.into() }
+    }
+}
+
+/// `issuer:subject`, the spelling used in configuration, on the record and in Cedar.
+impl fmt::Display for PrincipalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.issuer, self.subject)
+    }
+}
+
+/// A person, or a program with an identity of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a caller is one or the other")]
+pub enum PrincipalKind {
+    /// A program: a CI job, a service account, a client of its own.
+    Service,
+    /// A person.
+    User,
+}
+
+/// A group as its issuer names it, prefixed by the issuer's name: `okta:analysts`. Two issuers' `admins` differ.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Group(String);
+
+impl Group {
+    /// The group `name` of `issuer`.
+    #[must_use]
+    pub fn new(issuer: &str, name: &str) -> Self {
+        Self(format!("{issuer}:{name}"))
+    }
+
+    /// The prefixed name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One natural person behind several principals (a second identity provider, a service account they own).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HumanId(pub String);
+
+/// What policy and the record may know of the token; never the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenFacts {
+    /// When it was issued (`iat`).
+    pub issued: Timestamp,
+    /// When it ends (`exp`).
+    pub expires: Timestamp,
+    /// First 16 hex digits of SHA-256 over the token: tells two tokens apart on the record, opens nothing.
+    pub fingerprint: String,
+    /// Whether the issuer says that more than one factor was used (`amr`/`acr`).
+    pub mfa: bool,
+}
+
+/// Who calls, as proved by a token a verifier accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// Issuer and subject: the identity.
+    pub key: PrincipalKey,
+    /// Person or program.
+    pub kind: PrincipalKind,
+    /// Groups the token carried, prefixed by the issuer's name.
+    pub groups: BTreeSet<Group>,
+    /// The OAuth client the token was issued to (`client_id`, `azp`), when it says so.
+    pub client: Option<String>,
+    /// What is known of the token.
+    pub token: TokenFacts,
+    /// The natural person, when this identity is linked to one.
+    pub human: Option<HumanId>,
+}
+
+impl Principal {
+    /// Whether both are the same natural person: the same identity, or linked to the same human.
+    #[must_use]
+    pub fn same_person(&self, other: &Self) -> bool {
+        self.key == other.key || matches!((&self.human, &other.human), (Some(a), Some(b)) if a == b)
+    }
+}

@@ -1,0 +1,87 @@
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+
+use crate::{ApprovalId, Layer, RuleId};
+
+/// Why and how to authenticate: becomes `WWW-Authenticate` (RFC 6750 section 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// RFC 6750 error code (`invalid_token`, `invalid_request`); `None` when no credentials were sent at all.
+    pub error: Option<&'static str>,
+}
+
+/// A typed "no", carried in the *response* extensions of a bare status. One outer layer renders it; no layer
+/// learns the wire format. It never holds a secret, a token or another caller's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Who refused.
+    pub by: Layer,
+    /// Status of the answer.
+    pub status: StatusCode,
+    /// Stable machine-readable code, e.g. `token_expired`.
+    pub code: &'static str,
+    /// For the caller: what was wrong and what to do.
+    pub detail: String,
+    /// The policy rule that says no.
+    pub rule: Option<RuleId>,
+    /// When trying again may help.
+    pub retry_after: Option<Duration>,
+    /// The approval this refusal is about.
+    pub approval: Option<ApprovalId>,
+    /// Set on 401.
+    pub challenge: Option<Challenge>,
+}
+
+impl Refusal {
+    /// A refusal with the parts every refusal has.
+    pub fn new(by: Layer, status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            by,
+            status,
+            code,
+            detail: detail.into(),
+            rule: None,
+            retry_after: None,
+            approval: None,
+            challenge: None,
+        }
+    }
+
+    /// Names the rule that says no.
+    #[must_use]
+    pub fn with_rule(mut self, rule: Option<RuleId>) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Names the approval it is about.
+    #[must_use]
+    pub fn with_approval(mut self, approval: ApprovalId) -> Self {
+        self.approval = Some(approval);
+        self
+    }
+
+    /// Asks the caller to authenticate.
+    #[must_use]
+    pub fn with_challenge(mut self, error: Option<&'static str>) -> Self {
+        self.challenge = Some(Challenge { error });
+        self
+    }
+
+    /// The bare answer: the status, an empty body, and this value in the response's extensions.
+    #[must_use]
+    pub fn into_response<B: Default>(self) -> Response<B> {
+        let mut response = Response::new(B::default());
+        *response.status_mut() = self.status;
+        response.extensions_mut().insert(self);
+        response
+    }
+}
