@@ -1,2 +1,14 @@
 #![forbid(unsafe_code)]
-//! Placeholder.
+//! What the layers are tested against, and what the examples and benches stand on.
+//!
+//! A development identity provider that signs real tokens, a clock that moves only when told, an inner service that
+//! insists on the tower contract, a scripted CrewAI deployment, and one conformance suite per port that every
+//! implementation of the port must pass. Nothing here belongs in a production binary.
+
+mod clock;
+mod probe;
+
+pub use self::{
+    clock::ManualClock,
+    probe::{Answer, ReadyProbe},
+};
