@@ -1,2 +1,12 @@
 #![forbid(unsafe_code)]
-//! Placeholder.
+//! The gateway.
+pub mod client;
+pub mod config;
+pub mod crews;
+pub mod detach;
+pub mod gate;
+pub mod limit;
+pub mod listen;
+pub mod problem;
+pub mod telemetry;
+mod well_known;

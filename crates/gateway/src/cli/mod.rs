@@ -1,0 +1,109 @@
+//! The command line.
+//!
+//! Exit codes: 0 done · 1 the answer is no (tampering found, refused, not found) · 2 usage or configuration is wrong ·
+//! 3 something needed is not there (the database, the console, the network).
+
+mod approvals;
+mod audit;
+mod init;
+mod output;
+mod runs;
+mod serve;
+mod token;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use self::output::Failure;
+use self::output::Output;
+use crate::config::Settings;
+
+/// An identity-aware, least-privilege gateway for CrewAI.
+#[derive(Debug, Parser)]
+#[command(name = "crewgate", version, about, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List, read and decide what waits for approval, with your own token.
+    Approvals(approvals::Arguments),
+    /// Check the record, and report on the way over.
+    Audit(audit::Arguments),
+    /// Check configuration and policy, and say what is wrong where.
+    Check(ConfigFile),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write a first configuration and policy into a folder.
+    Init(init::Arguments),
+    /// List, show and replay recorded runs.
+    Runs(runs::Arguments),
+    /// Run the gateway.
+    Serve(ConfigFile),
+    /// Explain a token.
+    Token(token::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, short, env = "CREWGATE_CONFIG", default_value = "crewgate.toml")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Settings, Failure> {
+        Settings::load(&self.config).map_err(|error| Failure::usage(error.to_string()))
+    }
+}
+
+/// Runs the program and says how it ended.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output { json: arguments.json };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::unavailable(format!("the runtime cannot start: {error}")).report(output),
+    };
+    match runtime.block_on(command(arguments.command, output)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(output),
+    }
+}
+
+async fn command(command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Approvals(arguments) => approvals::run(arguments, output).await,
+        Command::Audit(arguments) => audit::run(arguments, output).await,
+        Command::Check(config) => serve::check(&config, output).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "crewgate", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Init(arguments) => init::run(&arguments, output),
+        Command::Runs(arguments) => runs::run(arguments, output).await,
+        Command::Serve(config) => serve::run(&config).await,
+        Command::Token(arguments) => token::run(arguments, output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,286 @@
+use std::{collections::BTreeSet, time::Duration};
+
+use crewgate_core::{MaskProfile, Timestamp};
+use http::Uri;
+
+use super::{
+    check::{Checker, name, url},
+    raw,
+    units::{Secret, duration, secret, until},
+};
+
+/// Crew names that would shadow an address of the gateway's own.
+const RESERVED: [&str; 6] = ["api", "approvals", "health", "metrics", "oauth", "relay"];
+
+/// A loosening of "the way over" may be at most this far ahead when the file is read.
+const LONGEST_WAY_OVER: Duration = Duration::from_secs(90 * 86_400);
+
+/// One registered CrewAI deployment.
+#[derive(Debug, Clone)]
+pub struct CrewSettings {
+    /// Its name: the first segment of its address at the gateway.
+    pub name: String,
+    /// Its base address.
+    pub url: Uri,
+    /// CrewAI's key, which only the gateway holds.
+    pub credential: Secret,
+    /// Groups of crews it belongs to.
+    pub fleet: Vec<String>,
+    /// Its declared inputs.
+    pub inputs: Vec<(String, InputSettings)>,
+    /// Whether inputs it does not declare are passed on unseen by policy (`ignore`) instead of refused.
+    pub pass_undeclared: bool,
+    /// Whether its tasks ask people for input.
+    pub human_input: bool,
+    /// Mask profiles for every answer, errors included. Empty only by `dangerously_unmasked`.
+    pub floor: BTreeSet<MaskProfile>,
+    /// How long a call that waits for approval is held open; `None` answers at once with a ticket.
+    pub hold: Option<Duration>,
+    /// Who starts an approved ticket.
+    pub release: ReleaseRule,
+    /// How long a request waits for approvers (default 4 h).
+    pub approval_expires: Duration,
+    /// How long an approval may be used once given (default 1 h).
+    pub approval_usable: Duration,
+    /// How long the deployment may take to begin its answer, and to go on with it (default 60 s).
+    pub timeout: Duration,
+    /// Extra certificate authority, PEM.
+    pub ca: Option<Vec<u8>>,
+    /// Only record what policy would have refused, until this instant.
+    pub observe: Option<Observe>,
+    /// Accept the old shared key until an instant.
+    pub shared_key: Option<SharedKeySettings>,
+}
+
+/// An input a crew declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputSettings {
+    /// Its type.
+    pub kind: InputKind,
+    /// Whether its values name datasets.
+    pub dataset: bool,
+    /// Whether a kickoff without it is refused.
+    pub required: bool,
+}
+
+/// Types of inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a new type of input must be thought through everywhere")]
+pub enum InputKind {
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number.
+    Integer,
+    /// Any JSON; policy does not see it.
+    Json,
+    /// A short string for rules.
+    String,
+    /// A list of short strings for rules.
+    Strings,
+    /// Free text; policy does not see it, masks may change it.
+    Text,
+}
+
+/// Observe mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observe {
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// The old shared key.
+#[derive(Debug, Clone)]
+pub struct SharedKeySettings {
+    /// The key.
+    pub key: Secret,
+    /// When it stops working.
+    pub until: Timestamp,
+}
+
+/// Who starts an approved ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "the requester does, or the gateway does")]
+pub enum ReleaseRule {
+    /// The gateway, as long as the groups it saw are not older than this.
+    AutoRun {
+        /// Oldest groups that still count.
+        groups_max_age: Duration,
+    },
+    /// The requester's next `/status` with a valid token.
+    Claim,
+}
+
+pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> Option<CrewSettings> {
+    let beside = check.beside();
+    let name_ok = check.parse(&raw.name, |text| {
+        let text = name(text)?;
+        if RESERVED.contains(&text.as_str()) {
+            Err(format!("`{text}` is an address of the gateway's own"))
+        } else {
+            Ok(text)
+        }
+    });
+    let address = check.parse(&raw.url, |text| url(text, false));
+    let credential = match secret(raw.credential.get_ref(), &beside) {
+        Ok(secret) => Some(secret),
+        Err(message) => {
+            check.wrong(raw.credential.span(), message, Some("CrewAI's key for this deployment goes there"));
+            None
+        }
+    };
+    let mut inputs = Vec::with_capacity(raw.inputs.len());
+    for (key, input) in &raw.inputs {
+        if key == "id" {
+            check.wrong(
+                input.span(),
+                "an input `id` would read and write another run's state; it cannot be declared",
+                None,
+            );
+        }
+        let input = input.get_ref();
+        let kind = check.parse(&input.kind, input_kind);
+        if let Some(kind) = kind {
+            if input.dataset && !matches!(kind, InputKind::String | InputKind::Strings) {
+                check.wrong(input.kind.span(), "only a `string` or `strings` input can name datasets", None);
+            }
+            inputs.push((
+                key.clone(),
+                InputSettings { kind, dataset: input.dataset, required: input.required },
+            ));
+        }
+    }
+    let pass_undeclared = check.parse_or(raw.undeclared_inputs.as_ref(), false, |text| match text {
+        "refuse" => Ok(false),
+        "ignore" => Ok(true),
+        _ => Err(format!("`{text}` is neither `refuse` nor `ignore`")),
+    });
+    let floor = floor(check, raw);
+    let release = release(check, raw);
+    let hold = raw.hold.as_ref().and_then(|text| check.parse(text, duration));
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let approval_expires = check.parse_or(raw.approval_expires.as_ref(), hours(4), duration);
+    let approval_usable = check.parse_or(raw.approval_usable.as_ref(), hours(1), duration);
+    let timeout = check.parse_or(raw.timeout.as_ref(), Duration::from_secs(60), duration);
+    let ca = raw.ca.as_ref().and_then(|path| check.parse(path, |path| pem(&beside.join(path))));
+    let fleet = raw.fleet.iter().filter_map(|fleet| check.parse(fleet, name)).collect();
+    let observe = observe(check, raw, now);
+    let shared_key = raw.dangerously_accept_shared_key.as_ref().and_then(|key| {
+        let until = way_over(check, &key.get_ref().until, now)?;
+        let reference = raw::SecretRef { env: key.get_ref().env.clone(), file: key.get_ref().file.clone() };
+        match secret(&reference, &beside) {
+            Ok(key) => Some(SharedKeySettings { key, until }),
+            Err(message) => {
+                check.wrong(key.span(), message, None);
+                None
+            }
+        }
+    });
+    Some(CrewSettings {
+        name: name_ok?,
+        url: address?,
+        credential: credential?,
+        fleet,
+        inputs,
+        pass_undeclared,
+        human_input: raw.human_input,
+        floor: floor?,
+        hold,
+        release: release?,
+        approval_expires,
+        approval_usable,
+        timeout,
+        ca,
+        observe,
+        shared_key,
+    })
+}
+
+fn input_kind(text: &str) -> Result<InputKind, String> {
+    Ok(match text {
+        "boolean" => InputKind::Boolean,
+        "integer" => InputKind::Integer,
+        "json" => InputKind::Json,
+        "string" => InputKind::String,
+        "strings" => InputKind::Strings,
+        "text" => InputKind::Text,
+        _ => {
+            return Err(format!(
+                "`{text}` is not a type of input: boolean, integer, json, string, strings or text"
+            ));
+        }
+    })
+}
+
+fn floor(check: &mut Checker<'_>, raw: &raw::Crew) -> Option<BTreeSet<MaskProfile>> {
+    match (&raw.mask, raw.dangerously_unmasked) {
+        (None, false) => Some(BTreeSet::from([MaskProfile::new("secrets")])),
+        (None, true) => Some(BTreeSet::new()),
+        (Some(mask), false) if mask.get_ref().is_empty() => {
+            let help = "say `dangerously_unmasked = true` if answers shall really pass unmasked";
+            check.wrong(mask.span(), "an empty floor mask masks nothing", Some(help));
+            None
+        }
+        (Some(mask), false) => Some(mask.get_ref().iter().map(MaskProfile::new).collect()),
+        (Some(mask), true) => {
+            check.wrong(mask.span(), "`mask` and `dangerously_unmasked` contradict each other", None);
+            None
+        }
+    }
+}
+
+fn release(check: &mut Checker<'_>, raw: &raw::Crew) -> Option<ReleaseRule> {
+    let max_age = check.parse_or(raw.groups_max_age.as_ref(), Duration::from_secs(3600), duration);
+    let Some(text) = &raw.release else { return Some(ReleaseRule::Claim) };
+    check.parse(text, |text| match text {
+        "claim" => Ok(ReleaseRule::Claim),
+        "auto_run" => Ok(ReleaseRule::AutoRun { groups_max_age: max_age }),
+        _ => Err(format!("`{text}` is neither `claim` nor `auto_run`")),
+    })
+}
+
+fn observe(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> Option<Observe> {
+    match (&raw.mode, &raw.until) {
+        (None, None) => None,
+        (None, Some(until)) => {
+            check.wrong(until.span(), "`until` belongs to `mode = \"observe\"`", None);
+            None
+        }
+        (Some(mode), until) => {
+            let observing = check.parse(mode, |text| match text {
+                "enforce" => Ok(false),
+                "observe" => Ok(true),
+                _ => Err(format!("`{text}` is neither `enforce` nor `observe`")),
+            })?;
+            match (observing, until) {
+                (true, Some(until)) => Some(Observe { until: way_over(check, until, now)? }),
+                (true, None) => {
+                    check.wrong(
+                        mode.span(),
+                        "observe mode must end: give it an `until` at most 90 days away",
+                        None,
+                    );
+                    None
+                }
+                (false, Some(until)) => {
+                    check.wrong(until.span(), "`until` belongs to `mode = \"observe\"`", None);
+                    None
+                }
+                (false, None) => None,
+            }
+        }
+    }
+}
+
+/// An end at most 90 days ahead. One that has passed is fine: the loosening has simply ended.
+fn way_over(check: &mut Checker<'_>, text: &raw::Text, now: Timestamp) -> Option<Timestamp> {
+    let end = check.parse(text, until)?;
+    if end > now.saturating_add(LONGEST_WAY_OVER) {
+        check.wrong(text.span(), format!("`{}` is more than 90 days away", text.get_ref()), None);
+        return None;
+    }
+    Some(end)
+}
+
+pub(super) fn pem(path: &std::path::Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))
+}

@@ -1,0 +1,24 @@
+//! One TOML file, read strictly and checked whole before anything starts.
+//!
+//! `raw` is what was typed, [`Settings`] is what it means: every name resolved, every secret read, every end a real
+//! instant. All mistakes are reported at once, each with its line and column.
+
+mod check;
+mod crew;
+mod diagnostic;
+mod raw;
+mod settings;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    crew::{CrewSettings, InputKind, InputSettings, Observe, ReleaseRule, SharedKeySettings},
+    diagnostic::{ConfigError, Diagnostic},
+    settings::{
+        ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings, LogFormat,
+        PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
+    },
+    units::Secret,
+};

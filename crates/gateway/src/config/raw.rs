@@ -1,0 +1,206 @@
+//! The configuration file as written: strict, with the place of every value that a check may complain about.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A string with its place in the file.
+pub(super) type Text = Spanned<String>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) gateway: Gateway,
+    pub(super) console: Option<Listener>,
+    pub(super) ops: Option<Ops>,
+    #[serde(default, rename = "issuer")]
+    pub(super) issuers: Vec<Issuer>,
+    #[serde(default, rename = "crew")]
+    pub(super) crews: Vec<Crew>,
+    #[serde(default, rename = "role")]
+    pub(super) roles: Vec<Role>,
+    #[serde(default)]
+    pub(super) approvers: Vec<Approvers>,
+    #[serde(default, rename = "person")]
+    pub(super) persons: Vec<Person>,
+    pub(super) policy: Policy,
+    pub(super) store: Store,
+    #[serde(default)]
+    pub(super) record: Record,
+    #[serde(default)]
+    pub(super) telemetry: Telemetry,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) listen: Text,
+    pub(super) tls: Option<Tls>,
+    pub(super) public_url: Option<Text>,
+    #[serde(default)]
+    pub(super) dangerously_plain_http: bool,
+    pub(super) max_body_bytes: Option<Spanned<u64>>,
+    pub(super) max_connections: Option<Spanned<u32>>,
+    pub(super) max_calls: Option<Spanned<u32>>,
+    pub(super) per_address: Option<Text>,
+    pub(super) header_timeout: Option<Text>,
+    pub(super) request_timeout: Option<Text>,
+    pub(super) drain_timeout: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) certificate: Text,
+    pub(super) key: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    pub(super) listen: Text,
+    pub(super) tls: Option<Tls>,
+    #[serde(default)]
+    pub(super) dangerously_plain_http: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ops {
+    pub(super) listen: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Issuer {
+    pub(super) name: Text,
+    pub(super) url: Text,
+    pub(super) audience: Spanned<Vec<String>>,
+    pub(super) jwks_uri: Option<Text>,
+    pub(super) algorithms: Option<Spanned<Vec<String>>>,
+    pub(super) groups: Option<Spanned<ClaimPath>>,
+    pub(super) max_lifetime: Option<Text>,
+    pub(super) skew: Option<Text>,
+    pub(super) kind: Option<Text>,
+    pub(super) ca: Option<Text>,
+    #[serde(default)]
+    pub(super) dangerously_allow_http: bool,
+}
+
+/// `"groups"`, `"realm_access.roles"`, or a list of names for claims whose names hold dots.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum ClaimPath {
+    Dotted(String),
+    Names(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Crew {
+    pub(super) name: Text,
+    pub(super) url: Text,
+    pub(super) credential: Spanned<SecretRef>,
+    #[serde(default)]
+    pub(super) fleet: Vec<Text>,
+    #[serde(default)]
+    pub(super) inputs: BTreeMap<String, Spanned<Input>>,
+    pub(super) undeclared_inputs: Option<Text>,
+    #[serde(default)]
+    pub(super) human_input: bool,
+    pub(super) mask: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    pub(super) dangerously_unmasked: bool,
+    pub(super) hold: Option<Text>,
+    pub(super) release: Option<Text>,
+    pub(super) groups_max_age: Option<Text>,
+    pub(super) approval_expires: Option<Text>,
+    pub(super) approval_usable: Option<Text>,
+    pub(super) timeout: Option<Text>,
+    pub(super) ca: Option<Text>,
+    pub(super) mode: Option<Text>,
+    pub(super) until: Option<Text>,
+    pub(super) dangerously_accept_shared_key: Option<Spanned<SharedKey>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {
+    #[serde(rename = "type")]
+    pub(super) kind: Text,
+    #[serde(default)]
+    pub(super) dataset: bool,
+    #[serde(default)]
+    pub(super) required: bool,
+}
+
+/// Where a secret is; never the secret.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretRef {
+    pub(super) env: Option<String>,
+    pub(super) file: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SharedKey {
+    pub(super) env: Option<String>,
+    pub(super) file: Option<String>,
+    pub(super) until: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Role {
+    pub(super) name: Text,
+    #[serde(default)]
+    pub(super) groups: Vec<Text>,
+    #[serde(default)]
+    pub(super) subjects: Vec<Text>,
+    pub(super) from: Option<Text>,
+    pub(super) until: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approvers {
+    pub(super) name: Text,
+    pub(super) roles: Spanned<Vec<String>>,
+    pub(super) need: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Person {
+    pub(super) name: Text,
+    pub(super) identities: Spanned<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) path: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) url: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Record {
+    #[serde(default)]
+    pub(super) readers: Vec<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Telemetry {
+    pub(super) log: Option<Text>,
+    pub(super) level: Option<Text>,
+    pub(super) otlp: Option<Text>,
+}

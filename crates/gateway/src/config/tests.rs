@@ -1,0 +1,122 @@
+use std::path::Path;
+
+use crewgate_core::Timestamp;
+
+use super::*;
+
+const MINIMAL: &str = r#"
+[gateway]
+listen = "127.0.0.1:8080"
+[[issuer]]
+name = "okta"
+url = "https://acme.okta.com/oauth2/default"
+audience = ["crewgate"]
+[[crew]]
+name = "support"
+url = "https://support-abc.crewai.com"
+credential = { file = "Cargo.toml.secret" }
+inputs.dataset = { type = "string", dataset = true }
+[[role]]
+name = "run-summary-jobs"
+groups = ["okta:analysts"]
+until = "2026-12-31"
+[[approvers]]
+name = "data-owners"
+roles = ["run-summary-jobs"]
+[policy]
+path = "policy"
+[store]
+url = "sqlite:crewgate.db"
+"#;
+
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("crewgate-config-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(path.join("policy")).unwrap();
+        std::fs::write(path.join("Cargo.toml.secret"), "org-000000000001\n").unwrap();
+        Self(path)
+    }
+
+    fn parse(&self, text: &str) -> Result<Settings, ConfigError> {
+        // 2026-11-22
+        Settings::parse(&self.0.join("crewgate.toml"), text, Timestamp::from_secs(1_795_305_600))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_smallest_file_has_safe_defaults() {
+    let folder = Folder::new("minimal");
+    let settings = folder.parse(MINIMAL).unwrap();
+    let crew = &settings.crews[0];
+    assert_eq!(crew.credential.expose(), "org-000000000001");
+    assert_eq!(crew.floor.iter().map(|profile| profile.as_str()).collect::<Vec<_>>(), ["secrets"]);
+    assert_eq!(crew.release, ReleaseRule::Claim);
+    assert!(!crew.pass_undeclared && crew.observe.is_none() && crew.shared_key.is_none());
+    // "until" a day includes that day.
+    assert_eq!(settings.roles[0].until.unwrap().to_string(), "2027-01-01T00:00:00.000000Z");
+    assert!(Path::new(&settings.store).ends_with("crewgate.db"));
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place() {
+    let folder = Folder::new("mistakes");
+    for (from, to, line, message) in [
+        ("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"", 3, "tokens in clear"),
+        ("audience = [\"crewgate\"]", "audience = []", 7, "audience is mandatory"),
+        ("name = \"support\"", "name = \"Support\"", 9, "is not a name"),
+        ("name = \"support\"", "name = \"relay\"", 9, "gateway's own"),
+        ("https://support-abc", "http://support-abc", 10, "plain HTTP"),
+        ("file = \"Cargo.toml.secret\"", "file = \"missing\"", 11, "cannot be read"),
+        ("file = \"Cargo.toml.secret\"", "env = \"A\", file = \"b\"", 11, "exactly one"),
+        ("type = \"string\"", "type = \"str\"", 12, "not a type"),
+        ("okta:analysts", "analysts", 15, "must begin with the name of an issuer"),
+        ("2026-12-31", "31.12.2026", 16, "not a date"),
+        ("roles = [\"run-summary-jobs\"]", "roles = [\"nobody\"]", 19, "no role `nobody`"),
+        ("path = \"policy\"", "path = \"rules\"", 21, "not a folder"),
+        ("sqlite:crewgate.db", "mysql:x", 23, "not a store"),
+        ("listen =", "listne =", 3, "unknown field `listne`"),
+        ("url = \"https://support-abc.crewai.com\"", "url = \"https://x.example\"\nmode = \"observe\"", 11, "must end"),
+        (
+            "url = \"https://support-abc.crewai.com\"",
+            "url = \"https://x.example\"\nmode = \"observe\"\nuntil = \"2027-12-31\"",
+            12,
+            "more than 90 days",
+        ),
+        ("url = \"https://support-abc.crewai.com\"", "url = \"https://x.example\"\nmask = []", 11, "masks nothing"),
+    ] {
+        assert!(MINIMAL.contains(from), "{from}");
+        let error = folder.parse(&MINIMAL.replacen(from, to, 1)).unwrap_err();
+        let found = error.0.iter().find(|d| d.message.contains(message));
+        let found = found.unwrap_or_else(|| panic!("{message:?} not in:\n{error}"));
+        assert_eq!(found.place.map(|(line, _)| line), Some(line), "{found}");
+        assert!(found.to_string().contains("crewgate.toml:"), "{found}");
+    }
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    let folder = Folder::new("several");
+    let text = MINIMAL.replace("2026-12-31", "soon").replace("sqlite:", "redis:").replace("[\"crewgate\"]", "[]");
+    assert_eq!(folder.parse(&text).unwrap_err().0.len(), 3);
+}
+
+#[test]
+fn the_way_over_ends() {
+    let folder = Folder::new("over");
+    let text = MINIMAL.replace(
+        "credential =",
+        "mode = \"observe\"\nuntil = \"2026-12-31\"\ndangerously_accept_shared_key = { file = \"Cargo.toml.secret\", until = \"2027-01-15\" }\ncredential =",
+    );
+    let settings = folder.parse(&text).unwrap();
+    assert!(settings.crews[0].observe.is_some() && settings.crews[0].shared_key.is_some());
+    let endless = text.replace(", until = \"2027-01-15\"", "");
+    assert!(folder.parse(&endless).unwrap_err().to_string().contains("missing field `until`"));
+}

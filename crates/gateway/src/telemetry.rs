@@ -1,0 +1,184 @@
+//! Logs, traces and metrics.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use opentelemetry::{
+    global,
+    metrics::{Counter, Histogram, Meter},
+    propagation::{Extractor, Injector},
+    trace::TracerProvider,
+};
+use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::{PeriodicReader, SdkMeterProvider},
+    propagation::TraceContextPropagator,
+    trace::SdkTracerProvider,
+};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, TelemetrySettings};
+
+/// What must be flushed at the end, and the registry behind `/metrics`.
+#[derive(Debug)]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    metrics: SdkMeterProvider,
+    registry: prometheus::Registry,
+}
+
+impl Telemetry {
+    /// Sets up logs on stderr, and traces and metrics over OTLP/HTTP where a collector is configured. Metrics are
+    /// always there for `/metrics`.
+    ///
+    /// # Errors
+    ///
+    /// What could not be set up, in words.
+    pub fn start(settings: &TelemetrySettings) -> Result<Self, String> {
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let resource = Resource::builder().with_service_name("crewgate").build();
+        let registry = prometheus::Registry::new();
+        let pull = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .build()
+            .map_err(|error| format!("metrics: {error}"))?;
+        let mut metrics = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(pull);
+        let mut traces = None;
+        if let Some(otlp) = &settings.otlp {
+            let base = otlp.to_string();
+            let base = base.trim_end_matches('/');
+            let spans = opentelemetry_otlp::SpanExporter::builder()
+                .with_http()
+                .with_protocol(Protocol::HttpBinary)
+                .with_endpoint(format!("{base}/v1/traces"))
+                .build()
+                .map_err(|error| format!("traces: {error}"))?;
+            traces =
+                Some(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(spans).build());
+            let push = opentelemetry_otlp::MetricExporter::builder()
+                .with_http()
+                .with_protocol(Protocol::HttpBinary)
+                .with_endpoint(format!("{base}/v1/metrics"))
+                .build()
+                .map_err(|error| format!("metrics: {error}"))?;
+            metrics = metrics.with_reader(PeriodicReader::builder(push).build());
+        }
+        let metrics = metrics.build();
+        global::set_meter_provider(metrics.clone());
+        let filter =
+            EnvFilter::try_new(&settings.level).map_err(|error| format!("telemetry.level: {error}"))?;
+        let lines = match settings.format {
+            LogFormat::Human => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
+            LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        };
+        let spans = traces
+            .as_ref()
+            .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("crewgate")));
+        Registry::default()
+            .with(spans)
+            .with(lines.with_filter(filter))
+            .try_init()
+            .map_err(|error| format!("logs: {error}"))?;
+        Ok(Self { traces, metrics, registry })
+    }
+
+    /// The current metrics in the Prometheus text format.
+    ///
+    /// # Errors
+    ///
+    /// What could not be encoded.
+    pub fn scrape(registry: &prometheus::Registry) -> Result<String, String> {
+        prometheus::TextEncoder::new().encode_to_string(&registry.gather()).map_err(|error| error.to_string())
+    }
+
+    /// The registry behind [`Telemetry::scrape`].
+    #[must_use]
+    pub fn registry(&self) -> prometheus::Registry {
+        self.registry.clone()
+    }
+
+    /// Hands over what is still buffered. Blocks; call it when serving has ended.
+    pub fn finish(self) {
+        if let Some(traces) = self.traces {
+            let _ = traces.shutdown();
+        }
+        let _ = self.metrics.shutdown();
+    }
+}
+
+/// The instruments of the data plane.
+#[derive(Debug, Clone)]
+pub struct Instruments {
+    /// Calls by crew, action and status.
+    pub calls: Counter<u64>,
+    /// Time to the answer's head, in seconds.
+    pub latency: Histogram<f64>,
+    /// Calls refused before the record, by address limit.
+    pub limited: Counter<u64>,
+    /// Connections turned away because there are too many.
+    pub crowded: Counter<u64>,
+}
+
+impl Instruments {
+    /// The instruments of the global meter.
+    #[must_use]
+    pub fn new() -> Self {
+        let meter: Meter = global::meter("crewgate");
+        Self {
+            calls: meter.u64_counter("crewgate.calls").with_description("Calls answered").build(),
+            latency: meter.f64_histogram("crewgate.call.duration").with_unit("s").build(),
+            limited: meter
+                .u64_counter("crewgate.calls.limited")
+                .with_description("Calls over the per-address limit")
+                .build(),
+            crowded: meter.u64_counter("crewgate.connections.refused").build(),
+        }
+    }
+}
+
+impl Default for Instruments {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The span of a call, continuing the caller's trace when it sent one.
+pub(crate) fn span<B>(request: &Request<B>) -> Span {
+    let parent =
+        global::get_text_map_propagator(|propagator| propagator.extract(&Headers(request.headers())));
+    let span = tracing::info_span!("call", method = %request.method(), path = request.uri().path(), status = tracing::field::Empty);
+    // Fails only where no OpenTelemetry layer listens; then there is no trace to continue.
+    let _ = span.set_parent(parent);
+    span
+}
+
+/// Passes the trace on (W3C Trace Context).
+pub(crate) fn inject(headers: &mut HeaderMap) {
+    let context = Span::current().context();
+    global::get_text_map_propagator(|propagator| {
+        propagator.inject_context(&context, &mut HeadersMut(headers))
+    });
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+struct HeadersMut<'a>(&'a mut HeaderMap);
+
+impl Injector for HeadersMut<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value)) {
+            self.0.insert(name, value);
+        }
+    }
+}

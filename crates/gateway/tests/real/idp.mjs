@@ -1,0 +1,109 @@
+// A real OpenID provider (npm `oidc-provider` 9) on loopback, for the tests of the whole path.
+//
+//   CREWGATE_REAL_IDP=<folder with node_modules> node idp.mjs [port]
+//
+// Prints one JSON line when it listens. It ends when its standard input ends, so that it never outlives the test.
+//
+// - `ci-job`, `other-job`: client credentials, RS256 access tokens, `groups` from the client.
+// - `desk`: a public client for people, authorization code with PKCE, ES256 access tokens, `groups` from the account.
+//   Any password signs in; who is in which group stands below.
+// - `POST /rotate?keep=1`: new keys sign from now on; the old public keys stay published only with `keep=1`.
+import { createRequire } from 'node:module';
+import { createServer } from 'node:http';
+import { pathToFileURL } from 'node:url';
+import { join } from 'node:path';
+
+const folder = process.env.CREWGATE_REAL_IDP;
+if (!folder) throw new Error('CREWGATE_REAL_IDP names no folder with node_modules');
+const require = createRequire(join(folder, 'package.json'));
+const load = (name) => import(pathToFileURL(require.resolve(name)));
+const { Provider } = await load('oidc-provider');
+const { exportJWK, generateKeyPair } = await load('jose');
+
+const AUDIENCE = 'crewgate';
+const RESOURCE = 'urn:crewgate';
+const people = {
+  alice: ['analysts', 'payroll'],
+  bob: ['analysts'],
+  hanna: ['hr-data-owners'],
+  carl: ['contractors'],
+};
+const jobs = { 'ci-job': ['ci'], 'other-job': ['ci'] };
+
+let generation = 0;
+async function signingKeys() {
+  generation += 1;
+  const one = async (alg) => {
+    const { privateKey } = await generateKeyPair(alg, { extractable: true });
+    return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: `${alg.toLowerCase()}-${generation}` };
+  };
+  return Promise.all([one('RS256'), one('ES256')]);
+}
+
+const configuration = (issuer, keys) => ({
+  jwks: { keys },
+  cookies: { keys: ['a key for the cookies of a test'] },
+  scopes: ['openid', 'crews'],
+  clients: [
+    ...Object.keys(jobs).map((client_id) => ({
+      client_id,
+      client_secret: `${client_id}-secret-of-a-test`,
+      grant_types: ['client_credentials'],
+      response_types: [],
+      redirect_uris: [],
+      token_endpoint_auth_method: 'client_secret_post',
+    })),
+    {
+      client_id: 'desk',
+      application_type: 'native',
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+      redirect_uris: ['http://127.0.0.1/signed-in'],
+      token_endpoint_auth_method: 'none',
+    },
+  ],
+  findAccount: (_ctx, sub) =>
+    Object.hasOwn(people, sub) ? { accountId: sub, claims: () => ({ sub, groups: people[sub] }) } : undefined,
+  extraTokenClaims: (_ctx, token) => ({
+    groups: token.accountId ? people[token.accountId] : jobs[token.clientId],
+  }),
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => RESOURCE,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (_ctx, resource, client) => {
+        if (resource !== RESOURCE) throw new Error(`no such resource: ${resource}`);
+        return {
+          scope: 'crews',
+          audience: AUDIENCE,
+          accessTokenTTL: 600,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: client.clientId === 'desk' ? 'ES256' : 'RS256' } },
+        };
+      },
+    },
+  },
+});
+
+let keys = await signingKeys();
+let provider;
+const server = createServer(async (request, response) => {
+  const url = new URL(request.url, 'http://127.0.0.1');
+  if (request.method !== 'POST' || url.pathname !== '/rotate') return provider.callback()(request, response);
+  const fresh = await signingKeys();
+  // The first key of an algorithm signs; the rest is only published.
+  keys = url.searchParams.has('keep') ? [...fresh, ...keys] : fresh;
+  provider = new Provider(issuer, configuration(issuer, keys));
+  response.setHeader('content-type', 'application/json');
+  return response.end(JSON.stringify({ kids: keys.map((key) => key.kid) }));
+});
+await new Promise((done) => server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', done));
+const issuer = `http://127.0.0.1:${server.address().port}`;
+provider = new Provider(issuer, configuration(issuer, keys));
+console.log(JSON.stringify({ issuer, resource: RESOURCE, redirect: 'http://127.0.0.1/signed-in' }));
+
+process.stdin.on('end', () => process.exit(0));
+process.stdin.resume();
