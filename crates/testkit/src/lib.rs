@@ -6,9 +6,11 @@
 //! implementation of the port must pass. Nothing here belongs in a production binary.
 
 mod clock;
+mod idp;
 mod probe;
 
 pub use self::{
     clock::ManualClock,
+    idp::{DevIdp, Fetches, KeyKind, TokenBuilder},
     probe::{Answer, ReadyProbe},
 };
