@@ -49,7 +49,10 @@ pub enum Verdict {
 #[non_exhaustive]
 pub enum ApprovalStep {
     /// The requester, or an administrator, took it back.
-    Cancelled,
+    Cancelled {
+        /// Who did.
+        by: PrincipalKey,
+    },
     /// It was claimed for execution.
     Claimed,
     /// It was sent and CrewAI answered.

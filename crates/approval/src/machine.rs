@@ -1,0 +1,237 @@
+//! The state machine, pure: every store loads a row, applies one of these functions, and writes the result over the
+//! version it read, with the fact beside it. No other code decides what may follow what.
+//!
+//! ```text
+//!             deny ─────────────────► denied
+//! pending ──► quorum ──► approved ──► claim ──► executing ──► executed
+//!   │  │                  ▲  │  │                 │  │ └ answered? nobody knows: indeterminate
+//!   │  └ cancel ► cancelled  │  └ late ► expired  │  └ policy changed: invalidated
+//!   └ late ► expired      │  └ cancel ► cancelled └ could not be sent: failed
+//!                         └── given back, or the lease ended, with nothing sent
+//! ```
+
+use std::time::Duration;
+
+use crewgate_core::{ApprovalStep, Fact, Principal, PrincipalKind, Timestamp, Verdict};
+
+use crate::{
+    Approval, Ballot, CancelError, End, Lease, LeaseError, NewApproval, OpenError, State, VoteError,
+    quorum::is_reached,
+};
+
+/// A move: the approval after it, and what must stand on the record with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The approval to write over version `approval.version - 1`.
+    pub approval: Approval,
+    /// What to record in the same transaction.
+    pub fact: Fact,
+}
+
+/// The first state of a request.
+///
+/// # Errors
+///
+/// [`OpenError::Invalid`] when it asks nobody or one set twice: neither could ever mean what it says.
+pub fn open(new: NewApproval) -> Result<Transition, OpenError> {
+    let approval = Approval { asked: new, state: State::Pending, votes: Vec::new(), leases: 0, version: 1 };
+    let sets = approval.sets();
+    if sets.is_empty() || sets.len() != approval.asked.needs.len() {
+        return Err(OpenError::Invalid);
+    }
+    let step = ApprovalStep::Requested {
+        sets,
+        digest: approval.asked.digest.to_string(),
+        expires: approval.asked.expires,
+    };
+    Ok(Transition { fact: Fact::Approval { approval: approval.id(), step }, approval })
+}
+
+/// One person's word.
+///
+/// # Errors
+///
+/// [`VoteError`], never `Unknown` or `Store`.
+pub fn vote(approval: &Approval, ballot: &Ballot) -> Result<Transition, VoteError> {
+    let vote = &ballot.vote;
+    let state = approval.state_at(vote.at);
+    if state != State::Pending {
+        return Err(VoteError::NotPending(state));
+    }
+    if vote.approver.same_person(&approval.asked.requester) {
+        return Err(VoteError::SelfApproval);
+    }
+    // What counts is people: a program cannot read what it approves.
+    let sets = vote.sets.intersection(&approval.sets()).cloned().collect::<std::collections::BTreeSet<_>>();
+    if sets.is_empty() || vote.approver.kind != PrincipalKind::User {
+        return Err(VoteError::NotEligible);
+    }
+    if approval.votes.iter().any(|earlier| earlier.approver.same_person(&vote.approver)) {
+        return Err(VoteError::AlreadyVoted);
+    }
+    if ballot.digest != approval.asked.digest {
+        return Err(VoteError::DigestMismatch);
+    }
+    let mut votes = approval.votes.clone();
+    votes.push(crate::Vote { sets: sets.clone(), ..vote.clone() });
+    let by = vote.approver.key.clone();
+    let state = match vote.verdict {
+        Verdict::Deny => State::Denied { by: by.clone(), reason: vote.reason.clone() },
+        Verdict::Approve if is_reached(&approval.asked.needs, &votes) => {
+            State::Approved { at: vote.at, until: vote.at.saturating_add(approval.asked.usable_for) }
+        }
+        Verdict::Approve => State::Pending,
+    };
+    let step = ApprovalStep::Voted {
+        by,
+        verdict: vote.verdict,
+        sets,
+        reason: vote.reason.clone(),
+        settles: state != State::Pending,
+    };
+    let mut next = moved(approval, state, step);
+    next.approval.votes = votes;
+    Ok(next)
+}
+
+/// The requester takes it back, before anybody started it.
+///
+/// # Errors
+///
+/// [`CancelError`], never `Unknown` or `Store`.
+pub fn cancel(approval: &Approval, by: &Principal, now: Timestamp) -> Result<Transition, CancelError> {
+    if !by.same_person(&approval.asked.requester) {
+        return Err(CancelError::NotRequester);
+    }
+    match approval.state_at(now) {
+        State::Pending | State::Approved { .. } => {
+            let by = by.key.clone();
+            Ok(moved(approval, State::Cancelled { by: by.clone() }, ApprovalStep::Cancelled { by }))
+        }
+        state => Err(CancelError::TooLate(state)),
+    }
+}
+
+/// Takes the right to start it; `None` when it is not there to be taken.
+#[must_use]
+pub fn claim(approval: &Approval, now: Timestamp, lease_for: Duration) -> Option<(Transition, Lease)> {
+    let State::Approved { at, until } = approval.state_at(now) else { return None };
+    // A count that cannot grow would hand out one number twice.
+    let number = approval.leases.checked_add(1)?;
+    let state =
+        State::Executing { at, until, lease: number, lease_ends: now.saturating_add(lease_for), sent: false };
+    let mut next = moved(approval, state, ApprovalStep::Claimed);
+    next.approval.leases = number;
+    Some((next, Lease { approval: approval.id(), number }))
+}
+
+/// Gives the right back with nothing sent.
+///
+/// # Errors
+///
+/// [`LeaseError::Lost`] or [`LeaseError::OutOfOrder`].
+pub fn return_unsent(approval: &Approval, lease: Lease, now: Timestamp) -> Result<Transition, LeaseError> {
+    let held = held(approval, lease, now)?;
+    if held.sent {
+        return Err(LeaseError::OutOfOrder);
+    }
+    Ok(moved(approval, State::Approved { at: held.at, until: held.until }, ApprovalStep::Returned))
+}
+
+/// Ends it because the decision at release differs from the one that was approved.
+///
+/// # Errors
+///
+/// [`LeaseError::Lost`] or [`LeaseError::OutOfOrder`].
+pub fn invalidate(
+    approval: &Approval,
+    lease: Lease,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Transition, LeaseError> {
+    if held(approval, lease, now)?.sent {
+        return Err(LeaseError::OutOfOrder);
+    }
+    let reason = reason.to_owned();
+    let step = ApprovalStep::Invalidated { reason: reason.clone() };
+    Ok(moved(approval, State::Invalidated { reason }, step))
+}
+
+/// Marks that bytes may leave: once, within the lease and before the approval ends.
+///
+/// # Errors
+///
+/// [`LeaseError::Lost`] or [`LeaseError::OutOfOrder`]; then nothing may be sent.
+pub fn mark_sent(approval: &Approval, lease: Lease, now: Timestamp) -> Result<Transition, LeaseError> {
+    let held = held(approval, lease, now)?;
+    if held.sent {
+        return Err(LeaseError::OutOfOrder);
+    }
+    // Evaluated, not stored: a lease that has ended, or an approval that has, sends nothing.
+    let alive = matches!(approval.state_at(now), State::Executing { .. });
+    if !alive || now >= held.until {
+        return Err(LeaseError::Lost);
+    }
+    let state = State::Executing {
+        at: held.at,
+        until: held.until,
+        lease: lease.number,
+        lease_ends: held.lease_ends,
+        sent: true,
+    };
+    // Which step this is on the record: the request that carries it out says so.
+    let mut next = moved(approval, state, ApprovalStep::Claimed);
+    next.fact = Fact::Released { approval: approval.id(), lease: lease.number };
+    Ok(next)
+}
+
+/// How the attempt ended.
+///
+/// # Errors
+///
+/// [`LeaseError::Lost`], or [`LeaseError::OutOfOrder`] when something unsent is said to have been answered.
+pub fn settle(
+    approval: &Approval,
+    lease: Lease,
+    end: &End,
+    now: Timestamp,
+) -> Result<Transition, LeaseError> {
+    let held = held(approval, lease, now)?;
+    let (state, step) = match end {
+        End::Failed { reason } => {
+            (State::Failed { reason: reason.clone() }, ApprovalStep::Failed { reason: reason.clone() })
+        }
+        End::Executed | End::Indeterminate if !held.sent => return Err(LeaseError::OutOfOrder),
+        End::Executed => (State::Executed { at: now }, ApprovalStep::Executed),
+        End::Indeterminate => (State::Indeterminate, ApprovalStep::Indeterminate),
+    };
+    Ok(moved(approval, state, step))
+}
+
+struct Held {
+    at: Timestamp,
+    until: Timestamp,
+    lease_ends: Timestamp,
+    sent: bool,
+}
+
+/// What the holder of this lease holds. An unsent attempt of an approval that has meanwhile expired holds nothing:
+/// ends that came by evaluation are as final as written ones.
+fn held(approval: &Approval, lease: Lease, now: Timestamp) -> Result<Held, LeaseError> {
+    if lease.approval != approval.id() || approval.state_at(now) == State::Expired {
+        return Err(LeaseError::Lost);
+    }
+    match approval.state {
+        State::Executing { at, until, lease: number, lease_ends, sent } if number == lease.number => {
+            Ok(Held { at, until, lease_ends, sent })
+        }
+        _ => Err(LeaseError::Lost),
+    }
+}
+
+fn moved(approval: &Approval, state: State, step: ApprovalStep) -> Transition {
+    Transition {
+        fact: Fact::Approval { approval: approval.id(), step },
+        approval: Approval { state, version: approval.version.saturating_add(1), ..approval.clone() },
+    }
+}

@@ -1,0 +1,225 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroUsize,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crewgate_core::{ApprovalId, Fact, Principal, RunId, Timestamp};
+use futures_util::future::{BoxFuture, ready};
+
+use crate::{
+    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, Lease, LeaseError, NewApproval,
+    OpenError, State, StoreError, VoteError, machine, machine::Transition,
+};
+
+/// Approvals a [`MemoryStore`] keeps: each holds its body, so 10,000 of 10 KiB are 100 MB.
+pub const DEFAULT_MEMORY_LIMIT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+type Record = dyn Fn(&Fact) -> Result<(), StoreError> + Send + Sync;
+
+/// Approvals in memory, for tests and for services that may forget: a restart loses what waits.
+pub struct MemoryStore {
+    // A std mutex: held for a map lookup and a pure function, never across an await.
+    rows: Mutex<BTreeMap<ApprovalId, Approval>>,
+    record: Box<Record>,
+    limit: NonZeroUsize,
+    hint: Hint,
+}
+
+impl MemoryStore {
+    /// An empty one that keeps no record.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            rows: Mutex::default(),
+            record: Box::new(|_| Ok(())),
+            limit: DEFAULT_MEMORY_LIMIT,
+            hint: Hint::new(),
+        }
+    }
+
+    /// Where each transition's fact goes. It is called before the transition happens; an error prevents it.
+    #[must_use]
+    pub fn record(
+        mut self,
+        record: impl Fn(&Fact) -> Result<(), StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        self.record = Box::new(record);
+        self
+    }
+
+    /// How many to keep; beyond it ended ones are forgotten, oldest first, and when none has ended new ones are
+    /// refused. Default [`DEFAULT_MEMORY_LIMIT`].
+    #[must_use]
+    pub fn limit(mut self, limit: NonZeroUsize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<ApprovalId, Approval>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_now(&self, new: NewApproval) -> Result<Approval, OpenError> {
+        let mut rows = self.rows();
+        let taken = rows.contains_key(&new.id)
+            || new.run.is_some() && rows.values().any(|other| other.asked.run == new.run);
+        if taken {
+            return Err(OpenError::Exists);
+        }
+        if rows.len() >= self.limit.get() {
+            let ended = rows
+                .values()
+                .filter(|row| row.state_at(new.opened).phase().is_terminal())
+                .min_by_key(|row| row.asked.opened)
+                .map(Approval::id);
+            let Some(ended) = ended else {
+                return Err(StoreError::Unavailable("as many as this store keeps are waiting".into()).into());
+            };
+            rows.remove(&ended);
+        }
+        let Transition { approval, fact } = machine::open(new)?;
+        (self.record)(&fact)?;
+        rows.insert(approval.id(), approval.clone());
+        drop(rows);
+        self.hint.ring();
+        Ok(approval)
+    }
+
+    /// Applies one function of the machine under the lock, so that no two can meet on one row.
+    fn change<T, E: From<StoreError>>(
+        &self,
+        id: ApprovalId,
+        unknown: E,
+        step: impl FnOnce(&Approval) -> Result<(Transition, T), E>,
+    ) -> Result<T, E> {
+        let mut rows = self.rows();
+        let row = rows.get_mut(&id).ok_or(unknown)?;
+        let (Transition { approval, fact }, answer) = step(row)?;
+        (self.record)(&fact)?;
+        *row = approval;
+        drop(rows);
+        self.hint.ring();
+        Ok(answer)
+    }
+
+    fn lease(
+        &self,
+        lease: Lease,
+        step: impl FnOnce(&Approval) -> Result<Transition, LeaseError>,
+    ) -> BoxFuture<'_, Result<(), LeaseError>> {
+        let done = self.change(lease.approval, LeaseError::Unknown, |row| Ok((step(row)?, ())));
+        Box::pin(ready(done))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("rows", &self.rows().len())
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ApprovalStore for MemoryStore {
+    fn open(&self, new: NewApproval) -> BoxFuture<'_, Result<Approval, OpenError>> {
+        Box::pin(ready(self.open_now(new)))
+    }
+
+    fn vote(&self, ballot: Ballot) -> BoxFuture<'_, Result<State, VoteError>> {
+        let done = self.change(ballot.approval, VoteError::Unknown, |row| {
+            let next = machine::vote(row, &ballot)?;
+            let state = next.approval.state.clone();
+            Ok((next, state))
+        });
+        Box::pin(ready(done))
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        id: ApprovalId,
+        by: &'a Principal,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<State, CancelError>> {
+        let done = self.change(id, CancelError::Unknown, |row| {
+            let next = machine::cancel(row, by, now)?;
+            let state = next.approval.state.clone();
+            Ok((next, state))
+        });
+        Box::pin(ready(done))
+    }
+
+    fn claim(
+        &self,
+        id: ApprovalId,
+        now: Timestamp,
+        lease_for: Duration,
+    ) -> BoxFuture<'_, Result<Option<Lease>, StoreError>> {
+        // `None` inside the error: not there to be claimed, which is an answer.
+        struct Not(Option<StoreError>);
+        impl From<StoreError> for Not {
+            fn from(error: StoreError) -> Self {
+                Self(Some(error))
+            }
+        }
+        let done = self.change(id, Not(None), |row| machine::claim(row, now, lease_for).ok_or(Not(None)));
+        Box::pin(ready(match done {
+            Ok(lease) => Ok(Some(lease)),
+            Err(Not(None)) => Ok(None),
+            Err(Not(Some(error))) => Err(error),
+        }))
+    }
+
+    fn return_unsent(&self, lease: Lease, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, |row| machine::return_unsent(row, lease, now))
+    }
+
+    fn invalidate(
+        &self,
+        lease: Lease,
+        reason: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, |row| machine::invalidate(row, lease, &reason, now))
+    }
+
+    fn mark_sent(&self, lease: Lease, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, |row| machine::mark_sent(row, lease, now))
+    }
+
+    fn settle(&self, lease: Lease, end: End, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, |row| machine::settle(row, lease, &end, now))
+    }
+
+    fn find(&self, id: ApprovalId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {
+        Box::pin(ready(Ok(self.rows().get(&id).cloned())))
+    }
+
+    fn by_run(&self, run: RunId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {
+        let found = self.rows().values().find(|row| row.asked.run == Some(run)).cloned();
+        Box::pin(ready(Ok(found)))
+    }
+
+    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Approval>, StoreError>> {
+        let mut found = self.rows().values().filter(|row| filter.matches(row)).cloned().collect::<Vec<_>>();
+        found.sort_by_key(|row| (row.asked.opened, row.id()));
+        if filter.newest_first {
+            found.reverse();
+        }
+        found.truncate(filter.limit.get());
+        Box::pin(ready(Ok(found)))
+    }
+
+    fn hint(&self) -> Hint {
+        self.hint.clone()
+    }
+}
