@@ -181,6 +181,13 @@ pub enum Fact {
         /// SHA-256 of those bytes, hex.
         sha256: String,
     },
+    /// Refusals of strangers for which there was no room: counted, not told one by one.
+    Folded {
+        /// Their address; `None` for all that could not be told apart.
+        remote: Option<String>,
+        /// How many.
+        count: u64,
+    },
     /// The crew is in observe mode: this refusal was recorded and not enforced.
     Observed {
         /// What would have been refused.

@@ -1,0 +1,138 @@
+use bytes::Bytes;
+use crewgate_core::{ApprovalId, Fact, PrincipalKey, RequestId, RunId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Which moment of a call's life an [`Entry`] stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Phase {
+    /// An approval moved.
+    Approval,
+    /// An administrator, or the gateway itself, did something.
+    Control,
+    /// A call is about to leave; durable before its first upstream byte.
+    Intent,
+    /// A call ended: after the last byte of its answer, or when it broke off.
+    Outcome,
+    /// A call ended and nothing of it left: refused, or withdrawn by its caller.
+    Refused,
+    /// The upstream called back.
+    Webhook,
+}
+
+impl Phase {
+    /// The word on the record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::Control => "control",
+            Self::Intent => "intent",
+            Self::Outcome => "outcome",
+            Self::Refused => "refused",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// One piece of an answer's body as it was handed to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Microseconds since the request arrived.
+    pub offset_micros: u64,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// What goes on the record at one moment. Each entry stands for itself: an outcome repeats the facts of its intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was written down.
+    pub time: Timestamp,
+    /// When the request arrived; offsets of frames count from here. Equal to `time` where there was no request.
+    pub started: Timestamp,
+    /// Which moment.
+    pub phase: Phase,
+    /// The request it belongs to.
+    pub request: RequestId,
+    /// The run it belongs to.
+    pub run: Option<RunId>,
+    /// The approval it belongs to.
+    pub approval: Option<ApprovalId>,
+    /// What is known, in the order it was noted.
+    pub facts: Vec<Fact>,
+    /// The request's body as it may be stored; masking it is the work of whoever hands it in.
+    pub request_body: Option<Bytes>,
+    /// The answer as the caller saw it.
+    pub frames: Vec<Frame>,
+}
+
+impl Entry {
+    /// An entry without run, approval, bodies or facts.
+    #[must_use]
+    pub fn new(phase: Phase, request: RequestId, time: Timestamp) -> Self {
+        Self {
+            time,
+            started: time,
+            phase,
+            request,
+            run: None,
+            approval: None,
+            facts: Vec::new(),
+            request_body: None,
+            frames: Vec::new(),
+        }
+    }
+
+    /// Adds a fact; a fact that names an approval makes the entry belong to it.
+    #[must_use]
+    pub fn with_fact(mut self, fact: Fact) -> Self {
+        self.approval = self.approval.or(approval_of(&fact));
+        self.facts.push(fact);
+        self
+    }
+
+    /// Says which run it belongs to.
+    #[must_use]
+    pub fn with_run(mut self, run: Option<RunId>) -> Self {
+        self.run = run;
+        self
+    }
+
+    /// Who did it, as far as the facts say: the caller, the approver or the administrator.
+    #[must_use]
+    pub fn principal(&self) -> Option<&PrincipalKey> {
+        self.facts.iter().find_map(|fact| match fact {
+            Fact::Authenticated { principal, .. } => Some(principal),
+            Fact::Approval { step: crewgate_core::ApprovalStep::Voted { by, .. }, .. } => Some(by),
+            Fact::Control { by, .. } => by.as_ref(),
+            _ => None,
+        })
+    }
+
+    /// The approval this call carries out and the number of the attempt, when it does.
+    #[must_use]
+    pub fn release(&self) -> Option<(ApprovalId, u64)> {
+        self.facts.iter().find_map(|fact| match fact {
+            Fact::Released { approval, lease } => Some((*approval, *lease)),
+            _ => None,
+        })
+    }
+}
+
+/// The approval a fact names.
+pub(crate) fn approval_of(fact: &Fact) -> Option<ApprovalId> {
+    match fact {
+        Fact::Approval { approval, .. } | Fact::Released { approval, .. } => Some(*approval),
+        _ => None,
+    }
+}
+
+/// The run a fact names.
+pub(crate) fn run_of(fact: &Fact) -> Option<RunId> {
+    match fact {
+        Fact::Registered { run, .. } => Some(*run),
+        _ => None,
+    }
+}

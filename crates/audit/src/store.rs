@@ -1,0 +1,222 @@
+use std::{fmt, sync::Arc};
+
+use crewgate_core::{ApprovalId, RequestId, RunId};
+use futures_util::future::BoxFuture;
+
+use crate::{Entry, Head, Leaf, Phase};
+
+/// Which queue an entry waits in. Each has room of its own, so that a flood in one never takes a seat of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "a store must decide what room each lane gets")]
+pub enum Lane {
+    /// Calls that are about to leave.
+    Intent,
+    /// Calls that ended, and everything else that was authenticated.
+    Outcome,
+    /// Refusals of strangers: best effort, with a quota; beyond it they are counted, not told one by one.
+    Refusal,
+}
+
+/// The log of entries, written to durably and in one order.
+pub trait AuditStore: Send + Sync + 'static {
+    /// Puts an entry in line. It is in line when this method returns, before the future is first polled; the future
+    /// resolves once the entry is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`]; only with [`Unknown`](AuditError::Unknown) may the entry be on the record all the same.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not take the entry out of line.
+    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>>;
+
+    /// A seat in the [`Outcome`](Lane::Outcome) lane for later, so that ending a call can always be recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Full`] when none came free in the time the store gives it, [`AuditError::Unavailable`].
+    fn reserve(&self) -> BoxFuture<'_, Result<Box<dyn Seat>, AuditError>>;
+
+    /// Leaves that match, in the order the query asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Unavailable`] when the store cannot be read.
+    fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>>;
+
+    /// Length and last hash of the log.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Unavailable`] when the store cannot be read.
+    fn head(&self) -> BoxFuture<'_, Result<Head, AuditError>>;
+
+    /// Intents without an outcome, oldest first, at most `limit`: calls in progress, and after a crash calls whose end
+    /// nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Unavailable`] when the store cannot be read.
+    fn open_intents(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>>;
+}
+
+impl<T: AuditStore + ?Sized> AuditStore for Arc<T> {
+    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>> {
+        (**self).append(lane, entry)
+    }
+
+    fn reserve(&self) -> BoxFuture<'_, Result<Box<dyn Seat>, AuditError>> {
+        (**self).reserve()
+    }
+
+    fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
+        (**self).leaves(query)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, AuditError>> {
+        (**self).head()
+    }
+
+    fn open_intents(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
+        (**self).open_intents(limit)
+    }
+}
+
+/// Room for one entry, held until it is needed. Dropping it gives the room back.
+pub trait Seat: Send + 'static {
+    /// Puts the entry in line, at once and without waiting: fit for `Drop`. Never [`AuditError::Full`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AuditStore::append`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not take the entry out of line.
+    fn submit(self: Box<Self>, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>>;
+}
+
+/// Where an entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its leaf.
+    pub seq: u64,
+}
+
+/// Why an entry is not known to be on the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The entry contradicts the approval it names: another attempt holds it, or none.
+    Conflict,
+    /// A stored leaf cannot be read.
+    Corrupt {
+        /// Which.
+        seq: u64,
+    },
+    /// No room: nothing was written.
+    Full,
+    /// The entry cannot be written as it is: nothing was written.
+    Invalid,
+    /// The store is closed, broken or was never reached: nothing was written.
+    Unavailable,
+    /// The entry was handed to the disk and nobody knows whether it got there.
+    Unknown,
+}
+
+impl fmt::Display for AuditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict => f.write_str("the approval is not held by this attempt"),
+            Self::Corrupt { seq } => write!(f, "leaf {seq} cannot be read"),
+            Self::Full => f.write_str("no room on the record"),
+            Self::Invalid => f.write_str("the entry cannot be written"),
+            Self::Unavailable => f.write_str("the record is not available"),
+            Self::Unknown => f.write_str("it is not known whether the entry is on the record"),
+        }
+    }
+}
+
+impl std::error::Error for AuditError {}
+
+/// Which leaves to read. All conditions must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Leaves after this one; with `newest_first`, before it (0: from the end).
+    pub after: u64,
+    /// At most this many.
+    pub limit: u32,
+    /// From the newest back.
+    pub newest_first: bool,
+    /// Of this run.
+    pub run: Option<RunId>,
+    /// Of this request.
+    pub request: Option<RequestId>,
+    /// Of this approval.
+    pub approval: Option<ApprovalId>,
+    /// By this principal, spelled `issuer:subject`.
+    pub principal: Option<String>,
+    /// Of this phase.
+    pub phase: Option<Phase>,
+}
+
+/// Leaves a query gives when it does not say how many: a page for people.
+pub const DEFAULT_QUERY_LIMIT: u32 = 200;
+
+impl Default for Query {
+    fn default() -> Self {
+        Self {
+            after: 0,
+            limit: DEFAULT_QUERY_LIMIT,
+            newest_first: false,
+            run: None,
+            request: None,
+            approval: None,
+            principal: None,
+            phase: None,
+        }
+    }
+}
+
+impl Query {
+    /// All leaves of a run, up to the limit.
+    #[must_use]
+    pub fn run(run: RunId) -> Self {
+        Self { run: Some(run), ..Self::default() }
+    }
+
+    /// All leaves of a request, up to the limit.
+    #[must_use]
+    pub fn request(request: RequestId) -> Self {
+        Self { request: Some(request), ..Self::default() }
+    }
+
+    /// At most this many.
+    #[must_use]
+    pub fn limit(mut self, limit: u32) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Leaves after this one (before it, newest first).
+    #[must_use]
+    pub fn after(mut self, seq: u64) -> Self {
+        self.after = seq;
+        self
+    }
+
+    /// Only this phase.
+    #[must_use]
+    pub fn phase(mut self, phase: Phase) -> Self {
+        self.phase = Some(phase);
+        self
+    }
+
+    /// From the newest back.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.newest_first = true;
+        self
+    }
+}
