@@ -8,6 +8,7 @@
 mod clock;
 mod idp;
 mod probe;
+pub mod suites;
 
 pub use self::{
     clock::ManualClock,

@@ -1,0 +1,3 @@
+//! One conformance suite per port: every implementation, in memory or in a database, passes the same one.
+
+pub mod approval;
