@@ -5,7 +5,7 @@ use crewgate_core::{ApprovalId, Fact, RequestId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{AuditError, Entry, Frame, Phase, frames};
+use crate::{AuditError, Entry, Phase, frames};
 
 /// A SHA-256 value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -218,9 +218,4 @@ impl Commitment {
 
 fn frames_commitment(encoded: &Bytes) -> Option<Commitment> {
     (!encoded.is_empty()).then(|| Commitment::to(encoded))
-}
-
-/// How many bytes of body the frames hold.
-pub(crate) fn body_len(frames: &[Frame]) -> u64 {
-    frames.iter().map(|frame| u64::try_from(frame.bytes.len()).unwrap_or(u64::MAX)).sum()
 }

@@ -1,0 +1,257 @@
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use bytes::Bytes;
+use crewgate_core::{ApprovalStep, Ending, Fact, RequestId, Timestamp};
+
+use crate::{AuditError, Entry, Leaf, Phase};
+
+/// A run as it happened, put together from its leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    /// What happened, in order of time.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Time since the first step.
+    pub at: Duration,
+    /// When.
+    pub time: Timestamp,
+    /// The leaf that tells it.
+    pub leaf: u64,
+    /// The request it belongs to.
+    pub request: RequestId,
+    /// What.
+    pub kind: StepKind,
+}
+
+/// What a [`Step`] shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StepKind {
+    /// Bytes of the answer, as the caller got them.
+    Answer(Bytes),
+    /// The request's body, masked.
+    Body(Bytes),
+    /// Something that was noted.
+    Fact(Fact),
+    /// From here on bytes could leave.
+    Intent,
+}
+
+/// One line for people: when, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Time since the first step: what a replay waits for.
+    pub at: Duration,
+    /// The text; control characters are escaped, so that a recorded answer cannot drive the reader's terminal.
+    pub text: String,
+}
+
+impl Timeline {
+    /// The story these leaves tell; in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Corrupt`] for a leaf that cannot be read.
+    pub fn of<'a>(leaves: impl IntoIterator<Item = &'a Leaf>) -> Result<Self, AuditError> {
+        let mut entries =
+            leaves.into_iter().map(|leaf| Ok((leaf.seq, leaf.entry()?))).collect::<Result<Vec<_>, _>>()?;
+        entries.sort_by_key(|(seq, _)| *seq);
+        let mut told = BTreeMap::new();
+        let mut steps = Vec::new();
+        for (leaf, entry) in &entries {
+            tell(*leaf, entry, &mut told, &mut steps);
+        }
+        // Stable: what happened in the same microsecond stays in the order of the record.
+        steps.sort_by_key(|step| step.time);
+        let first = steps.first().map(|step| step.time);
+        for step in &mut steps {
+            step.at = step.time.since(first.unwrap_or(step.time));
+        }
+        Ok(Self { steps })
+    }
+
+    /// The whole story, line by line. Sleep until each line's time to see it as the caller did.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        let lines = self.steps.iter().map(|step| Line { at: step.at, text: render(step) });
+        lines.collect()
+    }
+}
+
+fn tell(leaf: u64, entry: &Entry, told: &mut BTreeMap<RequestId, usize>, steps: &mut Vec<Step>) {
+    let mut push = |time, kind| {
+        steps.push(Step { at: Duration::ZERO, time, leaf, request: entry.request, kind });
+    };
+    // An outcome repeats the facts of its intent. Approval leaves tell the steps of another story and repeat nothing.
+    let repeats = matches!(entry.phase, Phase::Intent | Phase::Outcome | Phase::Refused);
+    let known = if repeats { told.get(&entry.request).copied().unwrap_or(0) } else { 0 };
+    let new = entry.facts.iter().skip(known);
+    let (end, new): (Vec<_>, Vec<_>) = new.cloned().partition(|fact| matches!(fact, Fact::Ended { .. }));
+    // When the answer's first byte was handed over, everything but its end had been noted.
+    let first_byte = entry.frames.first().map(|frame| at(entry, frame.offset_micros));
+    for fact in new {
+        let time = match fact {
+            Fact::Received { .. } => entry.started,
+            _ => first_byte.unwrap_or(entry.time).min(entry.time),
+        };
+        push(time, StepKind::Fact(fact));
+    }
+    if let Some(body) = &entry.request_body {
+        push(entry.time, StepKind::Body(body.clone()));
+    }
+    if entry.phase == Phase::Intent {
+        push(entry.time, StepKind::Intent);
+    }
+    let mut last = entry.time;
+    for frame in &entry.frames {
+        let time = at(entry, frame.offset_micros);
+        last = last.max(time);
+        push(time, StepKind::Answer(frame.bytes.clone()));
+    }
+    for fact in end {
+        push(last, StepKind::Fact(fact));
+    }
+    if repeats {
+        told.insert(entry.request, entry.facts.len());
+    }
+}
+
+fn at(entry: &Entry, offset_micros: u64) -> Timestamp {
+    entry.started.saturating_add(Duration::from_micros(offset_micros))
+}
+
+fn render(step: &Step) -> String {
+    match &step.kind {
+        StepKind::Answer(bytes) => format!("< {}", printable(bytes)),
+        StepKind::Body(bytes) => format!("> {}", printable(bytes)),
+        StepKind::Fact(fact) => escape(&words(fact)),
+        StepKind::Intent => format!("on the record as leaf {}; the call leaves", step.leaf),
+    }
+}
+
+/// A fact in words; an unknown one in its stored form.
+fn words(fact: &Fact) -> String {
+    match fact {
+        Fact::Answered { status } => format!("upstream answers {status}"),
+        Fact::Approval { approval, step } => format!("approval {approval}: {}", approval_words(step)),
+        Fact::Authenticated { principal, client, .. } => {
+            let client = client.as_ref().map(|client| format!(" through {client}")).unwrap_or_default();
+            format!("caller is {principal}{client}")
+        }
+        Fact::Control { by, what } => match by {
+            Some(by) => format!("{what} by {by}"),
+            None => what.clone(),
+        },
+        Fact::Decided { outcome, reason, basis, .. } => {
+            let mut text = format!("policy: {outcome}");
+            if let Some(reason) = reason {
+                let _ = write!(text, " ({reason})");
+            }
+            if !basis.rules.is_empty() {
+                let _ = write!(text, " by {}", list(&basis.rules));
+            }
+            text
+        }
+        Fact::Described { action, resource, datasets, inputs, .. } => {
+            let mut text = format!("asks for {action} on {resource}");
+            if !datasets.is_empty() {
+                let _ = write!(text, ", datasets {}", list(datasets));
+            }
+            if !inputs.is_empty() {
+                let _ = write!(text, ", inputs {}", list(inputs));
+            }
+            text
+        }
+        Fact::Ended { how, status, bytes, .. } => {
+            let how = match how {
+                Ending::CallerGone => "the caller hung up",
+                Ending::Complete => "complete",
+                Ending::Cut => "broke off",
+                _ => "ended",
+            };
+            format!("{how}: status {status}, {bytes} bytes")
+        }
+        Fact::Masked { profiles, hits } => {
+            let hits: Vec<_> = hits.iter().map(|(entity, count)| format!("{entity} {count}")).collect();
+            format!(
+                "masked by {}: {}",
+                list(profiles),
+                if hits.is_empty() { "nothing".to_owned() } else { list(&hits) }
+            )
+        }
+        Fact::Observed { reason, .. } => format!("observe mode: would have been refused ({reason})"),
+        Fact::PartOf { request } => format!("belongs to request {request}"),
+        Fact::Received { method, path, remote, .. } => {
+            let from = remote.as_ref().map(|remote| format!(" from {remote}")).unwrap_or_default();
+            format!("{method} {path}{from}")
+        }
+        Fact::Refused { status, code, detail, .. } => format!("refused {status} {code}: {detail}"),
+        Fact::Registered { run, .. } => format!("run {run}"),
+        Fact::Released { approval, lease } => format!("carries out approval {approval}, attempt {lease}"),
+        Fact::Sealed { sha256, bytes } => format!("will send {bytes} bytes, sha-256 {sha256}"),
+        Fact::Unanswered { code, sent } => {
+            format!(
+                "upstream did not answer: {code}{}",
+                if *sent { "; bytes may have reached it" } else { "" }
+            )
+        }
+        Fact::Webhook { kind, crew } => format!("{crew} calls back: {kind}"),
+        other => serde_json::to_string(other).unwrap_or_else(|_| "a fact of an unknown kind".to_owned()),
+    }
+}
+
+fn approval_words(step: &ApprovalStep) -> String {
+    match step {
+        ApprovalStep::Cancelled { by } => format!("taken back by {by}"),
+        ApprovalStep::Claimed => "being started".to_owned(),
+        ApprovalStep::Executed => "carried out".to_owned(),
+        ApprovalStep::Failed { reason } => format!("could not be sent: {reason}"),
+        ApprovalStep::Indeterminate => "sent, and nobody knows what became of it".to_owned(),
+        ApprovalStep::Invalidated { reason } => format!("no longer valid: {reason}"),
+        ApprovalStep::Requested { sets, expires, .. } => format!("asks {} until {expires}", list(sets)),
+        ApprovalStep::Returned => "given back unsent".to_owned(),
+        ApprovalStep::Voted { by, verdict, reason, settles, .. } => {
+            let verdict = match verdict {
+                crewgate_core::Verdict::Approve => "approves",
+                crewgate_core::Verdict::Deny => "denies",
+            };
+            let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("{by} {verdict}{}{reason}", if *settles { ", which settles it" } else { "" })
+        }
+        other => serde_json::to_string(other).unwrap_or_else(|_| "moved".to_owned()),
+    }
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn printable(bytes: &Bytes) -> String {
+    escape(&String::from_utf8_lossy(bytes))
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        // Escapes of the bidirectional kind reorder what is read; they are not `is_control`.
+        let reorders =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || reorders { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_answer_cannot_drive_the_terminal() {
+        assert_eq!(printable(&Bytes::from_static(b"ok\x1b[2J\n\xff")), "ok\\u{1b}[2J\\n\u{fffd}");
+        assert_eq!(escape("a\u{202e}b"), "a\\u{202e}b");
+    }
+}

@@ -1,0 +1,189 @@
+//! What every [`AuditStore`] must do, whatever it is made of.
+//!
+//! Call [`conforms`] with a closure that makes an empty store, from an integration test.
+#![expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use crewgate_audit::{AuditStore, Entry, Frame, Head, Lane, Leaf, Phase, Query, Verifier, verify};
+use crewgate_core::{
+    ApprovalId, ApprovalStep, Effect, Ending, Fact, IdKind, PrincipalKey, PrincipalKind, RequestId, RunId,
+    Timestamp, Verdict,
+};
+
+/// A store under test.
+pub type Store = Arc<dyn AuditStore>;
+
+/// Every rule of the port, each on a store of its own.
+///
+/// # Panics
+///
+/// When a rule is broken.
+pub async fn conforms(make: impl AsyncFn() -> Store) {
+    entries_come_back_as_they_went(make().await).await;
+    the_chain_has_no_gap_under_concurrency(make().await).await;
+    an_entry_is_in_line_before_its_future_is_polled(make().await).await;
+    a_seat_takes_exactly_one_entry_and_gives_room_back(make().await).await;
+    queries_select(make().await).await;
+    open_intents_are_those_without_an_outcome(make().await).await;
+    pages_join(make().await).await;
+}
+
+/// Reads the whole log and verifies it.
+///
+/// # Panics
+///
+/// When it does not verify.
+pub async fn verified(store: &Store) -> Vec<Leaf> {
+    let leaves = store.leaves(Query::default().limit(u32::MAX)).await.unwrap();
+    assert_eq!(verify(&leaves, store.head().await.unwrap()), Ok(()));
+    leaves
+}
+
+fn entry(phase: Phase) -> Entry {
+    Entry::new(phase, RequestId::random(), Timestamp::from_secs(1_781_524_800))
+}
+
+fn by(subject: &str) -> Fact {
+    Fact::Authenticated {
+        principal: PrincipalKey::new("okta", subject),
+        kind: PrincipalKind::User,
+        client: Some("cli".to_owned()),
+        expires: Timestamp::from_micros(1_781_524_800_123_456),
+        token: "0123456789abcdef".to_owned(),
+    }
+}
+
+async fn entries_come_back_as_they_went(store: Store) {
+    assert_eq!(store.head().await.unwrap(), Head::default());
+    let mut full = entry(Phase::Outcome)
+        .with_fact(by("anna \"the\u{1}\" ü\u{202e}"))
+        .with_fact(Fact::Described {
+            action: "kickoff".to_owned().into(),
+            resource: "Crew::support".to_owned(),
+            effect: Effect::Write,
+            datasets: vec!["hr".to_owned()],
+            inputs: vec![],
+        })
+        .with_fact(Fact::Approval {
+            approval: ApprovalId::random(),
+            step: ApprovalStep::Voted {
+                by: PrincipalKey::new("okta", "bob"),
+                verdict: Verdict::Approve,
+                sets: BTreeSet::new(),
+                reason: None,
+                settles: true,
+            },
+        })
+        .with_fact(Fact::Approval { approval: ApprovalId::random(), step: ApprovalStep::Executed })
+        .with_fact(Fact::Registered { kind: IdKind::Run, run: RunId::random() })
+        .with_fact(Fact::Ended { how: Ending::Cut, status: 200, bytes: u64::MAX, sha256: "00".to_owned() })
+        .with_run(Some(RunId::random()));
+    full.request_body = Some(Bytes::from_static(b"\x00\xff not text"));
+    full.frames = vec![
+        Frame { offset_micros: 0, bytes: Bytes::from_static(b"data: 1\n\n") },
+        Frame { offset_micros: u64::MAX, bytes: Bytes::from_static(b"\xff") },
+    ];
+    let mut empty = entry(Phase::Control);
+    empty.request_body = Some(Bytes::new());
+    for (wanted, seq) in [(full, 1), (empty, 2)] {
+        assert_eq!(store.append(Lane::Outcome, wanted.clone()).await.unwrap().seq, seq);
+        let found = store.leaves(Query::request(wanted.request)).await.unwrap();
+        assert_eq!(found.iter().map(|leaf| leaf.entry().unwrap()).collect::<Vec<_>>(), [wanted]);
+    }
+    assert_eq!(verified(&store).await.len(), 2);
+}
+
+async fn the_chain_has_no_gap_under_concurrency(store: Store) {
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for lane in [Lane::Intent, Lane::Outcome, Lane::Refusal, Lane::Intent] {
+                    store.append(lane, entry(Phase::Control)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(verified(&store).await.len(), 32);
+    assert_eq!(store.head().await.unwrap().count, 32);
+}
+
+async fn an_entry_is_in_line_before_its_future_is_polled(store: Store) {
+    drop(store.append(Lane::Outcome, entry(Phase::Outcome)));
+    let seat = store.reserve().await.unwrap();
+    drop(seat.submit(entry(Phase::Outcome)));
+    // What is put in line later is durable later.
+    assert_eq!(store.append(Lane::Outcome, entry(Phase::Control)).await.unwrap().seq, 3);
+    assert_eq!(verified(&store).await.len(), 3);
+}
+
+async fn a_seat_takes_exactly_one_entry_and_gives_room_back(store: Store) {
+    for _ in 0..5_000 {
+        drop(store.reserve().await.unwrap());
+    }
+    let seat = store.reserve().await.unwrap();
+    assert_eq!(store.head().await.unwrap().count, 0);
+    seat.submit(entry(Phase::Outcome)).await.unwrap();
+    assert_eq!(store.head().await.unwrap().count, 1);
+}
+
+async fn queries_select(store: Store) {
+    let (run, approval) = (RunId::random(), ApprovalId::random());
+    let entries = [
+        entry(Phase::Intent).with_fact(by("anna")).with_run(Some(run)),
+        entry(Phase::Outcome).with_fact(by("anna")),
+        entry(Phase::Outcome).with_fact(by("bob")).with_run(Some(run)),
+        entry(Phase::Approval).with_fact(Fact::Approval { approval, step: ApprovalStep::Claimed }).with_run(Some(run)),
+    ];
+    for entry in entries {
+        store.append(Lane::Outcome, entry).await.unwrap();
+    }
+    let found = async |query: Query| {
+        store.leaves(query).await.unwrap().iter().map(|leaf| leaf.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Query::default()).await, [1, 2, 3, 4]);
+    assert_eq!(found(Query::default().newest_first()).await, [4, 3, 2, 1]);
+    assert_eq!(found(Query::default().newest_first().after(3)).await, [2, 1]);
+    assert_eq!(found(Query::default().after(1).limit(2)).await, [2, 3]);
+    assert_eq!(found(Query::default().limit(0)).await, [0_u64; 0]);
+    assert_eq!(found(Query::run(run)).await, [1, 3, 4]);
+    assert_eq!(found(Query::run(run).phase(Phase::Outcome)).await, [3]);
+    assert_eq!(found(Query::run(RunId::random())).await, [0_u64; 0]);
+    assert_eq!(found(Query { approval: Some(approval), ..Query::default() }).await, [4]);
+    assert_eq!(found(Query { principal: Some("okta:anna".to_owned()), ..Query::default() }).await, [1, 2]);
+    assert_eq!(found(Query { principal: Some("okta:ann%".to_owned()), ..Query::default() }).await, [0_u64; 0]);
+}
+
+async fn open_intents_are_those_without_an_outcome(store: Store) {
+    let intents = [entry(Phase::Intent), entry(Phase::Intent), entry(Phase::Intent)];
+    for intent in intents.clone() {
+        store.append(Lane::Intent, intent).await.unwrap();
+    }
+    let [_, second, _] = intents;
+    store.append(Lane::Outcome, Entry { phase: Phase::Outcome, ..second }).await.unwrap();
+    let open = store.open_intents(10).await.unwrap();
+    assert_eq!(open.iter().map(|leaf| leaf.seq).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(store.open_intents(1).await.unwrap().iter().map(|leaf| leaf.seq).collect::<Vec<_>>(), [1]);
+}
+
+async fn pages_join(store: Store) {
+    for _ in 0..25 {
+        drop(store.append(Lane::Outcome, entry(Phase::Control)));
+    }
+    store.append(Lane::Outcome, entry(Phase::Control)).await.unwrap();
+    let mut verifier = Verifier::new();
+    loop {
+        let page = store.leaves(Query::default().after(verifier.head().count).limit(10)).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        page.iter().try_for_each(|leaf| verifier.next(leaf)).unwrap();
+    }
+    assert_eq!(verifier.head().count, 26);
+    verifier.finish(store.head().await.unwrap()).unwrap();
+}
