@@ -10,7 +10,7 @@
 //!                         └── given back, or the lease ended, with nothing sent
 //! ```
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_core::{ApprovalStep, Fact, Principal, PrincipalKind, Timestamp, Verdict};
 
@@ -39,12 +39,17 @@ pub fn open(new: NewApproval) -> Result<Transition, OpenError> {
     if sets.is_empty() || sets.len() != approval.asked.needs.len() {
         return Err(OpenError::Invalid);
     }
+    Ok(Transition { fact: requested(&approval), approval })
+}
+
+/// That it was asked for, as the record says it.
+pub(crate) fn requested(approval: &Approval) -> Fact {
     let step = ApprovalStep::Requested {
-        sets,
+        sets: approval.sets(),
         digest: approval.asked.digest.to_string(),
         expires: approval.asked.expires,
     };
-    Ok(Transition { fact: Fact::Approval { approval: approval.id(), step }, approval })
+    Fact::Approval { approval: approval.id(), step }
 }
 
 /// One person's word.
@@ -62,7 +67,7 @@ pub fn vote(approval: &Approval, ballot: &Ballot) -> Result<Transition, VoteErro
         return Err(VoteError::SelfApproval);
     }
     // What counts is people: a program cannot read what it approves.
-    let sets = vote.sets.intersection(&approval.sets()).cloned().collect::<std::collections::BTreeSet<_>>();
+    let sets = vote.sets.intersection(&approval.sets()).cloned().collect::<BTreeSet<_>>();
     if sets.is_empty() || vote.approver.kind != PrincipalKind::User {
         return Err(VoteError::NotEligible);
     }

@@ -1,5 +1,5 @@
 //! The laws of the state machine, over random histories.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
 use std::{collections::BTreeSet, time::Duration};
 

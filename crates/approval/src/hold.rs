@@ -1,0 +1,201 @@
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crewgate_core::{
+    ApprovalId, ApproverSet, Basis, Duties, Layer as By, Operation, Outgoing, Principal, Refusal, RequestId,
+    Trail,
+};
+use http::{HeaderValue, Response, StatusCode, header};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    Approval, Need, NewApproval, OpenError, ReleaseMode, State, StoreError, Wait, digest, layer::Config,
+    machine, release::unavailable, service::conflict,
+};
+
+/// How often a held request looks at its row when no hint comes: soon enough that another process's decision is felt
+/// at once, seldom enough that 64 held requests cost 64 reads a second.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// When a caller without a ticket should look again.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// Everything about a request that needs people.
+pub(crate) struct Ask {
+    pub(crate) trail: Option<Trail>,
+    pub(crate) request: RequestId,
+    pub(crate) sets: BTreeSet<ApproverSet>,
+    pub(crate) duties: Duties,
+    pub(crate) basis: Basis,
+    pub(crate) principal: Principal,
+    pub(crate) operation: Operation,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) wait: Wait,
+}
+
+/// Asks people, and answers the caller as it waits.
+pub(crate) async fn ask<B: Default + Send + 'static>(config: Arc<Config<B>>, asked: Ask) -> Response<B> {
+    match opened(&config, asked).await {
+        Ok((approval, Some((seat, hold)))) => {
+            let answer = held(&config, &approval, hold).await;
+            drop(seat);
+            answer
+        }
+        Ok((approval, None)) => later(&config, &approval),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+type Seat = Option<(OwnedSemaphorePermit, Duration)>;
+
+/// Reserves first, asks then: who is refused here has not bothered anybody.
+async fn opened<B: 'static>(config: &Config<B>, asked: Ask) -> Result<(Approval, Seat), Refusal> {
+    let Ask { trail, request, sets, duties, basis, principal, operation, outgoing, wait } = asked;
+    let tickets = config.tickets.as_ref().filter(|tickets| tickets.offers(&operation));
+    let seat = match wait {
+        Wait::Hold(hold) if !hold.is_zero() => match Arc::clone(&config.seats).try_acquire_owned() {
+            Ok(seat) => Some((seat, hold)),
+            Err(_) if tickets.is_some() => None,
+            Err(_) => return Err(crowded()),
+        },
+        Wait::Hold(_) | Wait::Ticket => None,
+    };
+    let run = match tickets {
+        Some(tickets) => Some(tickets.reserve(&principal, &operation).await?),
+        None => None,
+    };
+    let (now, upstream) = (config.clock.now(), (config.upstream)(&operation));
+    let new = NewApproval {
+        id: ApprovalId::random(),
+        request,
+        run,
+        digest: digest(&outgoing, &principal, &operation, &upstream),
+        // Without a ticket nobody could ever read the answer to a call the gateway starts by itself.
+        release: if run.is_some() { (config.release_mode)(&operation) } else { ReleaseMode::Claim },
+        requester: principal,
+        operation,
+        outgoing,
+        upstream,
+        needs: sets.into_iter().map(|set| Need { count: (config.need)(&set), set }).collect(),
+        duties,
+        basis,
+        opened: now,
+        expires: now.saturating_add(config.undecided_for),
+        usable_for: config.usable_for,
+    };
+    let approval = config.store.open(new).await.map_err(|error| match error {
+        OpenError::Store(error) => unavailable(&error),
+        // Ids are random and the sets are a set: only "asks nobody" is left.
+        OpenError::Invalid | OpenError::Exists => unavailable(&StoreError::Unavailable(error.to_string())),
+    })?;
+    if let Some(trail) = trail {
+        trail.note(machine::requested(&approval));
+    }
+    Ok((approval, seat))
+}
+
+/// Waits for a change. The hint wakes it, the row decides.
+async fn held<B: Default + Send + 'static>(
+    config: &Config<B>,
+    approval: &Approval,
+    hold: Duration,
+) -> Response<B> {
+    let id = approval.id();
+    let deadline = Instant::now() + hold;
+    // Listening starts before the first look, so that no ring falls in between.
+    let mut ear = config.store.hint().listen();
+    loop {
+        match config.store.find(id).await {
+            Ok(Some(row)) => match row.state_at(config.clock.now()) {
+                State::Pending => (),
+                State::Approved { .. } => match config.path.get() {
+                    None => return later(config, &row),
+                    Some(release) => {
+                        let principal = row.asked.requester.clone();
+                        if let Some(answer) = release(row, principal).await {
+                            return answer;
+                        }
+                        // Not claimable after all: the next look says why.
+                    }
+                },
+                state => return over(config, &row, state),
+            },
+            Ok(None) => {
+                return conflict("approval_gone", "the approval is gone").with_approval(id).into_response();
+            }
+            // The caller waits anyway; the store may come back before the hold ends.
+            Err(error) => tracing::warn!(%error, approval = %id, "a held request cannot see its approval"),
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            return later(config, approval);
+        }
+        // Either outcome, a ring or the end of the pause, means: look again.
+        let _ = timeout_at(deadline.min(now + LOOK_EVERY), ear.heard()).await;
+    }
+}
+
+fn ticket<B: 'static>(config: &Config<B>, approval: &Approval) -> Option<Response<B>> {
+    let tickets = config.tickets.as_ref()?;
+    approval.asked.run.map(|_| tickets.answer(approval))
+}
+
+/// The caller is let go; people go on.
+fn later<B: Default + 'static>(config: &Config<B>, approval: &Approval) -> Response<B> {
+    if let Some(answer) = ticket(config, approval) {
+        return answer;
+    }
+    let sets = approval.sets().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut answer = Refusal::new(
+        By::Approval,
+        StatusCode::ACCEPTED,
+        "approval_pending",
+        format!("it waits for approval by {sets}; nothing was sent"),
+    )
+    .with_approval(approval.id())
+    .with_retry_after(LOOK_AGAIN_AFTER)
+    .into_response();
+    let headers: &mut http::HeaderMap = answer.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_AFTER.as_secs()));
+    if let Ok(location) = HeaderValue::try_from((config.location)(&approval.id())) {
+        headers.insert(header::LOCATION, location);
+    }
+    answer
+}
+
+/// It can no longer be started by this caller.
+fn over<B: Default + 'static>(config: &Config<B>, row: &Approval, state: State) -> Response<B> {
+    let forbidden = |code, detail: String| Refusal::new(By::Approval, StatusCode::FORBIDDEN, code, detail);
+    let refusal = match state {
+        // Somebody else starts or has started it; who has a ticket reads the outcome there.
+        State::Executing { .. } | State::Executed { .. } | State::Indeterminate => {
+            if let Some(answer) = ticket(config, row) {
+                return answer;
+            }
+            conflict("approval_spent", "the approved request was started elsewhere")
+        }
+        State::Denied { reason: Some(reason), .. } => {
+            forbidden("approval_denied", format!("an approver said no: {reason}"))
+        }
+        State::Denied { reason: None, .. } => forbidden("approval_denied", "an approver said no".to_owned()),
+        State::Cancelled { .. } => forbidden("approval_cancelled", "the request was taken back".to_owned()),
+        State::Expired | State::Pending | State::Approved { .. } => {
+            forbidden("approval_expired", "it was not decided and started in time".to_owned())
+        }
+        State::Invalidated { reason } => conflict("approval_invalidated", reason),
+        State::Failed { reason } => conflict("approval_failed", reason),
+    };
+    refusal.with_approval(row.id()).into_response()
+}
+
+fn crowded() -> Refusal {
+    Refusal::new(
+        By::Approval,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "approval_crowded",
+        "too many requests are waiting for people; nobody was asked",
+    )
+    .with_retry_after(LOOK_AGAIN_AFTER)
+}
