@@ -1,0 +1,158 @@
+//! `oidc-provider` in a Node process.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Stdio},
+};
+
+use ::http::header;
+use serde_json::{Value, json};
+
+use super::{Answer, Http};
+
+/// PKCE pair of RFC 7636, appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// A running provider.
+pub(crate) struct Idp {
+    child: Child,
+    pub(crate) issuer: String,
+    redirect: String,
+}
+
+impl Idp {
+    pub(crate) fn start(folder: &Path) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/idp.mjs");
+        let mut child = std::process::Command::new("node")
+            .arg(script)
+            .env("CREWGATE_REAL_IDP", folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("idp.mjs said {line:?}: {error}"));
+        let text = |key: &str| ready.get(key).and_then(Value::as_str).unwrap().to_owned();
+        Self { child, issuer: text("issuer"), redirect: text("redirect") }
+    }
+
+    /// A fresh token for a CI job, by client credentials.
+    pub(crate) async fn job(&self, client: &str) -> String {
+        let fields = format!(
+            "grant_type=client_credentials&client_id={client}&client_secret={client}-secret-of-a-test&scope=crews"
+        );
+        token(&Http::new().form(&format!("{}/token", self.issuer), "", &fields).await)
+    }
+
+    /// A fresh token for a person, by authorization code with PKCE: signs in and consents as a browser would.
+    pub(crate) async fn person(&self, name: &str) -> String {
+        let mut browser = Browser::default();
+        let start = format!(
+            "{}/auth?client_id=desk&response_type=code&redirect_uri={}&scope=openid%20crews&resource=urn:crewgate\
+             &code_challenge={CHALLENGE}&code_challenge_method=S256&state=of-{name}&nonce=n",
+            self.issuer, self.redirect
+        );
+        let mut next = browser.get(&self.issuer, &start).await;
+        for _ in 0..12 {
+            if let Some(query) = next.strip_prefix(&self.redirect) {
+                let field = |key: &str| {
+                    query
+                        .trim_start_matches('?')
+                        .split('&')
+                        .find_map(|pair| pair.strip_prefix(key))
+                        .unwrap()
+                        .to_owned()
+                };
+                assert_eq!(field("state="), format!("of-{name}"));
+                let fields = format!(
+                    "grant_type=authorization_code&client_id=desk&code={}&redirect_uri={}&code_verifier={VERIFIER}",
+                    field("code="),
+                    self.redirect
+                );
+                return token(&Http::new().form(&format!("{}/token", self.issuer), "", &fields).await);
+            }
+            next = if next.contains("/interaction/") {
+                let page = browser.page(&next).await;
+                let fields = if page.contains("name=\"login\"") {
+                    format!("prompt=login&login={name}&password=any")
+                } else {
+                    "prompt=consent".to_owned()
+                };
+                browser.submit(&self.issuer, &next, &fields).await
+            } else {
+                browser.get(&self.issuer, &next).await
+            };
+        }
+        panic!("{name} could not sign in, last at {next}");
+    }
+
+    /// New signing keys; the old public keys stay published only with `keep`.
+    pub(crate) async fn rotate(&self, keep: bool) {
+        let url = format!("{}/rotate{}", self.issuer, if keep { "?keep=1" } else { "" });
+        Http::new().post(&url, &json!({})).await.expect(200);
+    }
+}
+
+impl Drop for Idp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn token(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json().get("access_token").and_then(Value::as_str).unwrap().to_owned()
+}
+
+/// Follows redirects and keeps cookies, as little as a sign-in needs.
+#[derive(Default)]
+struct Browser {
+    cookies: BTreeMap<String, String>,
+}
+
+impl Browser {
+    fn cookie(&self) -> String {
+        self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    }
+
+    fn keep(&mut self, answer: &Answer) {
+        for cookie in answer.headers.get_all(header::SET_COOKIE) {
+            let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();
+            match rest.split(';').next().unwrap_or_default() {
+                "" => self.cookies.remove(name),
+                value => self.cookies.insert(name.to_owned(), value.to_owned()),
+            };
+        }
+    }
+
+    /// Where the answer sends the browser.
+    fn follow(&mut self, issuer: &str, answer: &Answer) -> String {
+        self.keep(answer);
+        assert!(answer.status.is_redirection(), "{answer:?}");
+        let location = answer.header(header::LOCATION);
+        if location.starts_with('/') { format!("{issuer}{location}") } else { location }
+    }
+
+    async fn get(&mut self, issuer: &str, url: &str) -> String {
+        let answer = Http::new().get_with_cookie(url, &self.cookie()).await;
+        self.follow(issuer, &answer)
+    }
+
+    async fn page(&mut self, url: &str) -> String {
+        let answer = Http::new().get_with_cookie(url, &self.cookie()).await.expect(200);
+        self.keep(&answer);
+        answer.text()
+    }
+
+    async fn submit(&mut self, issuer: &str, url: &str, fields: &str) -> String {
+        let answer = Http::new().form(url, &self.cookie(), fields).await;
+        self.follow(issuer, &answer)
+    }
+}
