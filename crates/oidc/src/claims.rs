@@ -1,0 +1,119 @@
+use std::time::Duration;
+
+use crewgate_core::Timestamp;
+
+use crate::{
+    Reason, Rejection,
+    json::{Json, Object},
+};
+
+/// Bytes of a `sub`: OpenID Connect says 255, GitHub's grow with repository and environment names.
+pub const MAX_SUBJECT: usize = 1024;
+
+/// Registered claims with the types they must have. Reading them is not believing them.
+#[derive(Debug, Clone)]
+pub struct Claims {
+    pub(crate) subject: String,
+    pub(crate) audience: Vec<String>,
+    pub(crate) times: Times,
+    /// `client_id`, else `azp`, else `appid`.
+    pub(crate) client: Option<String>,
+    pub(crate) all: Object,
+}
+
+/// When a token is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) issued: Timestamp,
+    pub(crate) expires: Timestamp,
+    pub(crate) not_before: Option<Timestamp>,
+}
+
+impl Claims {
+    pub(crate) fn read(all: Object) -> Result<Self, Rejection> {
+        let subject = required(string(&all, "sub")?, "sub")?;
+        if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
+            return Err(wrong("sub of 1 to 1024 bytes without control characters", "another"));
+        }
+        let audience = match all.get("aud") {
+            None => return Err(wrong("aud", "no aud")),
+            Some(aud) => match aud.as_strings() {
+                Some(names) => names.into_iter().map(str::to_owned).collect(),
+                None => return Err(wrong("aud as a string or a list of strings", aud.kind())),
+            },
+        };
+        let times = Times {
+            issued: required(instant(&all, "iat")?, "iat")?,
+            expires: required(instant(&all, "exp")?, "exp")?,
+            not_before: instant(&all, "nbf")?,
+        };
+        // All three are read, so that a wrong type in any of them is seen.
+        let (client_id, azp, appid) =
+            (string(&all, "client_id")?, string(&all, "azp")?, string(&all, "appid")?);
+        let client = client_id.or(azp).or(appid);
+        Ok(Self { subject, audience, times, client, all })
+    }
+}
+
+impl Times {
+    /// Whether the token is valid at `now`.
+    pub(crate) fn check(
+        &self,
+        now: Timestamp,
+        skew: Duration,
+        max_lifetime: Duration,
+    ) -> Result<(), Rejection> {
+        if self.expires <= self.issued || self.expires.since(self.issued) > max_lifetime {
+            let found = self.expires.since(self.issued).as_secs();
+            return Err(Rejection::new(Reason::Lifetime)
+                .expecting(format!("exp at most {} s after iat", max_lifetime.as_secs()))
+                .finding(&format!("{found} s")));
+        }
+        if now >= self.expires.saturating_add(skew) {
+            return Err(Rejection::new(Reason::Expired).finding(&format!("exp {}, now {now}", self.expires)));
+        }
+        let latest = now.saturating_add(skew);
+        for (name, instant) in [("iat", Some(self.issued)), ("nbf", self.not_before)] {
+            if let Some(instant) = instant.filter(|instant| *instant > latest) {
+                return Err(Rejection::new(Reason::NotYetValid)
+                    .expecting(format!("{name} not more than {} s ahead", skew.as_secs()))
+                    .finding(&format!("{name} {instant}, now {now}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrong(expected: &str, found: &str) -> Rejection {
+    Rejection::new(Reason::Claims).expecting(expected).finding(found)
+}
+
+fn required<T>(value: Option<T>, name: &str) -> Result<T, Rejection> {
+    value.ok_or_else(|| wrong(name, &format!("no {name}")))
+}
+
+fn string(claims: &Object, name: &str) -> Result<Option<String>, Rejection> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(wrong(&format!("{name} as a string"), other.kind())),
+    }
+}
+
+/// A NumericDate (RFC 7519 section 2): seconds, a fraction allowed, below 2^53 where doubles are still exact.
+fn instant(claims: &Object, name: &str) -> Result<Option<Timestamp>, Rejection> {
+    const LIMIT: i64 = 1 << 53;
+    let expected = || format!("{name} as a number of seconds since 1970");
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Json::Integer(secs)) if (0..LIMIT).contains(secs) => Ok(Some(Timestamp::from_secs(*secs))),
+        Some(Json::Float(secs)) => Duration::try_from_secs_f64(*secs)
+            .ok()
+            .filter(|since| since.as_secs() < 1 << 53)
+            .and_then(|since| i64::try_from(since.as_micros()).ok())
+            .map(|micros| Some(Timestamp::from_micros(micros)))
+            .ok_or_else(|| wrong(&expected(), "a number out of range")),
+        Some(Json::Integer(_)) => Err(wrong(&expected(), "a number out of range")),
+        Some(other) => Err(wrong(&expected(), other.kind())),
+    }
+}

@@ -1,0 +1,320 @@
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use http::Uri;
+
+use crate::{Algorithm, algorithm::DEFAULT_ALGORITHMS};
+
+/// From `iat` to `exp`. An hour is what providers issue; a token that lives longer outlives too many changes of mind.
+pub const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// Difference of clocks that is forgiven. Machines with NTP stay within a second.
+pub const DEFAULT_SKEW: Duration = Duration::from_secs(30);
+
+/// The most that [`IssuerConfig::skew`] takes: more would make short-lived tokens long-lived.
+pub const MAX_SKEW: Duration = Duration::from_secs(60);
+
+/// Between two fetches of the keys.
+pub const DEFAULT_REFRESH: Duration = Duration::from_secs(15 * 60);
+
+/// How long the last good keys serve while the issuer cannot be reached.
+pub const DEFAULT_KEEP_KEYS: Duration = Duration::from_secs(24 * 3600);
+
+/// One issuer: whose tokens, for whom, and what they may look like.
+///
+/// ```
+/// use std::time::Duration;
+/// use crewgate_oidc::{Algorithm, IssuerConfig};
+///
+/// let okta = IssuerConfig::new("okta", "https://acme.okta.com/oauth2/default", ["crewgate"])?
+///     .algorithms([Algorithm::Rs256])
+///     .max_lifetime(Duration::from_secs(900))
+///     .groups_claim(["groups"]);
+/// assert_eq!(okta.name(), "okta");
+/// assert!(IssuerConfig::new("okta", "https://acme.okta.com", [""; 0]).is_err(), "an audience is mandatory");
+/// # Ok::<(), crewgate_oidc::InvalidConfig>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct IssuerConfig {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) audience: BTreeSet<String>,
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) max_lifetime: Duration,
+    pub(crate) skew: Duration,
+    pub(crate) groups: Vec<String>,
+    pub(crate) kind: KindRule,
+    pub(crate) token_type: Option<String>,
+    pub(crate) id_tokens: bool,
+    pub(crate) jwks_uri: Option<String>,
+    pub(crate) refresh: Duration,
+    pub(crate) keep_keys: Duration,
+    pub(crate) allow_http: bool,
+}
+
+/// How to tell a person's token from a program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum KindRule {
+    /// A program when the token says so: `sub` equals its client, `gty` is `client-credentials`, `idtyp` is `app`, or
+    /// `sub` starts with `repo:` (GitHub), `project_path:` (GitLab) or `system:serviceaccount:` (Kubernetes).
+    #[default]
+    Auto,
+    /// Programs only.
+    Service,
+    /// Persons only.
+    User,
+}
+
+/// Configuration that cannot be right; the text says what and of which issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidConfig(pub(crate) String);
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidConfig {}
+
+impl IssuerConfig {
+    /// An issuer with a short name of our own, its URL exactly as it stands in `iss`, and the audiences a token may
+    /// name. Everything else has a default.
+    ///
+    /// # Errors
+    ///
+    /// When there is no audience (such an issuer's tokens for *any* service would be accepted here), an audience is
+    /// empty, or the name is not made of `a-z 0-9 -`: it becomes the prefix of groups and of identities.
+    pub fn new<I>(name: impl Into<String>, url: impl Into<String>, audience: I) -> Result<Self, InvalidConfig>
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let (name, url) = (name.into(), url.into());
+        let audience: BTreeSet<String> = audience.into_iter().map(Into::into).collect();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err(InvalidConfig(format!("issuer name {name:?}: only a-z, 0-9 and -")));
+        }
+        if audience.is_empty() || audience.contains("") {
+            return Err(InvalidConfig(format!("issuer {name}: an audience is mandatory and not empty")));
+        }
+        Ok(Self {
+            name,
+            url,
+            audience,
+            algorithms: DEFAULT_ALGORITHMS.to_vec(),
+            max_lifetime: DEFAULT_MAX_LIFETIME,
+            skew: DEFAULT_SKEW,
+            groups: vec!["groups".to_owned()],
+            kind: KindRule::Auto,
+            token_type: None,
+            id_tokens: false,
+            jwks_uri: None,
+            refresh: DEFAULT_REFRESH,
+            keep_keys: DEFAULT_KEEP_KEYS,
+            allow_http: false,
+        })
+    }
+
+    /// The configured name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The issuer URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Algorithms the issuer may sign with. Default: RS256, PS256, ES256, ES384, EdDSA.
+    #[must_use]
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = algorithms.into_iter().collect();
+        self
+    }
+
+    /// The longest time from `iat` to `exp`. Default: one hour.
+    #[must_use]
+    pub fn max_lifetime(mut self, max: Duration) -> Self {
+        self.max_lifetime = max;
+        self
+    }
+
+    /// Difference of clocks that is forgiven. Default 30 s, at most 60 s.
+    #[must_use]
+    pub fn skew(mut self, skew: Duration) -> Self {
+        self.skew = skew;
+        self
+    }
+
+    /// Where the groups are: names of nested members, e.g. `["realm_access", "roles"]`; a string there is one group,
+    /// a list of strings several. Default: `["groups"]`.
+    #[must_use]
+    pub fn groups_claim<I>(mut self, path: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.groups = path.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How to tell persons from programs. Default: [`KindRule::Auto`].
+    #[must_use]
+    pub fn kind(mut self, rule: KindRule) -> Self {
+        self.kind = rule;
+        self
+    }
+
+    /// The `typ` that tokens must have, e.g. `at+jwt` (RFC 9068). Default: none, `JWT`, `JOSE` or `at+jwt`.
+    #[must_use]
+    pub fn token_type(mut self, typ: impl Into<String>) -> Self {
+        self.token_type = Some(typ.into());
+        self
+    }
+
+    /// Takes tokens with `nonce`, `at_hash` or `c_hash` too. They mark ID tokens, which say who logged in somewhere,
+    /// not who may call here; some providers put a `nonce` into access tokens.
+    #[must_use]
+    pub fn accept_id_tokens(mut self) -> Self {
+        self.id_tokens = true;
+        self
+    }
+
+    /// Where the keys are, instead of asking the issuer's discovery document.
+    #[must_use]
+    pub fn jwks_uri(mut self, uri: impl Into<String>) -> Self {
+        self.jwks_uri = Some(uri.into());
+        self
+    }
+
+    /// Between two fetches of the keys. Default 15 minutes; one minute at least.
+    #[must_use]
+    pub fn refresh_every(mut self, period: Duration) -> Self {
+        self.refresh = period;
+        self
+    }
+
+    /// How long the last good keys serve while the issuer cannot be reached. Default 24 hours.
+    #[must_use]
+    pub fn keep_keys(mut self, time: Duration) -> Self {
+        self.keep_keys = time;
+        self
+    }
+
+    /// Fetches keys over plain HTTP from other machines. Whoever is on the way can then sign for anybody. Loopback
+    /// addresses do not need it.
+    #[must_use]
+    pub fn dangerously_allow_http(mut self) -> Self {
+        self.allow_http = true;
+        self
+    }
+
+    /// What only the finished configuration shows.
+    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+        let wrong = |what: &str| Err(InvalidConfig(format!("issuer {}: {what}", self.name)));
+        if self.url.contains(['?', '#', '@']) {
+            return wrong("the URL has a query, a fragment or a user");
+        }
+        if let Err(why) = self.fetchable(&self.url) {
+            return wrong(&format!("url: {why}"));
+        }
+        if let Some(Err(why)) = self.jwks_uri.as_deref().map(|uri| self.fetchable(uri)) {
+            return wrong(&format!("jwks_uri: {why}"));
+        }
+        if self.algorithms.is_empty() {
+            return wrong("no algorithm is allowed");
+        }
+        if self.skew > MAX_SKEW {
+            return wrong("a skew of more than 60 s");
+        }
+        if self.max_lifetime.is_zero() {
+            return wrong("a maximum lifetime of zero");
+        }
+        if self.refresh < Duration::from_secs(60) {
+            return wrong("a refresh more often than every minute");
+        }
+        if self.groups.is_empty() || self.groups.contains(&String::new()) {
+            return wrong("an empty groups claim");
+        }
+        Ok(())
+    }
+
+    /// Whether documents may be fetched from this URL: https, or http to this machine when the issuer itself is on
+    /// this machine. A public issuer cannot send us to a port of our own host.
+    pub(crate) fn fetchable(&self, url: &str) -> Result<Uri, &'static str> {
+        let uri: Uri = url.parse().map_err(|_| "not a URL")?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or("not an absolute URL")?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("a URL with a user");
+        }
+        match uri.scheme_str() {
+            Some("https") => Ok(uri),
+            Some("http") if self.allow_http => Ok(uri),
+            Some("http") if is_loopback(host) && self.is_local() => Ok(uri),
+            Some("http") => Err("plain http to another machine"),
+            _ => Err("neither https nor http"),
+        }
+    }
+
+    fn is_local(&self) -> bool {
+        self.url.parse::<Uri>().ok().and_then(|uri| uri.host().map(is_loopback)).unwrap_or(false)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> IssuerConfig {
+        IssuerConfig::new("idp", url, ["crewgate"]).unwrap()
+    }
+
+    #[test]
+    fn keys_come_over_https_or_from_this_machine() {
+        for good in ["https://idp.example", "http://127.0.0.1:9", "http://localhost", "http://[::1]:8080/x"] {
+            assert_eq!(config(good).check(), Ok(()), "{good}");
+        }
+        for bad in [
+            "http://idp.example",
+            "ftp://idp.example",
+            "idp.example",
+            "/idp",
+            "https://user@idp.example",
+            "https://idp.example?x=1",
+            "https://idp.example#x",
+            "http://127.0.0.1.example",
+        ] {
+            assert!(config(bad).check().is_err(), "{bad}");
+        }
+        assert_eq!(config("http://idp.example").dangerously_allow_http().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_public_issuer_cannot_send_us_to_our_own_host() {
+        assert!(config("https://idp.example").fetchable("http://127.0.0.1:9/jwks").is_err());
+        assert!(config("http://127.0.0.1:9").fetchable("http://127.0.0.1:9/jwks").is_ok());
+    }
+
+    #[test]
+    fn limits_of_the_configuration_hold() {
+        let base = || config("https://idp.example");
+        assert!(base().skew(Duration::from_secs(61)).check().is_err());
+        assert!(base().algorithms([]).check().is_err());
+        assert!(base().max_lifetime(Duration::ZERO).check().is_err());
+        assert!(base().refresh_every(Duration::from_secs(59)).check().is_err());
+        assert!(base().groups_claim(["realm", ""]).check().is_err());
+        for name in ["", "Okta", "a:b", "a b", "ö"] {
+            assert!(IssuerConfig::new(name, "https://idp.example", ["x"]).is_err(), "{name}");
+        }
+        assert!(IssuerConfig::new("a", "https://idp.example", [""]).is_err());
+    }
+}

@@ -1,0 +1,158 @@
+use std::{fmt, future::Future, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs::default_provider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use crate::keyset::MAX_DOCUMENT;
+
+/// Gets a document of an issuer. Whoever calls it has checked that the URL may be fetched, ends it after
+/// [`FETCH_TIMEOUT`](crate::FETCH_TIMEOUT), and judges what comes back.
+///
+/// An `async` closure over a `Uri` is one:
+///
+/// ```
+/// use bytes::Bytes;
+/// use crewgate_oidc::{Fetch, FetchError};
+///
+/// let from_memory = |_: http::Uri| async { Ok::<_, FetchError>(Bytes::from_static(br#"{"keys":[]}"#)) };
+/// fn takes(_: impl Fetch) {}
+/// takes(from_memory);
+/// ```
+pub trait Fetch: Send + Sync + 'static {
+    /// The body of a `GET` that was answered with 200.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such answer; the text may be shown to operators.
+    fn fetch(&self, uri: Uri) -> BoxFuture<'_, Result<Bytes, FetchError>>;
+}
+
+impl<F, Fut> Fetch for F
+where
+    F: Fn(Uri) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Bytes, FetchError>> + Send + 'static,
+{
+    fn fetch(&self, uri: Uri) -> BoxFuture<'_, Result<Bytes, FetchError>> {
+        Box::pin(self(uri))
+    }
+}
+
+/// Why a document could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchError(String);
+
+impl FetchError {
+    /// An error with this text.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+/// [`Fetch`] over HTTP/1.1 and TLS 1.2 or 1.3: no redirects, no proxy, no cookies, at most 1 MiB. Trusts the
+/// operating system's certificates and those given.
+#[derive(Debug, Clone)]
+pub struct HttpFetch {
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+}
+
+impl HttpFetch {
+    /// Trusts the operating system's certificates.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub fn new() -> Result<Self, FetchError> {
+        Self::with_extra_ca(&[])
+    }
+
+    /// Trusts these certificates too: PEM, one or many, for an issuer with a certificate authority of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the PEM holds no certificate or something that is none, or TLS cannot be set up.
+    pub fn with_extra_ca(pem: &[u8]) -> Result<Self, FetchError> {
+        let mut roots = RootCertStore::empty();
+        // A machine without certificates can still use loopback issuers and its own CA; https to others then fails
+        // with an error that names the certificate.
+        let system = rustls_native_certs::load_native_certs();
+        let (_, unusable) = roots.add_parsable_certificates(system.certs);
+        if unusable > 0 || !system.errors.is_empty() {
+            tracing::debug!(
+                unusable,
+                errors = system.errors.len(),
+                "some system certificates cannot be used"
+            );
+        }
+        let mut own = 0_usize;
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|e| FetchError::new(format!("extra CA: {e}")))?;
+            roots.add(certificate).map_err(|e| FetchError::new(format!("extra CA: {e}")))?;
+            own += 1;
+        }
+        if own == 0 && !pem.is_empty() {
+            return Err(FetchError::new("extra CA: no certificate in it"));
+        }
+        // The provider is named: with several linked in, rustls would panic on the first connection.
+        let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|e| FetchError::new(format!("TLS: {e}")))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector) })
+    }
+
+    async fn get(&self, uri: Uri) -> Result<Bytes, FetchError> {
+        let request = http::Request::get(uri)
+            .header(header::ACCEPT, "application/json")
+            .body(Empty::new())
+            .map_err(|e| FetchError::new(e.to_string()))?;
+        let response = self.client.request(request).await.map_err(|e| FetchError::new(causes(&e)))?;
+        // A redirect is an answer like any other that is not 200: following it would let a configured issuer be
+        // replaced by whoever it points to.
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::new(format!("answered {}", response.status())));
+        }
+        let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
+        Ok(body.map_err(|e| FetchError::new(format!("body: {e}")))?.to_bytes())
+    }
+}
+
+impl Fetch for HttpFetch {
+    fn fetch(&self, uri: Uri) -> BoxFuture<'_, Result<Bytes, FetchError>> {
+        Box::pin(self.get(uri))
+    }
+}
+
+/// The error and what caused it: the outermost alone says only "client error".
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,193 @@
+use std::{collections::BTreeMap, fmt};
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Deeper than any token or key set in use (three), far from the stack's end.
+const MAX_DEPTH: u8 = 32;
+
+/// How `serde_json` hands numbers over when any crate in the build turns on its `arbitrary_precision` feature.
+const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+
+/// JSON as strictly as RFC 8725 asks: unique member names, no trailing bytes, finite numbers, bounded depth.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    String(String),
+    Array(Vec<Json>),
+    Object(Object),
+}
+
+pub(crate) type Object = BTreeMap<String, Json>;
+
+/// One object and nothing after it; the error says what is wrong and where, never what is there.
+pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = Depth(MAX_DEPTH).deserialize(&mut json).map_err(|e| place(&e))?;
+    json.end().map_err(|e| place(&e))?;
+    match value {
+        Json::Object(object) => Ok(object),
+        _ => Err("not a JSON object".to_owned()),
+    }
+}
+
+/// `serde_json` may quote the input in a message; only its kind and place go on.
+fn place(error: &serde_json::Error) -> String {
+    let at = format!("line {} column {}", error.line(), error.column());
+    if error.is_data() {
+        format!("duplicate member, or a value out of bounds, at {at}")
+    } else {
+        format!("not JSON at {at}")
+    }
+}
+
+impl Json {
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Strings of a string or of a list of strings; `None` for anything else.
+    pub(crate) fn as_strings(&self) -> Option<Vec<&str>> {
+        match self {
+            Self::String(text) => Some(vec![text]),
+            Self::Array(items) => items.iter().map(Self::as_str).collect(),
+            _ => None,
+        }
+    }
+
+    /// What kind of value it is, for explanations.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Integer(_) | Self::Float(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// Levels that may still be opened.
+#[derive(Clone, Copy)]
+struct Depth(u8);
+
+impl<'de> DeserializeSeed<'de> for Depth {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Depth {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        self.0.checked_sub(1).map(Self).ok_or_else(|| E::custom("too deep"))
+    }
+}
+
+impl<'de> Visitor<'de> for Depth {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Integer(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
+        // No claim or key parameter comes near 2^63; one that does is refused rather than rounded.
+        i64::try_from(value).map(Json::Integer).map_err(|_| E::custom("integer out of range"))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
+        if value.is_finite() { Ok(Json::Float(value)) } else { Err(E::custom("number out of range")) }
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(inner)? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let inner = self.deeper()?;
+        let mut object = Object::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if object.is_empty() && name == NUMBER_TOKEN {
+                return number(&map.next_value::<String>()?);
+            }
+            let value = map.next_value_seed(inner)?;
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("duplicate member"));
+            }
+        }
+        Ok(Json::Object(object))
+    }
+}
+
+fn number<E: Error>(text: &str) -> Result<Json, E> {
+    if let Ok(integer) = text.parse() {
+        return Ok(Json::Integer(integer));
+    }
+    match text.parse::<f64>() {
+        Ok(float) if float.is_finite() => Ok(Json::Float(float)),
+        _ => Err(E::custom("number out of range")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicate_members_are_refused_at_any_depth() {
+        for text in [r#"{"a":1,"a":1}"#, r#"{"a":{"b":1,"b":2}}"#, r#"{"l":[{"x":1,"\u0078":2}]}"#] {
+            assert!(parse_object(text.as_bytes()).unwrap_err().contains("duplicate"), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_one_finite_shallow_object_is_accepted() {
+        let deep = format!("{}{}", r#"{"a":"#.repeat(40), "1".to_owned() + &"}".repeat(40));
+        for text in
+            ["", "[]", "1", "{} {}", "{}x", r#"{"a":1e400}"#, r#"{"a":NaN}"#, r#"{"a":"\ud800"}"#, &deep]
+        {
+            assert!(parse_object(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(parse_object(b"{\"a\":\"\xff\"}").is_err());
+        assert!(parse_object(br#" {"a":[{"b":1.5}]} "#).is_ok());
+    }
+
+    #[test]
+    fn errors_do_not_quote_the_input() {
+        let error = parse_object(br#"{"sub": hunter2}"#).unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,105 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::{
+    Claims, Reason, Rejection,
+    json::{self, Json, Object},
+};
+
+/// Bytes of a whole token. 16 KiB is what HTTP servers take in one header; tokens in use stay under 8.
+pub const MAX_TOKEN: usize = 16 * 1024;
+
+/// Bytes of the decoded header: it holds three short strings.
+pub const MAX_HEADER: usize = 2 * 1024;
+
+/// Bytes of a `kid`; the longest in use is a 64-digit thumbprint.
+pub const MAX_KID: usize = 256;
+
+/// A token in compact form (RFC 7515 section 3.1), taken apart and not yet believed.
+#[derive(Debug, Clone)]
+pub struct Jws<'a> {
+    pub(crate) alg: String,
+    pub(crate) kid: Option<String>,
+    pub(crate) typ: Option<String>,
+    /// Header and payload as they were signed.
+    pub(crate) message: &'a str,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+}
+
+impl<'a> Jws<'a> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Malformed`] unless it is three base64url segments (no padding, no stray bits) of bounded size with
+    /// a JSON object of unique members in front; [`Reason::HeaderRefused`] when that header has a member that
+    /// changes what is verified or with which key.
+    pub fn parse(token: &'a str) -> Result<Self, Rejection> {
+        let malformed = |expected: &str| Rejection::new(Reason::Malformed).expecting(expected);
+        if token.len() > MAX_TOKEN {
+            return Err(malformed("at most 16 KiB").finding(&format!("{} bytes", token.len())));
+        }
+        let segments = token.split('.').count();
+        let (Some((message, signature)), 3) = (token.rsplit_once('.'), segments) else {
+            return Err(malformed("three segments").finding(&format!("{segments} segments")));
+        };
+        let Some((header, payload)) = message.split_once('.') else {
+            return Err(malformed("three segments"));
+        };
+        let decode = |segment: &str| {
+            URL_SAFE_NO_PAD
+                .decode(segment)
+                .map_err(|_| malformed("base64url without padding in every segment"))
+        };
+        let header = decode(header)?;
+        if header.len() > MAX_HEADER {
+            return Err(malformed("a header of at most 2 KiB"));
+        }
+        let header = json::parse_object(&header)
+            .map_err(|e| malformed("a header that is one JSON object with unique members").finding(&e))?;
+        let (alg, kid, typ) = read(&header)?;
+        Ok(Self { alg, kid, typ, message, payload: decode(payload)?, signature: decode(signature)? })
+    }
+
+    /// The payload as strictly typed claims, not yet believed.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::Malformed`] unless the payload is one JSON object with unique members, [`Reason::Claims`] when a
+    /// required claim is missing or a registered one has the wrong type.
+    pub fn claims(&self) -> Result<Claims, Rejection> {
+        Claims::read(self.payload_object()?)
+    }
+
+    pub(crate) fn payload_object(&self) -> Result<Object, Rejection> {
+        json::parse_object(&self.payload).map_err(|e| {
+            Rejection::new(Reason::Malformed)
+                .expecting("a payload that is one JSON object with unique members")
+                .finding(&e)
+        })
+    }
+}
+
+fn read(header: &Object) -> Result<(String, Option<String>, Option<String>), Rejection> {
+    let refused = |expected: &str, found: &str| {
+        Rejection::new(Reason::HeaderRefused).expecting(expected).finding(found)
+    };
+    // RFC 8725: extensions we do not implement (`crit`, `b64`), compression bombs (`zip`), and keys or places to
+    // fetch keys from that the *sender* chose. A key comes from the issuer or from nowhere.
+    for name in ["crit", "b64", "zip", "jku", "x5u", "jwk", "x5c"] {
+        if header.contains_key(name) {
+            return Err(refused("no crit, b64, zip, jku, x5u, jwk or x5c", name));
+        }
+    }
+    let text = |name: &str| match header.get(name) {
+        None => Ok(None),
+        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(refused(&format!("{name} as a string"), other.kind())),
+    };
+    let Some(alg) = text("alg")? else { return Err(refused("alg", "no alg")) };
+    let kid = text("kid")?;
+    if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID) {
+        return Err(refused("a kid of at most 256 bytes", "a longer one"));
+    }
+    Ok((alg, kid, text("typ")?))
+}

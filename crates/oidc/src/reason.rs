@@ -1,0 +1,209 @@
+use http::StatusCode;
+use serde::Serialize;
+
+/// One check of the pipeline, in the order they are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Step {
+    /// One `Authorization` header with the scheme `Bearer`.
+    Credentials,
+    /// Three base64url segments of bounded size.
+    Shape,
+    /// A strict JSON header without critical extensions or keys of its own.
+    Header,
+    /// `iss` is, to the letter, one of the configured issuers.
+    Issuer,
+    /// `alg` is on the issuer's list.
+    Algorithm,
+    /// The issuer's keys are known and not too old.
+    Keys,
+    /// One key of this issuer has this `kid` and is meant for this algorithm.
+    Key,
+    /// The signature is this key's.
+    Signature,
+    /// The kind of token is an access token, or what the issuer is configured to send.
+    Type,
+    /// `sub`, `aud`, `exp`, `iat` are there and all registered claims have their type.
+    Claims,
+    /// `aud` contains one of our names.
+    Audience,
+    /// The token is valid now, and not for longer than the issuer may make it.
+    Time,
+    /// The token is a plain bearer token.
+    Binding,
+    /// The groups are all there.
+    Groups,
+}
+
+impl Step {
+    /// All steps in order.
+    pub const ALL: [Self; 14] = [
+        Self::Credentials,
+        Self::Shape,
+        Self::Header,
+        Self::Issuer,
+        Self::Algorithm,
+        Self::Keys,
+        Self::Key,
+        Self::Signature,
+        Self::Type,
+        Self::Claims,
+        Self::Audience,
+        Self::Time,
+        Self::Binding,
+        Self::Groups,
+    ];
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $step:ident, $status:ident, $summary:literal, $advice:literal;)*) => {
+        /// Why a token was not accepted; [`code`](Self::code) is stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// All reasons.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable machine-readable code.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The check that fails with this reason.
+            #[must_use]
+            pub fn step(self) -> Step {
+                match self { $(Self::$name => Step::$step,)* }
+            }
+
+            /// Status of the answer.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// What was wrong, as one clause.
+            #[must_use]
+            pub fn summary(self) -> &'static str {
+                match self { $(Self::$name => $summary,)* }
+            }
+
+            /// What to do about it, as sentences.
+            #[must_use]
+            pub fn advice(self) -> &'static str {
+                match self { $(Self::$name => $advice,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No `Authorization` header.
+    Missing = "token_missing", Credentials, UNAUTHORIZED,
+        "no bearer token was sent",
+        "Send `Authorization: Bearer <token>` with a token of a configured issuer.";
+    /// Another scheme than `Bearer`.
+    Scheme = "token_scheme", Credentials, UNAUTHORIZED,
+        "the Authorization header does not have the scheme Bearer",
+        "Send `Authorization: Bearer <token>`.";
+    /// More than one `Authorization` header.
+    Repeated = "token_repeated", Credentials, BAD_REQUEST,
+        "the request has more than one Authorization header",
+        "Send exactly one.";
+    /// A token in the query string.
+    InQuery = "token_in_query", Credentials, BAD_REQUEST,
+        "the request carries an access_token in its query, where logs and proxies keep it",
+        "Send the token in the Authorization header, and replace it: it must be taken for leaked.";
+    /// Not three bounded base64url segments with JSON objects in them.
+    Malformed = "token_malformed", Shape, UNAUTHORIZED,
+        "the token is not a signed JWT in compact form",
+        "Send an access token, not an opaque or encrypted token or an API key.";
+    /// A header that asks for what no token may ask for.
+    HeaderRefused = "token_header", Header, UNAUTHORIZED,
+        "the token's header has a member that is not accepted",
+        "Ask the issuer for a plain signed JWT.";
+    /// `iss` names no configured issuer.
+    IssuerUnknown = "token_issuer_unknown", Issuer, UNAUTHORIZED,
+        "the token's issuer is not configured here",
+        "Get the token from a configured issuer; the URL must be equal to the letter, final slash included.";
+    /// `alg` is not on the issuer's list, or not what the key is for.
+    AlgRefused = "token_alg_refused", Algorithm, UNAUTHORIZED,
+        "the token's signature algorithm is not accepted",
+        "Configure the issuer to sign with an accepted algorithm.";
+    /// The issuer's keys are not known (yet), or too old.
+    IssuerNotReady = "issuer_not_ready", Keys, SERVICE_UNAVAILABLE,
+        "the issuer's keys could not be fetched",
+        "This is not about the token: try again shortly.";
+    /// No key of that id.
+    KeyUnknown = "token_key_unknown", Key, UNAUTHORIZED,
+        "the issuer has not published the key this token names",
+        "Get a fresh token; after a key rotation old ones end early.";
+    /// The signature does not match.
+    Signature = "token_signature", Signature, UNAUTHORIZED,
+        "the token's signature is not right",
+        "Get a fresh token and send it unchanged.";
+    /// Another kind of token.
+    Type = "token_type", Type, UNAUTHORIZED,
+        "the token is of another kind than an access token",
+        "Send the access token, not the ID token or a proof.";
+    /// A required claim is missing or has the wrong type.
+    Claims = "token_claims", Claims, UNAUTHORIZED,
+        "a claim of the token is missing or has the wrong type",
+        "Configure the issuer to put sub, aud, exp and iat into its access tokens.";
+    /// `aud` does not contain our name.
+    Audience = "token_audience", Audience, UNAUTHORIZED,
+        "the token is meant for another service",
+        "Ask the issuer for a token with this audience.";
+    /// `exp` is over.
+    Expired = "token_expired", Time, UNAUTHORIZED,
+        "the token has expired",
+        "Get a fresh one.";
+    /// `nbf` or `iat` lies ahead.
+    NotYetValid = "token_not_yet_valid", Time, UNAUTHORIZED,
+        "the token is not valid yet",
+        "Check the clocks of the issuer and of this machine.";
+    /// `exp` − `iat` is more than the issuer may give.
+    Lifetime = "token_lifetime", Time, UNAUTHORIZED,
+        "the token lives longer than is accepted of its issuer",
+        "Configure a shorter lifetime for access tokens at the issuer.";
+    /// `cnf`: only its holder may use it, and that cannot be checked here.
+    Bound = "token_bound", Binding, UNAUTHORIZED,
+        "the token is bound to a key (cnf), which plain Bearer does not prove",
+        "Ask for a token that is not sender-constrained.";
+    /// The issuer left the groups out because there are too many.
+    GroupsOverage = "token_groups_overage", Groups, UNAUTHORIZED,
+        "the issuer left the groups out of the token because there are too many",
+        "Emit only the groups assigned to this application, or use application roles.";
+}
+
+impl Reason {
+    /// The RFC 6750 error of the challenge: none when no usable credentials were sent.
+    pub(crate) fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::Missing | Self::Scheme => None,
+            _ => Some("invalid_token"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_every_step_is_in_the_order_of_the_pipeline() {
+        let codes: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        assert!(Step::ALL.is_sorted());
+        for step in Step::ALL {
+            assert!(Reason::ALL.iter().any(|reason| reason.step() == step), "{step:?} can fail");
+        }
+    }
+}

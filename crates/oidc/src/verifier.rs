@@ -1,0 +1,292 @@
+use std::{collections::HashMap, fmt, future::Future, sync::Arc};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use crewgate_core::{Clock, HumanId, Principal, PrincipalKey, SystemClock};
+use futures_util::future::join_all;
+
+use crate::{
+    Bearer, Explanation, Fetch, HttpFetch, InvalidConfig, IssuerConfig, IssuerState, Jws, KeySet, Reason,
+    Rejection, VerifyToken,
+    cache::{DEFAULT_CACHED_TOKENS, Digest, TokenCache, Verified},
+    claims::Claims,
+    issuer::Issuer,
+    json::{Json, Object},
+    key::Key,
+    keyset::{allowed_algorithm, check_signature},
+    principal::principal,
+};
+
+/// Checks tokens of several issuers. Cheap to clone; clones share keys and cache.
+///
+/// Must be used inside a tokio runtime: keys are fetched in tasks of their own.
+#[derive(Clone)]
+pub struct Verifier(Arc<Inner>);
+
+struct Inner {
+    issuers: Vec<Arc<Issuer>>,
+    by_url: HashMap<String, usize>,
+    persons: HashMap<PrincipalKey, HumanId>,
+    clock: Arc<dyn Clock>,
+    cache: Option<TokenCache>,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("issuers", &self.issuers()).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// Starts from no issuer, the system's clock, HTTP, and a cache of 10,000 tokens.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
+
+    /// What is known of each issuer's keys, in the order of configuration.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<IssuerState> {
+        self.0.issuers.iter().map(|issuer| issuer.report()).collect()
+    }
+
+    /// Fetches all issuers' keys now and keeps them fresh; never ends. An issuer that is down is tried again, with
+    /// growing pauses. Without it keys are fetched when the first token asks for them, and renewed only for unknown
+    /// keys: whoever serves for long spawns this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it stops the renewal; a fetch that has begun still ends.
+    pub fn keep_fresh(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let issuers: Vec<_> = self.0.issuers.iter().map(Arc::clone).collect();
+        async move {
+            join_all(issuers.into_iter().map(Issuer::keep_fresh)).await;
+        }
+    }
+
+    /// Tokens in the cache.
+    #[must_use]
+    pub fn cached_tokens(&self) -> usize {
+        self.0.cache.as_ref().map_or(0, TokenCache::len)
+    }
+
+    /// Checks a token past the cache and says which steps it passed, which one failed, and what to do.
+    pub async fn explain(&self, token: &Bearer) -> Explanation {
+        match self.0.check(token.as_str(), &sha256(token)).await {
+            Ok(verified) => Explanation::accepted(verified.principal),
+            Err(rejection) => Explanation::rejected(&rejection),
+        }
+    }
+}
+
+impl VerifyToken for Verifier {
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time; a fetch of keys it began goes on for those who come after.
+    async fn verify(&self, token: Bearer) -> Result<Principal, Rejection> {
+        let inner = &*self.0;
+        let digest = sha256(&token);
+        if let Some(cache) = &inner.cache {
+            let now = inner.clock.now();
+            if let Some(entry) = cache.find(&digest, now, |entry| inner.still_trusts(entry)) {
+                return Ok(entry.principal.clone());
+            }
+        }
+        let verified = inner.check(token.as_str(), &digest).await?;
+        let principal = verified.principal.clone();
+        if let Some(cache) = &inner.cache {
+            cache.insert(digest, Arc::new(verified));
+        }
+        Ok(principal)
+    }
+}
+
+impl Inner {
+    /// The whole pipeline, in the order of [`Step`](crate::Step).
+    async fn check(&self, token: &str, digest: &Digest) -> Result<Verified, Rejection> {
+        let jws = Jws::parse(token)?;
+        let payload = jws.payload_object()?;
+        let (index, issuer) = self.route(&payload)?;
+        let config = &issuer.config;
+        let algorithm = allowed_algorithm(&jws, &config.algorithms)?;
+        let set = issuer.ready().await?;
+        let try_with = |set: &KeySet| -> Result<Arc<Key>, Rejection> {
+            let key = set.select(jws.kid.as_deref(), algorithm)?;
+            check_signature(&key, algorithm, &jws).map(|()| key)
+        };
+        // A key we do not have, or other material under a name we know: perhaps the issuer has just rotated.
+        let key = match try_with(&set) {
+            Err(first) if matches!(first.reason(), Reason::KeyUnknown | Reason::Signature) => {
+                match issuer.newer(&set).await {
+                    Some(newer) => try_with(&newer)?,
+                    None => return Err(first),
+                }
+            }
+            other => other?,
+        };
+        // From here on the claims are the issuer's word.
+        check_type(config, jws.typ.as_deref(), &payload)?;
+        let claims = Claims::read(payload)?;
+        check_audience(config, &claims)?;
+        claims.times.check(self.clock.now(), config.skew, config.max_lifetime)?;
+        // RFC 9449 and RFC 8705: a bound token sent as plain bearer is stolen or misconfigured.
+        if claims.all.contains_key("cnf") {
+            return Err(Reason::Bound.into());
+        }
+        let mut principal = principal(config, &claims, digest)?;
+        principal.human = self.persons.get(&principal.key).cloned();
+        Ok(Verified { principal, times: claims.times, issuer: index, key })
+    }
+
+    /// By the unverified `iss`, to the letter; nothing is fetched for a stranger's token.
+    fn route(&self, payload: &Object) -> Result<(usize, &Arc<Issuer>), Rejection> {
+        let unknown = |found: &str| {
+            let urls: Vec<_> = self.issuers.iter().map(|issuer| issuer.config.url.as_str()).collect();
+            Rejection::new(Reason::IssuerUnknown).expecting(urls.join(" or ")).finding(found)
+        };
+        let url = match payload.get("iss") {
+            Some(Json::String(url)) => url,
+            Some(other) => return Err(unknown(other.kind())),
+            None => return Err(unknown("no iss")),
+        };
+        let index = self.by_url.get(url).copied().ok_or_else(|| unknown(url))?;
+        self.issuers.get(index).map(|issuer| (index, issuer)).ok_or_else(|| unknown(url))
+    }
+
+    /// Whether the key that verified a remembered token still counts.
+    fn still_trusts(&self, entry: &Verified) -> bool {
+        let issuer = self.issuers.get(entry.issuer);
+        issuer.and_then(|issuer| issuer.current()).is_some_and(|set| set.holds(&entry.key))
+    }
+}
+
+fn check_type(config: &IssuerConfig, typ: Option<&str>, payload: &Object) -> Result<(), Rejection> {
+    let bare = typ.map(|typ| {
+        let lower = typ.to_ascii_lowercase();
+        // RFC 7515 section 4.1.9: `application/` may be left out.
+        lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
+    });
+    let expected = match (&config.token_type, bare.as_deref()) {
+        (Some(only), Some(bare)) if only.eq_ignore_ascii_case(bare) => None,
+        (Some(only), _) => Some(only.as_str()),
+        (None, None | Some("jwt" | "jose" | "at+jwt")) => None,
+        // Proofs, logout and security event tokens are signed by the same keys and mean something else.
+        (None, Some(_)) => Some("typ absent, JWT, JOSE or at+jwt"),
+    };
+    if let Some(expected) = expected {
+        return Err(Rejection::new(Reason::Type).expecting(expected).finding(typ.unwrap_or("no typ")));
+    }
+    let mark = ["nonce", "at_hash", "c_hash"].into_iter().find(|mark| payload.contains_key(*mark));
+    match mark {
+        Some(mark) if !config.id_tokens => Err(Rejection::new(Reason::Type)
+            .expecting("no nonce, at_hash or c_hash, which mark an ID token")
+            .finding(mark)),
+        _ => Ok(()),
+    }
+}
+
+fn check_audience(config: &IssuerConfig, claims: &Claims) -> Result<(), Rejection> {
+    if claims.audience.iter().any(|audience| config.audience.contains(audience)) {
+        return Ok(());
+    }
+    let ours: Vec<_> = config.audience.iter().map(String::as_str).collect();
+    Err(Rejection::new(Reason::Audience).expecting(ours.join(" or ")).finding(&claims.audience.join(", ")))
+}
+
+fn sha256(token: &Bearer) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, token.as_str().as_bytes()).as_ref());
+    out
+}
+
+/// A [`Verifier`] in the making.
+#[must_use = "a builder does nothing until it is built"]
+pub struct VerifierBuilder {
+    issuers: Vec<IssuerConfig>,
+    persons: HashMap<PrincipalKey, HumanId>,
+    clock: Arc<dyn Clock>,
+    fetch: Option<Arc<dyn Fetch>>,
+    cached_tokens: usize,
+}
+
+impl Default for VerifierBuilder {
+    fn default() -> Self {
+        Self {
+            issuers: Vec::new(),
+            persons: HashMap::new(),
+            clock: Arc::new(SystemClock),
+            fetch: None,
+            cached_tokens: DEFAULT_CACHED_TOKENS,
+        }
+    }
+}
+
+impl fmt::Debug for VerifierBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifierBuilder").field("issuers", &self.issuers).finish_non_exhaustive()
+    }
+}
+
+impl VerifierBuilder {
+    /// Adds an issuer.
+    pub fn issuer(mut self, issuer: IssuerConfig) -> Self {
+        self.issuers.push(issuer);
+        self
+    }
+
+    /// Identities that belong to the same natural person.
+    pub fn persons(mut self, persons: impl IntoIterator<Item = (PrincipalKey, HumanId)>) -> Self {
+        self.persons.extend(persons);
+        self
+    }
+
+    /// The clock that tokens are held against.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How documents are fetched. Default: [`HttpFetch`] with the operating system's certificates.
+    pub fn fetch(mut self, fetch: impl Fetch) -> Self {
+        self.fetch = Some(Arc::new(fetch));
+        self
+    }
+
+    /// Verified tokens remembered; below two none are. Default 10,000.
+    pub fn cached_tokens(mut self, tokens: usize) -> Self {
+        self.cached_tokens = tokens;
+        self
+    }
+
+    /// The verifier. Nothing is fetched yet: an issuer that is down does not stop a start.
+    ///
+    /// # Errors
+    ///
+    /// When there is no issuer, two share a name or a URL, one's configuration cannot be right, or TLS cannot be set
+    /// up.
+    pub fn build(self) -> Result<Verifier, InvalidConfig> {
+        let fetch = match self.fetch {
+            Some(fetch) => fetch,
+            None => Arc::new(HttpFetch::new().map_err(|e| InvalidConfig(e.to_string()))?),
+        };
+        if self.issuers.is_empty() {
+            return Err(InvalidConfig("no issuer is configured: no token could ever be accepted".to_owned()));
+        }
+        let (mut issuers, mut by_url) = (Vec::<Arc<Issuer>>::new(), HashMap::new());
+        for config in self.issuers {
+            config.check()?;
+            if issuers.iter().any(|other| other.config.name == config.name) {
+                return Err(InvalidConfig(format!("issuer {}: the name is used twice", config.name)));
+            }
+            if by_url.insert(config.url.clone(), issuers.len()).is_some() {
+                return Err(InvalidConfig(format!("issuer {}: the URL is used twice", config.name)));
+            }
+            issuers.push(Arc::new(Issuer::new(config, Arc::clone(&fetch))));
+        }
+        Ok(Verifier(Arc::new(Inner {
+            issuers,
+            by_url,
+            persons: self.persons,
+            clock: self.clock,
+            cache: TokenCache::new(self.cached_tokens),
+        })))
+    }
+}
