@@ -119,7 +119,7 @@ pub trait RunLedger: Send + Sync + 'static {
     /// [`LedgerError`].
     fn find(&self, own: Uuid) -> BoxFuture<'_, Result<Option<OwnedId>, LedgerError>>;
 
-    /// All own ids of a crew that stand for one of these upstream ids, in no order.
+    /// All own ids of a crew that stand for one of these upstream ids, each once, in no order.
     ///
     /// # Errors
     ///

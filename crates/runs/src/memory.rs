@@ -186,8 +186,10 @@ impl RunLedger for MemoryLedger {
     fn find_upstream<'a>(
         &'a self,
         crew: &'a str,
-        upstream: Vec<String>,
+        mut upstream: Vec<String>,
     ) -> BoxFuture<'a, Result<Vec<OwnedId>, LedgerError>> {
+        upstream.sort_unstable();
+        upstream.dedup();
         let rows = self.rows();
         let owns = upstream.into_iter().filter_map(|id| rows.upstream.get(&(crew.to_owned(), id)));
         let found = owns.flatten().filter_map(|own| rows.ids.get(own)).cloned().collect();

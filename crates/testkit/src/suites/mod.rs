@@ -1,3 +1,5 @@
 //! One conformance suite per port: every implementation, in memory or in a database, passes the same one.
 
 pub mod approval;
+pub mod audit;
+pub mod runs;
