@@ -1,0 +1,162 @@
+use crate::{
+    Entity, Masked, Masker, Span,
+    detect::{SCHEMES, Tail, WINDOW, is_token, may_join, may_join_over_space},
+};
+
+/// Masks one text while it arrives.
+#[derive(Debug, Default)]
+pub(crate) struct TextStream {
+    /// What has come and is not decided.
+    held: String,
+    /// The character before `held`.
+    before: Option<char>,
+    /// Set behind a hit whose end has not come.
+    swallowing: Option<Swallow>,
+}
+
+#[derive(Debug)]
+enum Swallow {
+    Pem { in_end_line: bool, last: String },
+    Token,
+}
+
+impl TextStream {
+    pub(crate) fn push(&mut self, text: &str, masker: &Masker, out: &mut Masked) {
+        self.held.push_str(text);
+        let decided = self.decided();
+        self.scan(decided, masker, out);
+    }
+
+    pub(crate) fn finish(&mut self, masker: &Masker, out: &mut Masked) {
+        let end = self.held.len();
+        self.scan(end, masker, out);
+        *self = Self::default();
+    }
+
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Positions before this one can be decided: their window is there, or a character has come that no hit spans.
+    fn decided(&self) -> usize {
+        let full_window = self.held.floor_char_boundary(self.held.len().saturating_sub(WINDOW));
+        let tail = self.held.get(full_window..).unwrap_or_default();
+        let mut after = None;
+        for (at, c) in tail.char_indices().rev() {
+            if cuts(tail.get(..at).unwrap_or_default(), c, after) {
+                return full_window + at + c.len_utf8();
+            }
+            after = Some(c);
+        }
+        full_window
+    }
+
+    fn scan(&mut self, decided: usize, masker: &Masker, out: &mut Masked) {
+        let held = std::mem::take(&mut self.held);
+        let mut at = self.swallow(&held, 0, out);
+        while self.swallowing.is_none() && at < decided {
+            let start = match masker.candidate(&held, at) {
+                Some(start) if start < decided => start,
+                _ => {
+                    at = self.emit(&held, at, decided, out);
+                    break;
+                }
+            };
+            self.emit(&held, at, start, out);
+            match masker.decide(window(&held, start), self.before) {
+                Some((entity, hit)) => {
+                    at = self.replace(&held, start, hit.len, entity, out);
+                    self.swallowing = match hit.tail {
+                        Tail::None => None,
+                        Tail::Pem => Some(Swallow::Pem { in_end_line: false, last: String::new() }),
+                        Tail::Token => Some(Swallow::Token),
+                    };
+                    at = self.swallow(&held, at, out);
+                }
+                None => {
+                    let next =
+                        held.get(start..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8);
+                    at = self.emit(&held, start, start + next, out);
+                }
+            }
+        }
+        self.held = held.get(at..).unwrap_or_default().to_owned();
+    }
+
+    fn emit(&mut self, held: &str, from: usize, to: usize, out: &mut Masked) -> usize {
+        let text = held.get(from..to).unwrap_or_default();
+        out.text.push_str(text);
+        self.before = text.chars().next_back().or(self.before);
+        to.max(from)
+    }
+
+    fn replace(&mut self, held: &str, start: usize, len: usize, entity: Entity, out: &mut Masked) -> usize {
+        out.spans.push(Span { entity, at: out.text.len(), len });
+        *out.findings.entry(entity).or_default() += 1;
+        out.text.push('<');
+        out.text.push_str(entity.name());
+        out.text.push('>');
+        let end = start + len;
+        self.before = held.get(..end).and_then(|text| text.chars().next_back());
+        end
+    }
+
+    /// Passes over the rest of an unbounded hit; returns the first position behind it.
+    fn swallow(&mut self, held: &str, from: usize, out: &mut Masked) -> usize {
+        let rest = held.get(from..).unwrap_or_default();
+        let mut length = 0;
+        for c in rest.chars() {
+            match &mut self.swallowing {
+                None => break,
+                Some(Swallow::Token) if is_token(c) => {}
+                Some(Swallow::Token) => {
+                    self.swallowing = None;
+                    break;
+                }
+                Some(Swallow::Pem { in_end_line, last }) => {
+                    last.push(c);
+                    if *in_end_line && last.ends_with("-----") {
+                        self.swallowing = None;
+                    } else if !*in_end_line && last.ends_with("-----END") {
+                        *in_end_line = true;
+                        last.clear();
+                    } else if last.len() > 64 {
+                        last.drain(..last.floor_char_boundary(last.len() - 8));
+                    }
+                }
+            }
+            length += c.len_utf8();
+            self.before = Some(c);
+        }
+        if let Some(span) = out.spans.last_mut() {
+            span.len += length;
+        }
+        from + length
+    }
+}
+
+/// Whether no hit can lie across this character. A space needs to know what follows it: `None` is "not yet here".
+fn cuts(before: &str, c: char, after: Option<char>) -> bool {
+    if c != ' ' {
+        return !may_join(c);
+    }
+    let Some(after) = after else { return false };
+    let Some(last) = before.chars().next_back() else { return false };
+    let word = before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let scheme = SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+    !scheme && !may_join_over_space(last, after)
+}
+
+/// What a detector sees of a position: up to the window's length, and not beyond the first character that cuts.
+fn window(held: &str, start: usize) -> &str {
+    let end = held.floor_char_boundary((start + WINDOW).min(held.len()));
+    let window = held.get(start..end).unwrap_or_default();
+    let mut characters = window.char_indices().peekable();
+    while let Some((at, c)) = characters.next() {
+        let before = window.get(..at).unwrap_or_default();
+        if cuts(before, c, characters.peek().map(|(_, c)| *c)) {
+            return window.get(..at + c.len_utf8()).unwrap_or(window);
+        }
+    }
+    window
+}
