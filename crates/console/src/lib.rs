@@ -1,2 +1,69 @@
 #![forbid(unsafe_code)]
-//! Placeholder.
+//! What people need of Crewgate: the JSON API that approvers decide through and auditors read by.
+//!
+//! [`router`] is an axum router over three ports. It expects a [`Principal`](crewgate_core::Principal) in the
+//! request's extensions and answers `401` without one: whoever mounts it wraps an authentication layer around it.
+//! Who may speak for which set is asked of an [`Eligible`](crewgate_approval::Eligible) at every request, and what an
+//! approver sees passes through a [`Show`], which masks. Nobody decides on their own request; that is the store's
+//! state machine, and this crate has no way around it. Reading a run is itself put on the record first.
+//!
+//! It knows no layer of the data path, no token, no SQL and no CrewAI.
+//!
+//! | route | for | does |
+//! |---|---|---|
+//! | `GET /api/approvals` | approvers, requesters | what waits for the caller, and what the caller asked for |
+//! | `GET /api/approvals/{id}` | the same, record readers | what exactly will be sent, masked; digest, needs, votes |
+//! | `POST /api/approvals/{id}/decision` | approvers | `{"verdict", "digest", "reason"?}` |
+//! | `POST /api/approvals/{id}/cancel` | the requester | takes it back |
+//! | `GET /api/runs` | owners, record readers | runs, newest first |
+//! | `GET /api/runs/{id}` | the owner, record readers | the run as it happened, step by step |
+//! | `GET /api/openapi.json` | anybody | this table for machines |
+//!
+//! ```
+//! use std::{collections::BTreeSet, sync::Arc};
+//! use axum::body::Body;
+//! use crewgate_approval::NewApproval;
+//! use crewgate_console::{Console, Shown, router};
+//! use crewgate_core::{ApproverSet, Principal};
+//! use http::{Request, StatusCode};
+//! # use crewgate_testkit::suites::approval::person;
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let console = Console::new(
+//!     Arc::new(crewgate_approval::MemoryStore::new()),
+//!     Arc::new(crewgate_audit::MemoryStore::new()),
+//!     Arc::new(crewgate_runs::MemoryLedger::new()),
+//!     Arc::new(|_: &Principal| BTreeSet::from([ApproverSet::new("data-owners")])),
+//!     Arc::new(|asked: &NewApproval| Shown::nothing_but_length(&asked.outgoing)),
+//! );
+//! let api = router(console);
+//!
+//! let anonymous = Request::new(Body::empty());
+//! assert_eq!(api.clone().oneshot(anonymous).await.unwrap().status(), StatusCode::NOT_FOUND);
+//!
+//! let mut request = Request::get("/api/approvals").body(Body::empty()).unwrap();
+//! assert_eq!(api.clone().oneshot(request).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+//!
+//! request = Request::get("/api/approvals").body(Body::empty()).unwrap();
+//! request.extensions_mut().insert(person("bob"));
+//! assert_eq!(api.oneshot(request).await.unwrap().status(), StatusCode::OK);
+//! # }
+//! ```
+
+mod approvals;
+mod console;
+mod problem;
+mod record;
+mod router;
+mod runs;
+mod show;
+mod view;
+
+pub use self::{
+    approvals::{MAX_DECISION_BYTES, MAX_REASON_BYTES},
+    console::{Console, ReadsRecord},
+    router::router,
+    runs::MAX_STEPS_LEAVES,
+    show::{MaskedSpan, Show, Shown},
+};

@@ -1,0 +1,249 @@
+use std::collections::BTreeSet;
+
+use axum::{
+    Extension, Json,
+    body::{Body, to_bytes},
+    extract::{Path, State as Of},
+};
+use bytes::Bytes;
+use crewgate_approval::{
+    Approval, Ballot, CancelError, Digest, Filter, Phase, State, StoreError, Vote, VoteError,
+};
+use crewgate_core::{ApprovalId, ApproverSet, Principal, PrincipalKind, Timestamp, Verdict};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Console,
+    problem::Problem,
+    view::{self, Standing},
+};
+
+/// Bytes of a decision's body: a verdict, a digest and a reason with room for escapes.
+pub const MAX_DECISION_BYTES: usize = 16 * 1024;
+
+/// Bytes of a reason: a paragraph. It stands on the record for good.
+pub const MAX_REASON_BYTES: usize = 2000;
+
+type Answer = Result<Json<Value>, Problem>;
+
+/// A decision as it is sent. Strict: what is not understood was perhaps meant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decision {
+    verdict: Verdict,
+    digest: Digest,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+pub(crate) async fn list(Of(console): Of<Console>, Extension(who): Extension<Principal>) -> Answer {
+    let now = console.clock.now();
+    let sets = console.sets_of(&who).await?;
+    let waiting = Filter { sets: Some(sets.clone()), ..Filter::at(now).phase(Phase::Pending) };
+    let own = Filter { requester: Some(who.key.clone()), newest_first: true, ..Filter::at(now) };
+    let waiting = console.approvals.list(waiting).await.map_err(store)?;
+    let own = console.approvals.list(own).await.map_err(store)?;
+    let summary = |approval: &Approval| view::summary(approval, now, standing(approval, &who, &sets, now));
+    let waiting = waiting.iter().filter(|approval| standing(approval, &who, &sets, now).may_decide);
+    Ok(Json(json!({
+        "waiting": waiting.map(summary).collect::<Value>(),
+        "own": own.iter().map(summary).collect::<Value>(),
+    })))
+}
+
+pub(crate) async fn show(
+    Of(console): Of<Console>,
+    Extension(who): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Answer {
+    let seen = console.visible(&who, &id).await?;
+    let (approval, now) = (&seen.approval, console.clock.now());
+    if seen.as_reader {
+        console.note(&who, "approval.read", approval.asked.run, Some(approval)).await?;
+    }
+    let asked = &approval.asked;
+    let shown = console.show.show(asked).ok_or_else(|| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "not_shown",
+            "it cannot be masked, so it is not shown",
+        )
+    })?;
+    let mut answer = view::summary(approval, now, standing(approval, &who, &seen.sets, now));
+    let more = json!({
+        "requester": view::person(&asked.requester),
+        "datasets": asked.operation.datasets,
+        "webhook_hosts": asked.operation.webhook_hosts,
+        "outgoing": {
+            "method": asked.outgoing.method.as_str(),
+            "path": asked.outgoing.path.as_str(),
+            "upstream": asked.upstream,
+            "content_type": asked.outgoing.content_type.as_ref().and_then(|value| value.to_str().ok()),
+            "length": asked.outgoing.body.len(),
+            "body": shown.body,
+            "masked": shown.masked,
+        },
+        "digest": asked.digest.to_string(),
+        "duties": asked.duties,
+        "basis": asked.basis,
+        "release": asked.release,
+        "usable_for_seconds": asked.usable_for.as_secs(),
+        "votes": view::votes(approval),
+    });
+    if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
+        answer.extend(more);
+    }
+    Ok(Json(answer))
+}
+
+pub(crate) async fn decide(
+    Of(console): Of<Console>,
+    Extension(who): Extension<Principal>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let decision = decision(&headers, body).await?;
+    let seen = console.visible(&who, &id).await?;
+    let ballot = Ballot {
+        approval: seen.approval.id(),
+        digest: decision.digest,
+        vote: Vote {
+            approver: who.clone(),
+            // Resolved for this vote, from the token it came with.
+            sets: seen.sets,
+            verdict: decision.verdict,
+            reason: decision.reason,
+            at: console.clock.now(),
+        },
+    };
+    match console.approvals.vote(ballot).await {
+        Ok(state) => Ok(Json(json!({ "state": view::state(&state) }))),
+        Err(error) => {
+            let problem = refused(&error);
+            // Somebody tried what is never allowed: that is on the record too.
+            if let VoteError::SelfApproval | VoteError::NotEligible = error {
+                let run = seen.approval.asked.run;
+                console.note(&who, "approval.vote_refused", run, Some(&seen.approval)).await?;
+            }
+            Err(problem)
+        }
+    }
+}
+
+pub(crate) async fn cancel(
+    Of(console): Of<Console>,
+    Extension(who): Extension<Principal>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Answer {
+    if !read(body).await?.is_empty() {
+        return Err(Problem::bad("a cancellation has no body"));
+    }
+    let seen = console.visible(&who, &id).await?;
+    match console.approvals.cancel(seen.approval.id(), &who, console.clock.now()).await {
+        Ok(state) => Ok(Json(json!({ "state": view::state(&state) }))),
+        Err(CancelError::Store(error)) => Err(store(error)),
+        Err(error @ CancelError::NotRequester) => {
+            Err(Problem::new(StatusCode::FORBIDDEN, "not_requester", error.to_string()))
+        }
+        Err(CancelError::TooLate(state)) => {
+            Err(conflict("too_late", "it can no longer be taken back", &state))
+        }
+        Err(_) => Err(Problem::not_found()),
+    }
+}
+
+struct Seen {
+    approval: Approval,
+    sets: BTreeSet<ApproverSet>,
+    /// Neither requester nor asked: reads the record.
+    as_reader: bool,
+}
+
+impl Console {
+    async fn sets_of(&self, who: &Principal) -> Result<BTreeSet<ApproverSet>, Problem> {
+        self.eligible.sets(who).await.map_err(|error| Problem::unavailable(&error))
+    }
+
+    /// The approval of this id, for those it concerns.
+    async fn visible(&self, who: &Principal, id: &str) -> Result<Seen, Problem> {
+        let id = id.parse::<ApprovalId>().map_err(|_| Problem::not_found())?;
+        let Some(approval) = self.approvals.find(id).await.map_err(store)? else {
+            return Err(Problem::not_found());
+        };
+        let sets = self.sets_of(who).await?;
+        let concerned = approval.asked.requester.same_person(who) || !approval.sets().is_disjoint(&sets);
+        if !concerned && !self.readers.reads_record(who).await {
+            return Err(Problem::not_found());
+        }
+        Ok(Seen { approval, sets, as_reader: !concerned })
+    }
+}
+
+fn standing(approval: &Approval, who: &Principal, sets: &BTreeSet<ApproverSet>, now: Timestamp) -> Standing {
+    let mine = approval.asked.requester.same_person(who);
+    let may_decide = !mine
+        && who.kind == PrincipalKind::User
+        && approval.state_at(now) == State::Pending
+        && !approval.sets().is_disjoint(sets)
+        && !approval.votes.iter().any(|vote| vote.approver.same_person(who));
+    Standing { mine, may_decide }
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    to_bytes(body, MAX_DECISION_BYTES).await.map_err(|_| {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large or broke off")
+    })
+}
+
+async fn decision(headers: &HeaderMap, body: Body) -> Result<Decision, Problem> {
+    let json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = json.and_then(|value| value.split(';').next()).map(str::trim);
+    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "a decision is application/json",
+        ));
+    }
+    let decision: Decision = serde_json::from_slice(&read(body).await?)
+        .map_err(|error| Problem::bad(format!("the decision is not understood: {error}")))?;
+    if decision.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
+        return Err(Problem::bad(format!("a reason has at most {MAX_REASON_BYTES} bytes")));
+    }
+    Ok(decision)
+}
+
+fn refused(error: &VoteError) -> Problem {
+    let text = error.to_string();
+    match error {
+        VoteError::Store(error) => store(error.clone()),
+        VoteError::SelfApproval => Problem::new(StatusCode::FORBIDDEN, "self_approval", text),
+        VoteError::NotEligible => Problem::new(StatusCode::FORBIDDEN, "not_eligible", text),
+        VoteError::AlreadyVoted => Problem::new(StatusCode::CONFLICT, "already_voted", text),
+        VoteError::DigestMismatch => Problem::new(StatusCode::CONFLICT, "digest_mismatch", text),
+        VoteError::NotPending(state) => conflict("not_pending", &text, state),
+        _ => Problem::not_found(),
+    }
+}
+
+fn conflict(code: &'static str, detail: &str, state: &State) -> Problem {
+    Problem::new(StatusCode::CONFLICT, code, detail).with("state", view::state(state))
+}
+
+fn store(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable(_) => Problem::unavailable(&error),
+        StoreError::Unknown(_) => {
+            tracing::error!(%error, "the console does not know the outcome");
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "outcome_unknown",
+                "whether it was kept is not known: look again before you repeat it",
+            )
+        }
+    }
+}

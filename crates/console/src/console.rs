@@ -1,0 +1,76 @@
+use std::{fmt, sync::Arc};
+
+use crewgate_approval::{ApprovalStore, Eligible};
+use crewgate_audit::AuditStore;
+use crewgate_core::{Clock, Principal, SystemClock};
+use crewgate_runs::RunLedger;
+use futures_util::future::{BoxFuture, ready};
+
+use crate::Show;
+
+/// Who may read the runs and requests of others. A closure from a principal to yes or no will do.
+pub trait ReadsRecord: Send + Sync + 'static {
+    /// Whether this principal may, now. Who cannot tell says no.
+    fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool>;
+}
+
+impl<F: Fn(&Principal) -> bool + Send + Sync + 'static> ReadsRecord for F {
+    fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
+        Box::pin(ready(self(principal)))
+    }
+}
+
+/// What the [`router`](crate::router) stands on.
+#[derive(Clone)]
+pub struct Console {
+    pub(crate) approvals: Arc<dyn ApprovalStore>,
+    pub(crate) audit: Arc<dyn AuditStore>,
+    pub(crate) runs: Arc<dyn RunLedger>,
+    pub(crate) eligible: Arc<dyn Eligible>,
+    pub(crate) show: Arc<dyn Show>,
+    pub(crate) readers: Arc<dyn ReadsRecord>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Console {
+    /// A console over these ports. Nobody reads what is not theirs until [`record_readers`](Self::record_readers)
+    /// says who.
+    pub fn new(
+        approvals: Arc<dyn ApprovalStore>,
+        audit: Arc<dyn AuditStore>,
+        runs: Arc<dyn RunLedger>,
+        eligible: Arc<dyn Eligible>,
+        show: Arc<dyn Show>,
+    ) -> Self {
+        let nobody = |_: &Principal| false;
+        Self {
+            approvals,
+            audit,
+            runs,
+            eligible,
+            show,
+            readers: Arc::new(nobody),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Who may read the runs and requests of others. Default nobody.
+    #[must_use]
+    pub fn record_readers(mut self, readers: Arc<dyn ReadsRecord>) -> Self {
+        self.readers = readers;
+        self
+    }
+
+    /// Another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Console").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,466 @@
+//! The API at the door: who sees what, who decides, and what is on the record for it.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+};
+use crewgate_approval::{ApprovalStore, EligibilityUnknown, Eligible, MemoryStore, NewApproval, State};
+use crewgate_audit::{AuditStore, Entry, Frame, Lane, Phase};
+use crewgate_console::{Console, MAX_DECISION_BYTES, MaskedSpan, Shown, router};
+use crewgate_core::{ApproverSet, Fact, Principal, RequestId, RunId};
+use crewgate_runs::{MemoryLedger, NewRun, RunLedger};
+use crewgate_testkit::{
+    ManualClock,
+    suites::approval::{asked, linked, person, program, set, start, yes},
+};
+use futures_util::future::BoxFuture;
+use http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+struct World {
+    approvals: Arc<MemoryStore>,
+    audit: crewgate_audit::MemoryStore,
+    runs: Arc<MemoryLedger>,
+    clock: ManualClock,
+    api: Router,
+}
+
+/// `bob`, `dan` and `ana` are owners, `cem` is of legal, the bot claims to be an owner.
+fn sets(who: &Principal) -> BTreeSet<ApproverSet> {
+    match who.key.subject.as_str() {
+        "ana" | "bob" | "dan" | "bot" => [set("owners")].into(),
+        "cem" => [set("legal")].into(),
+        _ => BTreeSet::new(),
+    }
+}
+
+fn world_with(eligible: Arc<dyn Eligible>) -> World {
+    let (approvals, audit) = (Arc::new(MemoryStore::new()), crewgate_audit::MemoryStore::new());
+    let (runs, clock) = (Arc::new(MemoryLedger::new()), ManualClock::new());
+    let show = |asked: &NewApproval| {
+        (asked.upstream != "unmaskable").then(|| Shown {
+            body: "{\"mail\":\"***\"}".to_owned(),
+            masked: vec![MaskedSpan { at: 9, shown: 3, entity: "EMAIL".to_owned(), length: 12 }],
+        })
+    };
+    let console =
+        Console::new(approvals.clone(), Arc::new(audit.clone()), runs.clone(), eligible, Arc::new(show))
+            .record_readers(Arc::new(|who: &Principal| who.key.subject == "auditor"))
+            .clock(clock.clone());
+    World { approvals, audit, runs, clock, api: router(console) }
+}
+
+fn world() -> World {
+    world_with(Arc::new(sets))
+}
+
+impl World {
+    async fn send(&self, who: Option<&Principal>, request: Request<Body>) -> (StatusCode, Value) {
+        let mut request = request;
+        if let Some(who) = who {
+            request.extensions_mut().insert(who.clone());
+        }
+        let answer = self.api.clone().oneshot(request).await.unwrap();
+        let (status, kind) = (answer.status(), answer.headers()[header::CONTENT_TYPE].clone());
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+        let expected = if status.is_success() { "application/json" } else { "application/problem+json" };
+        assert_eq!(kind, expected, "{status}");
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        if !status.is_success() {
+            assert_eq!(body["status"], status.as_u16());
+            assert_eq!(body["type"], format!("urn:crewgate:problem:{}", body["code"].as_str().unwrap()));
+        }
+        (status, body)
+    }
+
+    async fn see(&self, who: &Principal, path: &str) -> (u16, Value) {
+        let (status, body) = self.send(Some(who), Request::get(path).body(Body::empty()).unwrap()).await;
+        (status.as_u16(), body)
+    }
+
+    async fn decide(&self, who: &Principal, id: &str, body: &str) -> (u16, Value) {
+        let request = Request::post(format!("/api/approvals/{id}/decision"))
+            .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        let (status, body) = self.send(Some(who), request).await;
+        (status.as_u16(), body)
+    }
+
+    async fn open(&self, by: &Principal, needs: &[(&str, u32)]) -> NewApproval {
+        let new = asked(by, needs);
+        self.approvals.open(new.clone()).await.unwrap();
+        new
+    }
+
+    async fn state(&self, of: &NewApproval) -> State {
+        self.approvals.find(of.id).await.unwrap().unwrap().state
+    }
+
+    /// What the console itself put on the record.
+    fn noted(&self) -> Vec<(String, String)> {
+        let entries = self.audit.entries();
+        let facts = entries.iter().filter(|entry| entry.phase == Phase::Control).flat_map(|e| &e.facts);
+        facts
+            .map(|fact| match fact {
+                Fact::Control { by: Some(by), what } => (by.subject.clone(), what.clone()),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+}
+
+fn verdict(verdict: &str, of: &NewApproval) -> String {
+    json!({ "verdict": verdict, "digest": of.digest, "reason": "seen" }).to_string()
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn without_a_principal_every_route_is_closed() {
+    let world = world();
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    for (method, path) in [
+        (Method::GET, "/api/approvals".to_owned()),
+        (Method::GET, format!("/api/approvals/{}", new.id)),
+        (Method::POST, format!("/api/approvals/{}/decision", new.id)),
+        (Method::POST, format!("/api/approvals/{}/cancel", new.id)),
+        (Method::GET, "/api/runs".to_owned()),
+        (Method::GET, format!("/api/runs/{}", new.run.unwrap())),
+    ] {
+        let request = Request::builder().method(method).uri(&path).body(Body::empty()).unwrap();
+        let (status, body) = world.send(None, request).await;
+        assert_eq!((status, &body["code"]), (StatusCode::UNAUTHORIZED, &json!("unauthenticated")), "{path}");
+    }
+    assert_eq!(world.state(&new).await, State::Pending);
+}
+
+#[tokio::test]
+async fn a_list_shows_what_waits_for_the_caller_and_what_is_theirs() {
+    let world = world();
+    let first = world.open(&person("ana"), &[("owners", 1)]).await;
+    let second = world.open(&person("bob"), &[("owners", 1), ("legal", 1)]).await;
+    let list = async |who: &Principal| {
+        let (status, body) = world.see(who, "/api/approvals").await;
+        assert_eq!(status, 200);
+        (ids(&body["waiting"]), ids(&body["own"]))
+    };
+    let [one, two] = [&first, &second].map(|new| new.id.to_string());
+    let none = Vec::<String>::new;
+    assert_eq!(list(&person("ana")).await, (vec![two.clone()], vec![one.clone()]));
+    assert_eq!(list(&person("bob")).await, (vec![one.clone()], vec![two.clone()]));
+    assert_eq!(list(&person("cem")).await, (vec![two.clone()], none()));
+    assert_eq!(list(&person("eve")).await, (none(), none()));
+    assert_eq!(list(&program("bot")).await, (none(), none()), "a program decides nothing");
+    // Decided, it waits for nobody and still is its requester's.
+    assert_eq!(world.decide(&person("bob"), &one, &verdict("deny", &first)).await.0, 200);
+    assert_eq!(list(&person("dan")).await, (vec![two.clone()], none()));
+    assert_eq!(list(&person("ana")).await.1, vec![one]);
+    // So does what has expired, with nobody having written anything.
+    world.clock.advance(Duration::from_secs(3600));
+    assert_eq!(list(&person("dan")).await, (none(), none()));
+}
+
+#[tokio::test]
+async fn an_approver_sees_exactly_what_will_be_sent_and_nothing_secret() {
+    let world = world();
+    let new = world.open(&person("ana"), &[("owners", 2)]).await;
+    world.approvals.vote(yes(&new, &person("dan"), &["owners"])).await.unwrap();
+    let (status, seen) = world.see(&person("bob"), &format!("/api/approvals/{}", new.id)).await;
+    assert_eq!(status, 200);
+    assert_eq!(seen["requester"]["id"], "okta:ana");
+    assert_eq!(seen["digest"], new.digest.to_string());
+    assert_eq!(seen["outgoing"]["method"], "POST");
+    assert_eq!(seen["outgoing"]["path"], "/kickoff");
+    assert_eq!(seen["outgoing"]["upstream"], "https://support.example");
+    assert_eq!(seen["outgoing"]["length"], new.outgoing.body.len());
+    assert_eq!(seen["outgoing"]["body"], "{\"mail\":\"***\"}");
+    let span = json!({ "at": 9, "shown": 3, "entity": "EMAIL", "length": 12 });
+    assert_eq!(seen["outgoing"]["masked"], json!([span]));
+    assert_eq!(seen["needs"], json!([{ "set": "owners", "count": 2, "given": 1 }]));
+    assert_eq!(seen["votes"][0]["by"], "okta:dan");
+    assert_eq!(seen["state"]["name"], "pending");
+    assert_eq!((&seen["may_decide"], &seen["mine"]), (&json!(true), &json!(false)));
+    let (_, own) = world.see(&person("dan"), &format!("/api/approvals/{}", new.id)).await;
+    assert_eq!(own["may_decide"], false, "dan has spoken");
+    assert!(world.noted().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_masked_is_not_shown() {
+    let world = world();
+    let new = NewApproval { upstream: "unmaskable".to_owned(), ..asked(&person("ana"), &[("owners", 1)]) };
+    world.approvals.open(new.clone()).await.unwrap();
+    let (status, body) = world.see(&person("bob"), &format!("/api/approvals/{}", new.id)).await;
+    assert_eq!((status, &body["code"]), (500, &json!("not_shown")));
+    assert!(!body.to_string().contains("inputs"));
+}
+
+#[tokio::test]
+async fn an_approval_is_hidden_from_those_it_does_not_concern() {
+    let world = world();
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    let path = format!("/api/approvals/{}", new.id);
+    let (status, hidden) = world.see(&person("cem"), &path).await;
+    let (_, absent) = world.see(&person("cem"), &format!("/api/approvals/{}", RunId::random())).await;
+    assert_eq!((status, &hidden), (404, &absent), "the two look the same");
+    assert_eq!(world.see(&person("cem"), "/api/approvals/not-an-id").await.0, 404);
+    assert_eq!(world.decide(&person("cem"), &new.id.to_string(), &verdict("deny", &new)).await.0, 404);
+    assert_eq!(world.see(&person("ana"), &path).await.0, 200);
+    assert_eq!(world.see(&linked("okta", "ana", "x"), &path).await.0, 200);
+    assert!(world.noted().is_empty());
+    assert_eq!(world.see(&person("auditor"), &path).await.0, 200);
+    assert_eq!(world.noted(), [("auditor".to_owned(), "approval.read".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_approver_approves() {
+    let world = world();
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    let (status, body) = world.decide(&person("bob"), &new.id.to_string(), &verdict("approve", &new)).await;
+    assert_eq!((status, &body["state"]["name"]), (200, &json!("approved")));
+    assert_eq!(body["state"]["until"], "2026-06-15T12:15:00.000000Z");
+    let row = world.approvals.find(new.id).await.unwrap().unwrap();
+    assert_eq!(row.votes[0].reason.as_deref(), Some("seen"));
+    let (status, again) = world.decide(&person("dan"), &new.id.to_string(), &verdict("deny", &new)).await;
+    assert_eq!((status, &again["code"]), (409, &json!("not_pending")));
+    assert_eq!(again["state"]["name"], "approved");
+}
+
+#[tokio::test]
+async fn nobody_decides_on_their_own_request_and_the_attempt_is_recorded() {
+    let world = world();
+    let ana = linked("okta", "ana", "ana-maria");
+    let new = world.open(&ana, &[("owners", 1)]).await;
+    for own in [&ana, &linked("github", "bob", "ana-maria")] {
+        for word in ["approve", "deny"] {
+            let (status, body) = world.decide(own, &new.id.to_string(), &verdict(word, &new)).await;
+            assert_eq!((status, &body["code"]), (403, &json!("self_approval")));
+        }
+    }
+    let (status, body) = world.decide(&program("bot"), &new.id.to_string(), &verdict("approve", &new)).await;
+    assert_eq!((status, &body["code"]), (403, &json!("not_eligible")));
+    assert_eq!(world.state(&new).await, State::Pending);
+    assert_eq!(world.noted().len(), 5);
+    assert!(world.noted().iter().all(|(_, what)| what == "approval.vote_refused"));
+    assert!(world.audit.entries().iter().all(|entry| entry.approval == Some(new.id)));
+}
+
+#[tokio::test]
+async fn a_decision_on_another_page_or_twice_is_refused() {
+    let world = world();
+    let (new, other) =
+        (world.open(&person("ana"), &[("owners", 2)]).await, asked(&person("eve"), &[("owners", 2)]));
+    let id = new.id.to_string();
+    let (status, body) = world.decide(&person("bob"), &id, &verdict("approve", &other)).await;
+    assert_eq!((status, &body["code"]), (409, &json!("digest_mismatch")));
+    assert_eq!(world.decide(&person("bob"), &id, &verdict("approve", &new)).await.0, 200);
+    let (status, body) = world.decide(&person("bob"), &id, &verdict("deny", &new)).await;
+    assert_eq!((status, &body["code"]), (409, &json!("already_voted")));
+    assert_eq!(world.state(&new).await, State::Pending);
+}
+
+#[tokio::test]
+async fn a_decision_that_is_not_understood_is_refused() {
+    let world = world();
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    let (id, bob, digest) = (new.id.to_string(), person("bob"), new.digest);
+    for bad in [
+        String::new(),
+        "yes".to_owned(),
+        "null".to_owned(),
+        "{}".to_owned(),
+        r#"{"verdict":"approve"}"#.to_owned(),
+        format!(r#"{{"digest":"{digest}"}}"#),
+        format!(r#"{{"verdict":"Approve","digest":"{digest}"}}"#),
+        format!(r#"{{"verdict":"approve","digest":"{}"}}"#, digest.to_string().to_uppercase()),
+        format!(r#"{{"verdict":"approve","digest":"{digest}","force":true}}"#),
+        format!(r#"{{"verdict":"approve","verdict":"deny","digest":"{digest}"}}"#),
+        format!(r#"{{"verdict":"approve","digest":"{digest}"}} trailing"#),
+        format!(r#"{{"verdict":"approve","digest":"{digest}","reason":"{}"}}"#, "x".repeat(2001)),
+    ] {
+        let (status, body) = world.decide(&bob, &id, &bad).await;
+        assert_eq!((status, &body["code"]), (400, &json!("invalid_request")), "{bad}");
+    }
+    let huge = format!(r#"{{"verdict":"approve","reason":"{}"}}"#, "x".repeat(MAX_DECISION_BYTES));
+    assert_eq!(world.decide(&bob, &id, &huge).await.0, 413);
+    let form = Request::post(format!("/api/approvals/{id}/decision"))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(verdict("approve", &new)))
+        .unwrap();
+    assert_eq!(world.send(Some(&bob), form).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(world.state(&new).await, State::Pending);
+}
+
+#[tokio::test]
+async fn only_the_requester_takes_it_back() {
+    let world = world();
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    let cancel = async |who: &Principal, body: &'static str| {
+        let path = format!("/api/approvals/{}/cancel", new.id);
+        let (status, body) = world.send(Some(who), Request::post(path).body(Body::from(body)).unwrap()).await;
+        (status.as_u16(), body)
+    };
+    assert_eq!(cancel(&person("eve"), "").await.0, 404);
+    assert_eq!(cancel(&person("bob"), "").await.1["code"], "not_requester");
+    assert_eq!(cancel(&person("ana"), "{}").await.0, 400);
+    let (status, body) = cancel(&person("ana"), "").await;
+    assert_eq!((status, &body["state"]["name"]), (200, &json!("cancelled")));
+    assert_eq!(cancel(&person("ana"), "").await.1["code"], "too_late");
+}
+
+#[tokio::test]
+async fn who_may_approve_must_be_known() {
+    struct Down;
+    impl Eligible for Down {
+        fn sets<'a>(
+            &'a self,
+            _: &'a Principal,
+        ) -> BoxFuture<'a, Result<BTreeSet<ApproverSet>, EligibilityUnknown>> {
+            Box::pin(async { Err(EligibilityUnknown("directory is down".to_owned())) })
+        }
+    }
+    let world = world_with(Arc::new(Down));
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    let (status, body) = world.decide(&person("bob"), &new.id.to_string(), &verdict("approve", &new)).await;
+    assert_eq!((status, &body["code"]), (503, &json!("unavailable")));
+    assert!(!body.to_string().contains("directory"), "the inside of the gateway is for its log");
+    assert_eq!(world.state(&new).await, State::Pending);
+}
+
+/// A run of `ana` whose answer was `[hi, not text]`.
+async fn a_run(world: &World) -> RunId {
+    let new = NewRun { crew: "support".to_owned(), owner: person("ana").key, at: start() };
+    let run = world.runs.start(new, "upstream-1".to_owned()).await.unwrap().run;
+    let mut entry = Entry::new(Phase::Outcome, RequestId::random(), start()).with_run(Some(run));
+    entry.frames = vec![
+        Frame { offset_micros: 5, bytes: "hi".into() },
+        Frame { offset_micros: 2_000_005, bytes: vec![0xff].into() },
+    ];
+    let entry = entry.with_fact(Fact::Answered { status: 200 });
+    world.audit.append(Lane::Outcome, entry).await.unwrap();
+    run
+}
+
+#[tokio::test]
+async fn a_run_is_told_to_its_owner_and_that_it_was_read_is_recorded() {
+    let world = world();
+    let run = a_run(&world).await;
+    let path = format!("/api/runs/{run}");
+    let (status, seen) = world.see(&person("ana"), &path).await;
+    assert_eq!(status, 200);
+    assert_eq!((&seen["id"], &seen["crew"]), (&json!(run.to_string()), &json!("support")));
+    assert_eq!((&seen["owner"], &seen["started"]), (&json!("okta:ana"), &json!(true)));
+    assert!(!seen.to_string().contains("upstream-1"), "nobody sees an upstream id");
+    let steps = seen["steps"].as_array().unwrap();
+    let answers = steps.iter().filter(|step| step["kind"] == "answer").collect::<Vec<_>>();
+    assert_eq!(answers[0]["value"], json!({ "text": "hi" }));
+    assert_eq!(answers[1]["value"], json!({ "base64": "/w==" }));
+    let gap = answers[1]["at_micros"].as_u64().unwrap() - answers[0]["at_micros"].as_u64().unwrap();
+    assert_eq!(gap, 2_000_000, "with the timing the caller saw");
+    assert!(steps.iter().any(|step| step["value"]["fact"] == "answered"));
+    assert_eq!(world.noted(), [("ana".to_owned(), "run.read".to_owned())]);
+
+    assert_eq!(world.see(&person("bob"), &path).await.0, 404);
+    assert_eq!(world.see(&person("ana"), &format!("/api/runs/{}", RunId::random())).await.0, 404);
+    assert_eq!(world.noted().len(), 1, "who saw nothing read nothing");
+    assert_eq!(world.see(&person("auditor"), &path).await.0, 200);
+    assert_eq!(world.noted().len(), 2);
+    // Who read it is part of its story.
+    let (_, seen) = world.see(&person("ana"), &path).await;
+    assert!(seen["steps"].to_string().contains("auditor"));
+}
+
+#[tokio::test]
+async fn a_run_that_waited_for_people_says_who_let_it_go() {
+    let world = world();
+    let run = a_run(&world).await;
+    let new = NewApproval { run: Some(run), ..asked(&person("ana"), &[("owners", 1)]) };
+    world.approvals.open(new.clone()).await.unwrap();
+    world.approvals.vote(yes(&new, &person("bob"), &["owners"])).await.unwrap();
+    let (_, seen) = world.see(&person("ana"), &format!("/api/runs/{run}")).await;
+    assert_eq!(seen["approval"]["state"]["name"], "approved");
+    assert_eq!(seen["approval"]["votes"][0]["by"], "okta:bob");
+}
+
+#[tokio::test]
+async fn runs_are_listed_to_their_owner_and_to_readers_of_the_record() {
+    let world = world();
+    let run = a_run(&world).await;
+    let (status, own) = world.see(&person("ana"), "/api/runs").await;
+    assert_eq!((status, ids(&own["runs"])), (200, vec![run.to_string()]));
+    assert!(ids(&world.see(&person("bob"), "/api/runs").await.1["runs"]).is_empty());
+    let (status, body) = world.see(&person("bob"), "/api/runs?all=true").await;
+    assert_eq!((status, &body["code"]), (403, &json!("not_record_reader")));
+    assert!(world.noted().is_empty());
+    let (_, all) = world.see(&person("auditor"), "/api/runs?all=true&crew=support&limit=1").await;
+    assert_eq!(ids(&all["runs"]), [run.to_string()]);
+    assert_eq!(all["next_before"], start().as_micros());
+    assert_eq!(world.noted(), [("auditor".to_owned(), "runs.list".to_owned())]);
+    for bad in ["/api/runs?owner=ana", "/api/runs?limit=0", "/api/runs?all=yes", "/api/runs?before=x"] {
+        assert_eq!(world.see(&person("ana"), bad).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_on_the_record_is_not_shown() {
+    let full = crewgate_audit::MemoryStore::with(
+        crewgate_audit::RefusalQuota::default(),
+        Arc::new(crewgate_core::SystemClock),
+        1000,
+        |entry: &Entry| match entry.phase {
+            Phase::Control => Err(crewgate_audit::AuditError::Unavailable),
+            _ => Ok(()),
+        },
+    );
+    let mut world = world();
+    let console = Console::new(
+        world.approvals.clone(),
+        Arc::new(full),
+        world.runs.clone(),
+        Arc::new(sets),
+        Arc::new(|asked: &NewApproval| Shown::nothing_but_length(&asked.outgoing)),
+    );
+    world.api = router(console);
+    let run = a_run(&world).await;
+    let (status, body) = world.see(&person("ana"), &format!("/api/runs/{run}")).await;
+    assert_eq!((status, &body["code"]), (503, &json!("unavailable")));
+    assert!(!body.to_string().contains("support"));
+}
+
+#[tokio::test]
+async fn the_document_describes_the_routes_there_are() {
+    let world = world();
+    let (status, document) =
+        world.send(None, Request::get("/api/openapi.json").body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::OK);
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    let mut routes = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", &new.id.to_string());
+        for method in ["get", "post", "put", "delete", "patch"] {
+            let request = Request::builder()
+                .method(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap())
+                .uri(&path)
+                .body(Body::from("no json"))
+                .unwrap();
+            let (status, _) = world.send(Some(&person("ana")), request).await;
+            let described = item.get(method).is_some();
+            assert_eq!(status == StatusCode::METHOD_NOT_ALLOWED, !described, "{method} {path}: {status}");
+            routes += usize::from(described);
+        }
+    }
+    assert_eq!(routes, 7, "a route that is added is described");
+    // Every reference leads somewhere.
+    for reference in document.to_string().split("\"$ref\":\"#").skip(1) {
+        let target = reference.split('"').next().unwrap();
+        assert!(document.pointer(target).is_some(), "{target}");
+    }
+}
