@@ -1,0 +1,88 @@
+use crewgate_core::{Effect, Layer, Refusal, RunId};
+use http::{Method, StatusCode};
+
+use crate::refuse::run_unknown;
+
+/// A place in the CrewAI API that the gateway passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Route {
+    /// `GET /inputs`
+    Inputs,
+    /// `POST /kickoff`
+    Kickoff,
+    /// `POST /resume`
+    Resume,
+    /// `GET /status/{id}`, or `GET /{id}/status` as the documentation had it until version 1.14.5.
+    Status(RunId),
+}
+
+impl Route {
+    /// The action's name.
+    #[must_use]
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Inputs => "inputs",
+            Self::Kickoff => "kickoff",
+            Self::Resume => "resume",
+            Self::Status(_) => "status",
+        }
+    }
+
+    /// Whether it changes something.
+    #[must_use]
+    pub const fn effect(self) -> Effect {
+        match self {
+            Self::Inputs | Self::Status(_) => Effect::Read,
+            Self::Kickoff | Self::Resume => Effect::Write,
+        }
+    }
+
+    const fn method(self) -> Method {
+        match self.effect() {
+            Effect::Read => Method::GET,
+            Effect::Write => Method::POST,
+        }
+    }
+}
+
+/// The route of this path below a crew's prefix, e.g. `/kickoff`.
+///
+/// The raw path is compared byte by byte: nothing is decoded, folded or normalised, so `/%6Bickoff`, `//kickoff`,
+/// `/status/../kickoff`, `/kickoff/` and `/Kickoff` are nowhere.
+///
+/// # Errors
+///
+/// 404 `route_unknown`; 404 `run_unknown` when an id stands in the path that is none; 405 `method_not_allowed`.
+pub fn route(method: &Method, path: &str) -> Result<Route, Refusal> {
+    let route = find(path)?;
+    if *method != route.method() {
+        let detail = format!("`{}` takes {} only.", route.action(), route.method());
+        return Err(Refusal::new(
+            Layer::Describe,
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            detail,
+        ));
+    }
+    Ok(route)
+}
+
+fn find(path: &str) -> Result<Route, Refusal> {
+    let id = match path {
+        "/inputs" => return Ok(Route::Inputs),
+        "/kickoff" => return Ok(Route::Kickoff),
+        "/resume" => return Ok(Route::Resume),
+        _ => path
+            .strip_prefix("/status/")
+            .or_else(|| path.strip_suffix("/status").and_then(|rest| rest.strip_prefix('/'))),
+    };
+    match id {
+        Some(id) if !id.contains('/') => id.parse().map(Route::Status).map_err(|_| run_unknown()),
+        _ => {
+            let detail =
+                "This gateway passes on GET /inputs, POST /kickoff, GET /status/{id} and POST /resume.";
+            Err(Refusal::new(Layer::Describe, StatusCode::NOT_FOUND, "route_unknown", detail))
+        }
+    }
+}
