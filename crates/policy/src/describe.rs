@@ -26,7 +26,6 @@ pub trait Describe: Send + Sync + 'static {
     /// # Errors
     ///
     /// The [`Refusal`] to answer with when it is nothing this service offers (404), or not said properly (400).
-    #[expect(clippy::result_large_err, reason = "a refusal is made once, and moved once into the response")]
     fn describe(&self, head: &Parts, body: &Bytes) -> Result<Operation, Refusal>;
 }
 

@@ -20,7 +20,6 @@ pub trait Seal: Send + Sync + 'static {
     /// # Errors
     ///
     /// The [`Refusal`] to answer with when it cannot be rendered.
-    #[expect(clippy::result_large_err, reason = "a refusal is made once, and moved once into the response")]
     fn seal(&self, operation: &Operation) -> Result<Outgoing, Refusal>;
 }
 

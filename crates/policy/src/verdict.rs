@@ -6,7 +6,6 @@ use http::{Extensions, StatusCode};
 use crate::{EnforceLayer, Policy, Query, TakeError};
 
 /// The decision a request passes with, or the answer it gets instead.
-#[expect(clippy::result_large_err, reason = "a refusal is made once, and moved once into the response")]
 pub(crate) async fn of<P: Policy + ?Sized>(
     setup: &EnforceLayer<P>,
     extensions: &Extensions,
@@ -70,7 +69,6 @@ impl<P: ?Sized> EnforceLayer<P> {
 }
 
 /// Takes the rates last, when everything else is settled: a request that does not pass uses nothing up.
-#[expect(clippy::result_large_err, reason = "a refusal is made once, and moved once into the response")]
 async fn take<P: ?Sized>(
     setup: &EnforceLayer<P>,
     principal: &Principal,

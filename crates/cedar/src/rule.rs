@@ -1,0 +1,238 @@
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
+
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId, Template};
+use crewgate_core::{ApproverSet, Duties, MaskProfile, Rate, RateDuty, RoleName, RuleId};
+use miette::Diagnostic;
+
+use crate::{
+    LoadError, Vocabulary, duty,
+    error::closest,
+    source::{self, Statement},
+};
+
+/// A rule as it was written, and what was read from its annotations.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) id: RuleId,
+    pub(crate) permit: bool,
+    pub(crate) reason: Option<String>,
+    pub(crate) approval: Option<ApproverSet>,
+    pub(crate) mask: Option<MaskProfile>,
+    pub(crate) rate: Option<Rate>,
+    /// Roles it names anywhere.
+    pub(crate) roles: BTreeSet<RoleName>,
+    pub(crate) policy: Policy,
+    /// Index of its file and where it begins there.
+    pub(crate) place: (usize, usize),
+}
+
+impl Rule {
+    pub(crate) fn has_duty(&self) -> bool {
+        self.approval.is_some() || self.mask.is_some() || self.rate.is_some()
+    }
+
+    /// Adds this rule's duties.
+    pub(crate) fn ask(&self, duties: &mut Duties) {
+        duties.approvals.extend(self.approval.clone());
+        duties.masks.extend(self.mask.clone());
+        duties.rates.extend(self.rate.map(|rate| RateDuty { rule: self.id.clone(), rate }));
+    }
+}
+
+/// Reads one statement and says everything that is wrong with it. A rule that parses is given back even then, for the
+/// validator to add what it knows; nothing loads while there is an error.
+pub(crate) struct Reader<'a> {
+    pub(crate) vocabulary: &'a Vocabulary,
+    pub(crate) file: &'a str,
+    pub(crate) whole: &'a str,
+    pub(crate) index: usize,
+}
+
+impl Reader<'_> {
+    pub(crate) fn read(&self, statement: Statement<'_>, errors: &mut Vec<LoadError>) -> Option<Rule> {
+        let policy = match Policy::parse(None, statement.text) {
+            Ok(policy) => policy,
+            Err(parse) => {
+                errors.extend(self.unparsed(statement, &parse));
+                return None;
+            }
+        };
+        let mut rule = Rule {
+            id: RuleId::new(""),
+            permit: policy.effect() == Effect::Permit,
+            reason: None,
+            approval: None,
+            mask: None,
+            rate: None,
+            roles: BTreeSet::new(),
+            place: (self.index, statement.offset),
+            policy,
+        };
+        let annotations: Vec<(String, String)> =
+            rule.policy.annotations().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        for (key, value) in annotations {
+            if let Err((message, help)) = self.annotation(&mut rule, &key, &value) {
+                let at = source::annotation(statement.text, &key);
+                errors.push(self.error(statement, at, message).with_help(Some(help)));
+            }
+        }
+        if rule.policy.annotation("id").is_none() {
+            let help = "a rule is known by its name, on the record and in refusals: add @id(\"…\")";
+            errors.push(self.error(statement, None, "a rule without @id").with_help(Some(help.to_owned())));
+        }
+        for literal in rule.policy.entity_literals() {
+            if let Err((message, help)) = self.literal(&mut rule, &literal) {
+                let kind = literal.type_name().to_string();
+                let at = source::entity(statement.text, &kind, literal.id().unescaped());
+                errors.push(self.error(statement, at, message).with_help(help));
+            }
+        }
+        if let Err(misuse) = duty::check_untouched(&rule.policy) {
+            let at = source::word(statement.text, misuse.word());
+            errors.push(self.error(statement, at, misuse.message()).with_help(Some(misuse.help())));
+        }
+        rule.policy = rule.policy.new_id(PolicyId::new(rule.id.as_str()));
+        (!rule.id.as_str().is_empty()).then_some(rule)
+    }
+
+    fn annotation(&self, rule: &mut Rule, key: &str, value: &str) -> Result<(), (String, String)> {
+        let on_permit = |what: &str| {
+            let message = format!("@{key} on a permit");
+            let help = format!("{what} belong on guards: put it on a `forbid` for those it is meant for");
+            Err((message, help))
+        };
+        match key {
+            "id" => {
+                let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+                if value.is_empty() || !value.chars().all(plain) {
+                    let help = "an id is letters, digits, `-`, `_` and `.`";
+                    return Err((format!("`{value}` is no id"), help.to_owned()));
+                }
+                rule.id = RuleId::new(value);
+            }
+            "reason" => rule.reason = Some(value.to_owned()),
+            "approval" => {
+                let known = self.vocabulary.approvers.iter().map(ApproverSet::as_str);
+                rule.approval = Some(ApproverSet::new(declared("approver set", value, known)?));
+            }
+            "mask" if rule.permit => return on_permit("masks"),
+            "mask" => {
+                let known = self.vocabulary.masks.iter().map(MaskProfile::as_str);
+                rule.mask = Some(MaskProfile::new(declared("mask profile", value, known)?));
+            }
+            "rate" if rule.permit => return on_permit("rates"),
+            "rate" => {
+                let help = || "a rate is calls per period: \"10/h\", with s, min, h or d".to_owned();
+                rule.rate = Some(rate(value).ok_or_else(|| (format!("`{value}` is no rate"), help()))?);
+            }
+            _ => {
+                let known = ["id", "reason", "approval", "mask", "rate"];
+                let help = match closest(key, known) {
+                    Some(near) => format!("did you mean @{near}?"),
+                    None => "known are @id, @reason, @approval, @mask and @rate".to_owned(),
+                };
+                return Err((format!("unknown annotation @{key}"), help));
+            }
+        }
+        Ok(())
+    }
+
+    /// A name that does not exist matches nothing: in a guard that is a hole, so it does not load.
+    fn literal(&self, rule: &mut Rule, literal: &EntityUid) -> Result<(), (String, Option<String>)> {
+        let id = literal.id().unescaped();
+        let some = |(message, help)| (message, Some(help));
+        match literal.type_name().to_string().as_str() {
+            "Role" => {
+                let known = self.vocabulary.roles.iter().map(RoleName::as_str);
+                rule.roles.insert(RoleName::new(declared("role", id, known).map_err(some)?));
+            }
+            "Crew" => {
+                let known = self.vocabulary.crews.iter().map(|crew| crew.name.as_str());
+                declared("crew", id, known).map_err(some)?;
+            }
+            "Fleet" => {
+                declared("fleet", id, self.vocabulary.fleets()).map_err(some)?;
+            }
+            "User" | "Service" if !id.contains(':') => {
+                let help = "principals are written issuer:subject, as in \"okta:alice\"";
+                return Err((format!("`{id}` names no issuer"), Some(help.to_owned())));
+            }
+            // Unknown actions and types are Cedar's to refuse.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn unparsed(&self, statement: Statement<'_>, parse: &cedar_policy::ParseErrors) -> Vec<LoadError> {
+        if Template::parse(None, statement.text).is_ok() {
+            let help = "write the rule out: `?principal` and `?resource` are filled in by nobody here";
+            let at = statement.text.find('?');
+            return vec![self.error(statement, at, "a template").with_help(Some(help.to_owned()))];
+        }
+        let one = |error: &cedar_policy::ParseError| {
+            let at = label(error);
+            self.error(statement, at, error.to_string()).with_help(error.help().map(|help| help.to_string()))
+        };
+        parse.iter().map(one).collect()
+    }
+
+    /// An error at this byte of the statement, or at its beginning.
+    fn error(&self, statement: Statement<'_>, at: Option<usize>, message: impl Into<String>) -> LoadError {
+        let offset = statement.offset.saturating_add(at.unwrap_or(0));
+        LoadError::at(self.file, self.whole, offset, message)
+    }
+}
+
+/// Where a Cedar error points, in bytes of the text that was parsed.
+pub(crate) fn label(error: &dyn Diagnostic) -> Option<usize> {
+    error.labels().and_then(|labels| labels.map(|label| label.offset()).min())
+}
+
+fn declared<'a>(
+    what: &str,
+    name: &'a str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Result<&'a str, (String, String)> {
+    let known: Vec<_> = known.into_iter().collect();
+    if known.contains(&name) {
+        return Ok(name);
+    }
+    let help = match closest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("no {what} is declared"),
+        None => format!("declared: {}", known.join(", ")),
+    };
+    Err((format!("unknown {what} `{name}`"), help))
+}
+
+/// `10/h`: calls per s, min, h or d.
+fn rate(text: &str) -> Option<Rate> {
+    let (calls, period) = text.split_once('/')?;
+    let digits = calls.bytes().all(|b| b.is_ascii_digit());
+    let calls: NonZeroU32 = calls.parse().ok().filter(|_| digits)?;
+    let secs = match period {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        _ => return None,
+    };
+    Some(Rate { calls, period: Duration::from_secs(secs) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_calls_per_period() {
+        for text in ["1/s", "30/min", "10/h", "100/d"] {
+            assert_eq!(rate(text).unwrap().to_string(), text);
+        }
+        for text in
+            ["", "10", "0/h", "-1/h", "+1/h", "1.5/h", "10/hour", "10/ h", "/h", "10/h/h", "4294967296/s"]
+        {
+            assert_eq!(rate(text), None, "{text}");
+        }
+    }
+}
