@@ -126,6 +126,7 @@ pub mod machine;
 mod memory;
 mod quorum;
 mod release;
+mod releaser;
 mod service;
 mod store;
 mod ticket;
@@ -141,7 +142,8 @@ pub use self::{
         AwaitApprovalLayer, DEFAULT_HOLD, DEFAULT_HOLD_LIMIT, DEFAULT_UNDECIDED_FOR, DEFAULT_USABLE_FOR,
     },
     memory::{DEFAULT_MEMORY_LIMIT, MemoryStore},
-    release::{DEFAULT_LEASE, Release, ReleasePath, Releaser, Releasing, pending_auto_runs},
+    release::{Release, ReleasePath, Releasing},
+    releaser::{DEFAULT_LEASE, Releaser, pending_auto_runs},
     service::AwaitApproval,
     store::{
         ApprovalStore, CancelError, DEFAULT_LIST_LIMIT, Filter, LeaseError, OpenError, StoreError, VoteError,

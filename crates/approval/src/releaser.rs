@@ -1,0 +1,213 @@
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+    time::Duration,
+};
+
+use crewgate_core::{Approvals, Clock, Layer as By, Principal, Refusal, SystemClock, Timestamp};
+use http::{Request, Response, StatusCode};
+use tower_service::Service;
+
+use crate::{
+    Approval, ApprovalStore, Filter, Lease, LeaseError, Phase, ReleaseMode, Releasing, StoreError,
+    release::unavailable,
+};
+
+/// How long an attempt may take from its claim to the end of the upstream's answer before others stop counting on
+/// it: unsent it may then be tried again, sent it reads as indeterminate until its answer comes. Two minutes: four
+/// times the longest the CrewAI clients wait for an answer to a kickoff.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(120);
+
+type Customise<ReqB> = dyn Fn(&Approval, &mut Request<ReqB>) + Send + Sync;
+
+/// Starts approved requests: claims one and puts it back into the stack, just above the layer that decides, so that
+/// today's policy has the last word.
+pub struct Releaser<S, ReqB> {
+    store: Arc<dyn ApprovalStore>,
+    service: S,
+    clock: Arc<dyn Clock>,
+    lease_for: Duration,
+    customise: Arc<Customise<ReqB>>,
+}
+
+impl<S, ReqB> Releaser<S, ReqB> {
+    /// Releases into this service.
+    pub fn new(store: Arc<dyn ApprovalStore>, service: S) -> Self {
+        Self {
+            store,
+            service,
+            clock: Arc::new(SystemClock),
+            lease_for: DEFAULT_LEASE,
+            customise: Arc::new(|_, _| ()),
+        }
+    }
+
+    /// Another clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How long one attempt holds the approval. Default [`DEFAULT_LEASE`].
+    #[must_use]
+    pub fn lease_for(mut self, lease: Duration) -> Self {
+        self.lease_for = lease;
+        self
+    }
+
+    /// A last touch on each request before it enters the stack: a trail of its own, a link to the request that
+    /// asked.
+    #[must_use]
+    pub fn customise(
+        mut self,
+        customise: impl Fn(&Approval, &mut Request<ReqB>) + Send + Sync + 'static,
+    ) -> Self {
+        self.customise = Arc::new(customise);
+        self
+    }
+}
+
+impl<S: Clone, ReqB> Clone for Releaser<S, ReqB> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            service: self.service.clone(),
+            clock: Arc::clone(&self.clock),
+            lease_for: self.lease_for,
+            customise: Arc::clone(&self.customise),
+        }
+    }
+}
+
+impl<S, ReqB> fmt::Debug for Releaser<S, ReqB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Releaser").field("lease_for", &self.lease_for).finish_non_exhaustive()
+    }
+}
+
+impl<S, ReqB, B> Releaser<S, ReqB>
+where
+    S: Service<Request<ReqB>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: fmt::Display + Send,
+    ReqB: Default + Send + 'static,
+    B: Default + Send + 'static,
+{
+    /// Starts this approval on the authority of this principal: the owner with a fresh token, or the stored
+    /// requester where the gateway starts it. `None` when it cannot be claimed now: not approved, somebody else has
+    /// it, or the principal is not who asked (another identity or another client would not be what was approved).
+    ///
+    /// Where nothing was sent in the end, the approval is given back; where policy now refuses, it is invalidated.
+    ///
+    /// # Cancel safety
+    ///
+    /// The attempt runs in a task of its own: dropping this future abandons its answer, not the attempt.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn release(
+        &self,
+        approval: Approval,
+        principal: Principal,
+    ) -> impl Future<Output = Option<Response<B>>> + Send + use<S, ReqB, B> {
+        let attempt = tokio::spawn(self.clone().attempt(approval, principal));
+        async move {
+            match attempt.await {
+                Ok(answer) => answer,
+                // A panic below; whether anything was sent is in the store.
+                Err(error) => {
+                    tracing::error!(%error, "a release ended in a panic");
+                    Some(broken())
+                }
+            }
+        }
+    }
+
+    async fn attempt(mut self, approval: Approval, principal: Principal) -> Option<Response<B>> {
+        let id = approval.id();
+        let requester = &approval.asked.requester;
+        if principal.key != requester.key || principal.client != requester.client {
+            return None;
+        }
+        let lease = match self.store.claim(id, self.clock.now(), self.lease_for).await {
+            Ok(lease) => lease?,
+            Err(error) => return Some(unavailable(&error).with_approval(id).into_response()),
+        };
+        let mut request = Request::new(ReqB::default());
+        *request.method_mut() = approval.asked.outgoing.method.clone();
+        *request.uri_mut() = approval.asked.outgoing.path.clone().into();
+        let extensions = request.extensions_mut();
+        extensions.insert(principal);
+        extensions.insert(approval.asked.operation.clone());
+        extensions.insert(Approvals { approval: id, sets: approval.sets() });
+        let approval = Arc::new(approval);
+        extensions.insert(Releasing::new(Arc::clone(&approval), lease));
+        (self.customise)(&approval, &mut request);
+        let answer = match poll_fn(|cx| self.service.poll_ready(cx)).await {
+            Ok(()) => self.service.call(request).await,
+            Err(error) => Err(error),
+        };
+        let answer = answer.unwrap_or_else(|error| {
+            tracing::error!(%error, approval = %id, "a release failed");
+            broken()
+        });
+        let refused = answer
+            .extensions()
+            .get::<Refusal>()
+            .filter(|refusal| refusal.by == By::Policy && refusal.status == StatusCode::FORBIDDEN)
+            .map(|refusal| format!("policy refuses it now: {}", refusal.detail));
+        give_back(&*self.store, lease, refused, self.clock.now()).await;
+        Some(answer)
+    }
+}
+
+/// After an attempt that did not reach the point of sending. The machine knows whether it did.
+async fn give_back(store: &dyn ApprovalStore, lease: Lease, refused: Option<String>, now: Timestamp) {
+    let done = match refused {
+        Some(reason) => store.invalidate(lease, reason, now).await,
+        None => store.return_unsent(lease, now).await,
+    };
+    match done {
+        // Sent, settled or invalidated below: the usual case.
+        Ok(()) | Err(LeaseError::OutOfOrder | LeaseError::Lost | LeaseError::Unknown) => (),
+        // Its lease ends by itself.
+        Err(LeaseError::Store(error)) => {
+            tracing::warn!(%error, approval = %lease.approval, "an unsent approval was not given back");
+        }
+    }
+}
+
+fn broken<B: Default>() -> Response<B> {
+    Refusal::new(
+        By::Approval,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "release_failed",
+        "starting the approved request failed inside the gateway",
+    )
+    .into_response()
+}
+
+/// Approved tickets the gateway may start by itself now, newest first, at most
+/// [`DEFAULT_LIST_LIMIT`](crate::DEFAULT_LIST_LIMIT): those whose requester's groups were seen recently enough. Older
+/// ones wait for their owner.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub async fn pending_auto_runs(
+    store: &dyn ApprovalStore,
+    now: Timestamp,
+) -> Result<Vec<Approval>, StoreError> {
+    // Newest first: those too old to be started by us are at the far end, and cannot fill the list.
+    let filter = Filter { auto_run: true, newest_first: true, ..Filter::at(now).phase(Phase::Approved) };
+    let mut found = store.list(filter).await?;
+    found.retain(|approval| match approval.asked.release {
+        ReleaseMode::Claim => false,
+        // The groups were seen when the token was issued.
+        ReleaseMode::AutoRun { max_age } => now.since(approval.asked.requester.token.issued) <= max_age,
+    });
+    Ok(found)
+}
