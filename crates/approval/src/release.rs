@@ -11,7 +11,8 @@ use http::{Response, StatusCode};
 
 use crate::{Approval, Digest, Lease, StoreError};
 
-/// A request that carries out an approval, on its way down the stack. Only a [`Releaser`] makes one.
+/// A request that carries out an approval, on its way down the stack. Only a
+/// [`Releaser`](crate::Releaser) makes one.
 #[derive(Debug, Clone)]
 pub struct Releasing {
     approval: Arc<Approval>,
