@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, future::Future, num::NonZeroU32, sync::Arc, tim
 
 use bytes::Bytes;
 use crewgate_approval::{
-    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Lease, LeaseError, Need, NewApproval, OpenError,
-    Phase, ReleaseMode, State, Vote, VoteError, digest,
+    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Lease, LeaseError, Need, NewApproval,
+    OpenError, Phase, ReleaseMode, State, Vote, VoteError, digest,
 };
 use crewgate_core::{
     Action, ApprovalId, ApproverSet, Basis, Duties, Effect, HumanId, Message, Operation, Outgoing, Principal,
@@ -118,10 +118,7 @@ pub fn asked(requester: &Principal, needs: &[(&str, u32)]) -> NewApproval {
             .iter()
             .map(|(name, count)| Need { set: set(name), count: NonZeroU32::new(*count).unwrap() })
             .collect(),
-        duties: Duties {
-            approvals: needs.iter().map(|(name, _)| set(name)).collect(),
-            ..Duties::default()
-        },
+        duties: Duties { approvals: needs.iter().map(|(name, _)| set(name)).collect(), ..Duties::default() },
         basis: Basis::default(),
         release: ReleaseMode::Claim,
         opened: start(),
@@ -301,11 +298,8 @@ async fn one_human_speaks_once(store: Store) {
 async fn only_people_who_are_asked_speak(store: Store) {
     let new = asked(&person("ana"), &[("owners", 1)]);
     open(&store, &new).await;
-    for (who, sets) in [
-        (person("bob"), &[][..]),
-        (person("bob"), &["cooks"]),
-        (program("bot"), &["owners"]),
-    ] {
+    for (who, sets) in [(person("bob"), &[][..]), (person("bob"), &["cooks"]), (program("bot"), &["owners"])]
+    {
         for verdict in [Verdict::Approve, Verdict::Deny] {
             let refused = store.vote(ballot(&new, &who, sets, verdict)).await;
             assert_eq!(refused.unwrap_err(), VoteError::NotEligible);
@@ -572,10 +566,7 @@ fn panic_with(what: &dyn std::fmt::Debug) {
     panic!("both or neither won: {what:?}");
 }
 
-fn vote(
-    store: &Store,
-    ballot: Ballot,
-) -> impl Future<Output = Result<State, VoteError>> + Send + 'static {
+fn vote(store: &Store, ballot: Ballot) -> impl Future<Output = Result<State, VoteError>> + Send + 'static {
     let store = Arc::clone(store);
     async move { store.vote(ballot).await }
 }
