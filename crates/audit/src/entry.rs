@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use crewgate_core::{ApprovalId, Fact, PrincipalKey, RequestId, RunId, Timestamp};
+use crewgate_core::{ApprovalId, ApprovalStep, Fact, PrincipalKey, RequestId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Which moment of a call's life an [`Entry`] stands for.
@@ -105,7 +105,9 @@ impl Entry {
     pub fn principal(&self) -> Option<&PrincipalKey> {
         self.facts.iter().find_map(|fact| match fact {
             Fact::Authenticated { principal, .. } => Some(principal),
-            Fact::Approval { step: crewgate_core::ApprovalStep::Voted { by, .. }, .. } => Some(by),
+            Fact::Approval {
+                step: ApprovalStep::Voted { by, .. } | ApprovalStep::Cancelled { by }, ..
+            } => Some(by),
             Fact::Control { by, .. } => by.as_ref(),
             _ => None,
         })

@@ -1,5 +1,5 @@
 //! What is on the record, seen from the door.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::{
     collections::VecDeque,

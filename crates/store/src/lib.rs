@@ -1,2 +1,56 @@
 #![forbid(unsafe_code)]
-//! Placeholder.
+//! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore` and a `RunLedger`.
+//!
+//! **One writer.** One task owns the one connection that writes. Commands stand in one line, in the order they came,
+//! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
+//! savepoint, and all are answered after its `COMMIT`: an answer means that the disk has it. A `COMMIT` or checkpoint
+//! that fails *poisons* the store: that batch is answered "unknown", everything after it "unavailable", and
+//! [`poisoned`](SqliteStore::poisoned) tells the process to end. It never syncs a second time after a failure.
+//!
+//! **Row and leaf in one transaction.** A move of an approval writes its row and the leaf that tells it. An intent that
+//! releases an approval marks it as sent in the same transaction, or is refused; its outcome settles it. After a crash,
+//! what was sent and has no outcome is indeterminate, and nothing is ever sent twice.
+//!
+//! It does not know the layers' services, HTTP or what anything means: transitions are the functions of
+//! `approval::machine`, leaves are made and verified by `audit`.
+//!
+//! ```
+//! use crewgate_audit::{AuditStore, Entry, Lane, Phase, Query, verify};
+//! use crewgate_core::{RequestId, Timestamp};
+//! use crewgate_store::{Options, SqliteStore};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let path = std::env::temp_dir().join(format!("crewgate-doc-{}.db", std::process::id()));
+//! let store = SqliteStore::open(&path, Options::default()).await?;
+//! let entry = Entry::new(Phase::Control, RequestId::random(), Timestamp::from_secs(1));
+//! assert_eq!(store.append(Lane::Outcome, entry).await?.seq, 1);
+//! store.close().await;
+//!
+//! // Somebody else, later, without a gateway: the record is as it was written.
+//! let reader = SqliteStore::open_read_only(&path).await?;
+//! assert_eq!(verify(&reader.leaves(Query::default()).await?, reader.head().await?), Ok(()));
+//! # std::fs::remove_file(&path)?;
+//! # std::fs::remove_file(path.with_extension("db.lock"))?;
+//! # Ok(()) }
+//! ```
+
+mod approvals;
+mod audit;
+mod command;
+mod fault;
+mod lanes;
+mod open;
+mod options;
+mod rows;
+mod runs;
+mod store;
+mod tx;
+mod writer;
+
+pub use self::{
+    options::{
+        DEFAULT_BATCH, DEFAULT_CHECKPOINT_PAGES, DEFAULT_CONTROL_SEATS, DEFAULT_INTENT_SEATS,
+        DEFAULT_OUTCOME_SEATS, DEFAULT_READERS, DEFAULT_REFUSAL_SEATS, DEFAULT_SEAT_WAIT, OpenError, Options,
+    },
+    store::SqliteStore,
+};

@@ -1,0 +1,79 @@
+-- The log. A leaf is stored as it was hashed; the columns by which leaves are found are computed from the record, so
+-- that there is no second copy of anything that could be changed without changing the record.
+CREATE TABLE leaf (
+    seq       INTEGER PRIMARY KEY,
+    prev      BLOB NOT NULL,
+    hash      BLOB NOT NULL,
+    record    TEXT NOT NULL,
+    body      BLOB,
+    frames    BLOB NOT NULL,
+    phase     TEXT GENERATED ALWAYS AS (record ->> '$.phase') VIRTUAL,
+    request   TEXT GENERATED ALWAYS AS (record ->> '$.request') VIRTUAL,
+    run       TEXT GENERATED ALWAYS AS (record ->> '$.run') VIRTUAL,
+    approval  TEXT GENERATED ALWAYS AS (record ->> '$.approval') VIRTUAL,
+    principal TEXT GENERATED ALWAYS AS (record ->> '$.principal') VIRTUAL
+) STRICT;
+
+CREATE INDEX leaf_request ON leaf (request);
+CREATE INDEX leaf_run ON leaf (run) WHERE run IS NOT NULL;
+CREATE INDEX leaf_approval ON leaf (approval) WHERE approval IS NOT NULL;
+CREATE INDEX leaf_principal ON leaf (principal) WHERE principal IS NOT NULL;
+
+-- How long the log is and the hash it ends in: what finds a log that was cut.
+CREATE TABLE head (
+    only  INTEGER PRIMARY KEY CHECK (only = 1),
+    count INTEGER NOT NULL,
+    hash  BLOB NOT NULL
+) STRICT;
+
+INSERT INTO head (only, count, hash) VALUES (1, 0, zeroblob(32));
+
+-- Intents without an outcome. A hint for people; the leaves are the truth.
+CREATE TABLE open_intent (
+    request TEXT PRIMARY KEY,
+    seq     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Approvals. What was asked never changes; a move writes state, votes, leases and version over the version it read.
+CREATE TABLE approval (
+    id        TEXT PRIMARY KEY,
+    run       TEXT UNIQUE,
+    asked     TEXT NOT NULL,
+    state     TEXT NOT NULL,
+    votes     TEXT NOT NULL,
+    leases    INTEGER NOT NULL,
+    version   INTEGER NOT NULL,
+    opened    INTEGER NOT NULL,
+    expires   INTEGER NOT NULL,
+    requester TEXT NOT NULL,
+    phase     TEXT GENERATED ALWAYS AS (state ->> '$.state') VIRTUAL
+) STRICT;
+
+CREATE INDEX approval_phase ON approval (phase, opened, id);
+CREATE INDEX approval_requester ON approval (requester, opened, id);
+CREATE INDEX approval_opened ON approval (opened, id);
+
+-- Which id belongs to whom. An upstream id of a run has one own id per crew, any other one own id per run and kind.
+CREATE TABLE own_id (
+    own            TEXT PRIMARY KEY,
+    kind           TEXT NOT NULL,
+    crew           TEXT NOT NULL,
+    owner_issuer   TEXT NOT NULL,
+    owner_subject  TEXT NOT NULL,
+    run            TEXT NOT NULL,
+    upstream       TEXT,
+    at             INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX own_id_run ON own_id (crew, upstream) WHERE kind = 'run' AND upstream IS NOT NULL;
+CREATE UNIQUE INDEX own_id_part ON own_id (run, kind, upstream) WHERE kind <> 'run';
+CREATE INDEX own_id_upstream ON own_id (crew, upstream) WHERE upstream IS NOT NULL;
+CREATE INDEX own_id_newest ON own_id (at, own) WHERE kind = 'run' AND own = run;
+
+-- The task of a run that waits for a person; `task` is NULL when it has been answered, and the turn is remembered.
+CREATE TABLE task_wait (
+    run       TEXT PRIMARY KEY,
+    turn      INTEGER NOT NULL,
+    execution TEXT,
+    task      TEXT
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,205 @@
+//! The approvals' port: the pure machine, applied to a row inside the writer's transaction.
+
+use std::time::Duration;
+
+use crewgate_approval::{
+    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, Lease, LeaseError, NewApproval,
+    OpenError, Phase, State, StoreError, VoteError, machine, machine::Transition,
+};
+use crewgate_core::{ApprovalId, Principal, RunId, Timestamp};
+use futures_util::future::{BoxFuture, FutureExt};
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::{
+    SqliteStore,
+    fault::{Fault, FromFault},
+    rows,
+};
+
+/// Rows read at a time while a list is filled.
+const PAGE: i64 = 200;
+
+impl SqliteStore {
+    /// Loads a row, moves it by one function of the machine, and writes row and leaf.
+    fn transition<'a, T, E, F>(
+        &'a self,
+        id: ApprovalId,
+        now: Timestamp,
+        unknown: E,
+        step: F,
+    ) -> BoxFuture<'a, Result<T, E>>
+    where
+        F: FnOnce(&Approval) -> Result<(Transition, T), E> + Send + 'static,
+        T: Send + 'static,
+        E: FromFault,
+    {
+        self.change(move |tx| {
+            async move {
+                let row = rows::approval(&mut tx.conn, id).await.map_err(E::from_fault)?;
+                let (next, answer) = step(&row.ok_or(unknown)?)?;
+                tx.step(&next, now).await.map_err(E::from_fault)?;
+                Ok(answer)
+            }
+            .boxed()
+        })
+    }
+
+    fn lease<'a, F>(&'a self, lease: Lease, now: Timestamp, step: F) -> BoxFuture<'a, Result<(), LeaseError>>
+    where
+        F: FnOnce(&Approval) -> Result<Transition, LeaseError> + Send + 'static,
+    {
+        self.transition(lease.approval, now, LeaseError::Unknown, move |row| Ok((step(row)?, ())))
+    }
+
+    async fn one(&self, column: &'static str, value: String) -> Result<Option<Approval>, StoreError> {
+        let mut sql = QueryBuilder::<Sqlite>::new(rows::APPROVAL);
+        sql.push(" WHERE ").push(column).push(" = ").push_bind(value);
+        let row = sql.build().fetch_optional(self.readers()).await.map_err(Fault::from)?;
+        Ok(row.as_ref().map(rows::to_approval).transpose()?)
+    }
+}
+
+impl ApprovalStore for SqliteStore {
+    fn open(&self, new: NewApproval) -> BoxFuture<'_, Result<Approval, OpenError>> {
+        self.change(move |tx| {
+            async move {
+                let next = machine::open(new)?;
+                if !tx.open(&next).await.map_err(OpenError::from_fault)? {
+                    return Err(OpenError::Exists);
+                }
+                Ok(next.approval)
+            }
+            .boxed()
+        })
+    }
+
+    fn vote(&self, ballot: Ballot) -> BoxFuture<'_, Result<State, VoteError>> {
+        self.transition(ballot.approval, ballot.vote.at, VoteError::Unknown, move |row| {
+            let next = machine::vote(row, &ballot)?;
+            let state = next.approval.state.clone();
+            Ok((next, state))
+        })
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        id: ApprovalId,
+        by: &'a Principal,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<State, CancelError>> {
+        let by = by.clone();
+        self.transition(id, now, CancelError::Unknown, move |row| {
+            let next = machine::cancel(row, &by, now)?;
+            let state = next.approval.state.clone();
+            Ok((next, state))
+        })
+    }
+
+    fn claim(
+        &self,
+        id: ApprovalId,
+        now: Timestamp,
+        lease_for: Duration,
+    ) -> BoxFuture<'_, Result<Option<Lease>, StoreError>> {
+        self.change(move |tx| {
+            async move {
+                let Some(row) = rows::approval(&mut tx.conn, id).await? else { return Ok(None) };
+                let Some((next, lease)) = machine::claim(&row, now, lease_for) else { return Ok(None) };
+                tx.step(&next, now).await?;
+                Ok(Some(lease))
+            }
+            .boxed()
+        })
+    }
+
+    fn return_unsent(&self, lease: Lease, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, now, move |row| machine::return_unsent(row, lease, now))
+    }
+
+    fn invalidate(
+        &self,
+        lease: Lease,
+        reason: String,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, now, move |row| machine::invalidate(row, lease, &reason, now))
+    }
+
+    fn mark_sent(&self, lease: Lease, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, now, move |row| machine::mark_sent(row, lease, now))
+    }
+
+    fn settle(&self, lease: Lease, end: End, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
+        self.lease(lease, now, move |row| machine::settle(row, lease, &end, now))
+    }
+
+    fn find(&self, id: ApprovalId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {
+        self.one("id", id.to_string()).boxed()
+    }
+
+    fn by_run(&self, run: RunId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {
+        self.one("run", run.to_string()).boxed()
+    }
+
+    fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Approval>, StoreError>> {
+        async move {
+            let mut found: Vec<Approval> = Vec::new();
+            let mut last = None;
+            loop {
+                let page = page(&filter, last.as_ref()).build().fetch_all(self.readers()).await;
+                let page = page.map_err(Fault::from)?;
+                for row in &page {
+                    let approval = rows::to_approval(row)?;
+                    last = Some((approval.asked.opened, approval.id()));
+                    if filter.matches(&approval) {
+                        found.push(approval);
+                    }
+                    if found.len() >= filter.limit.get() {
+                        return Ok(found);
+                    }
+                }
+                if i64::try_from(page.len()).unwrap_or(i64::MAX) < PAGE {
+                    return Ok(found);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn hint(&self) -> Hint {
+        self.shared().hint.clone()
+    }
+}
+
+/// The next rows that can match; whether they do, the filter decides: states are evaluated, not stored.
+fn page(filter: &Filter, last: Option<&(Timestamp, ApprovalId)>) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(rows::APPROVAL);
+    let now = filter.now.as_micros();
+    match filter.phase {
+        None => sql.push(" WHERE phase IS NOT NULL"),
+        Some(Phase::Pending) => sql.push(" WHERE phase = 'pending' AND expires > ").push_bind(now),
+        Some(Phase::Approved) => {
+            sql.push(" WHERE phase IN ('approved', 'executing') AND (state ->> '$.until') > ").push_bind(now)
+        }
+        Some(Phase::Expired) => sql.push(" WHERE phase IN ('expired', 'pending', 'approved', 'executing')"),
+        Some(Phase::Indeterminate) => sql.push(" WHERE phase IN ('indeterminate', 'executing')"),
+        Some(stored) => sql.push(" WHERE phase = ").push_bind(stored.as_str()),
+    };
+    if let Some(requester) = &filter.requester {
+        sql.push(" AND requester = ").push_bind(requester.to_string());
+    }
+    if filter.auto_run {
+        sql.push(" AND (asked ->> '$.release.mode') = 'auto_run'");
+    }
+    if let Some((opened, id)) = last {
+        sql.push(if filter.newest_first { " AND (opened, id) < (" } else { " AND (opened, id) > (" });
+        sql.push_bind(opened.as_micros()).push(", ").push_bind(id.to_string()).push(")");
+    }
+    sql.push(if filter.newest_first {
+        " ORDER BY opened DESC, id DESC LIMIT "
+    } else {
+        " ORDER BY opened, id LIMIT "
+    });
+    sql.push_bind(PAGE);
+    sql
+}

@@ -1,0 +1,135 @@
+//! Rows, and what they mean.
+
+use bytes::Bytes;
+use crewgate_approval::{Approval, NewApproval, State, Vote};
+use crewgate_audit::{Hash, Head, Leaf};
+use crewgate_core::{ApprovalId, IdKind, PrincipalKey, RunId, Timestamp};
+use crewgate_runs::OwnedId;
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use crate::fault::Fault;
+
+/// SQLite counts with a sign.
+pub(crate) fn signed(count: u64) -> Result<i64, Fault> {
+    i64::try_from(count).map_err(|_| Fault::Unavailable("a number is too large to be stored".to_owned()))
+}
+
+pub(crate) fn unsigned(count: i64) -> Result<u64, Fault> {
+    u64::try_from(count).map_err(|_| Fault::unreadable("number"))
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String, Fault> {
+    serde_json::to_string(value).map_err(|error| Fault::Unavailable(error.to_string()))
+}
+
+fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|_| Fault::unreadable(what))
+}
+
+pub(crate) async fn head(conn: &mut SqliteConnection) -> Result<Head, Fault> {
+    let (count, hash): (i64, Vec<u8>) =
+        sqlx::query_as("SELECT count, hash FROM head WHERE only = 1").fetch_one(conn).await?;
+    Ok(Head { count: unsigned(count)?, hash: hash_of(&hash) })
+}
+
+/// A hash of another length is none: it equals nothing that was ever computed, and verification finds it.
+fn hash_of(bytes: &[u8]) -> Hash {
+    <[u8; 32]>::try_from(bytes).map(Hash::from).unwrap_or_default()
+}
+
+pub(crate) const LEAF: &str = "SELECT seq, prev, hash, record, body, frames FROM leaf";
+
+pub(crate) fn leaf(row: &SqliteRow) -> Result<Leaf, Fault> {
+    // As bytes: what somebody wrote into the file need not be text, and must still be shown to whoever verifies.
+    let record: Vec<u8> = row.try_get("record")?;
+    Ok(Leaf {
+        seq: unsigned(row.try_get("seq")?)?,
+        prev: hash_of(row.try_get("prev")?),
+        hash: hash_of(row.try_get("hash")?),
+        record: String::from_utf8_lossy(&record).into_owned(),
+        body: row.try_get::<Option<Vec<u8>>, _>("body")?.map(Bytes::from),
+        frames: Bytes::from(row.try_get::<Vec<u8>, _>("frames")?),
+    })
+}
+
+pub(crate) const APPROVAL: &str = "SELECT asked, state, votes, leases, version FROM approval";
+
+pub(crate) fn to_approval(row: &SqliteRow) -> Result<Approval, Fault> {
+    let (asked, state, votes): (&str, &str, &str) =
+        (row.try_get("asked")?, row.try_get("state")?, row.try_get("votes")?);
+    Ok(Approval {
+        asked: parse::<NewApproval>(asked, "approval")?,
+        state: parse::<State>(state, "approval's state")?,
+        votes: parse::<Vec<Vote>>(votes, "approval's votes")?,
+        leases: unsigned(row.try_get("leases")?)?,
+        version: unsigned(row.try_get("version")?)?,
+    })
+}
+
+pub(crate) async fn approval(conn: &mut SqliteConnection, id: ApprovalId) -> Result<Option<Approval>, Fault> {
+    let sql = "SELECT asked, state, votes, leases, version FROM approval WHERE id = ?1";
+    let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
+    row.as_ref().map(to_approval).transpose()
+}
+
+/// Approvals that were being started when the last process ended.
+pub(crate) async fn executing(conn: &mut SqliteConnection) -> Result<Vec<ApprovalId>, Fault> {
+    let ids: Vec<(String,)> =
+        sqlx::query_as("SELECT id FROM approval WHERE phase = 'executing'").fetch_all(conn).await?;
+    ids.iter().map(|(id,)| id.parse().map_err(|_| Fault::unreadable("approval"))).collect()
+}
+
+/// `false` when the id or the run is taken.
+pub(crate) async fn insert_approval(conn: &mut SqliteConnection, new: &Approval) -> Result<bool, Fault> {
+    let sql =
+        "INSERT INTO approval (id, run, asked, state, votes, leases, version, opened, expires, requester)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
+    let done = sqlx::query(sql)
+        .bind(new.id().to_string())
+        .bind(new.asked.run.map(|run| run.to_string()))
+        .bind(json(&new.asked)?)
+        .bind(json(&new.state)?)
+        .bind(json(&new.votes)?)
+        .bind(signed(new.leases)?)
+        .bind(signed(new.version)?)
+        .bind(new.asked.opened.as_micros())
+        .bind(new.asked.expires.as_micros())
+        .bind(new.asked.requester.key.to_string())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// `false` when the version it was computed from is no longer there.
+pub(crate) async fn update_approval(conn: &mut SqliteConnection, next: &Approval) -> Result<bool, Fault> {
+    let sql = "UPDATE approval SET state = ?1, votes = ?2, leases = ?3, version = ?4
+               WHERE id = ?5 AND version = ?4 - 1";
+    let done = sqlx::query(sql)
+        .bind(json(&next.state)?)
+        .bind(json(&next.votes)?)
+        .bind(signed(next.leases)?)
+        .bind(signed(next.version)?)
+        .bind(next.id().to_string())
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(crate) fn kind_text(kind: IdKind) -> Result<String, Fault> {
+    Ok(json(&kind)?.trim_matches('"').to_owned())
+}
+
+pub(crate) fn to_owned_id(row: &SqliteRow) -> Result<OwnedId, Fault> {
+    let (own, kind, run): (&str, &str, &str) =
+        (row.try_get("own")?, row.try_get("kind")?, row.try_get("run")?);
+    Ok(OwnedId {
+        own: own.parse().map_err(|_| Fault::unreadable("id"))?,
+        kind: parse(&format!("\"{kind}\""), "kind of id")?,
+        crew: row.try_get("crew")?,
+        owner: PrincipalKey { issuer: row.try_get("owner_issuer")?, subject: row.try_get("owner_subject")? },
+        run: run.parse::<RunId>().map_err(|_| Fault::unreadable("run"))?,
+        upstream: row.try_get("upstream")?,
+        at: Timestamp::from_micros(row.try_get("at")?),
+    })
+}

@@ -1,0 +1,133 @@
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crewgate_approval::Hint;
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::watch;
+
+use crate::{
+    fault::{Fault, FromFault},
+    lanes::{Lanes, Refusals},
+    open,
+    options::{OpenError, Options},
+    tx::Tx,
+    writer::Life,
+};
+
+/// One SQLite file behind the ports of approval, audit and runs. Clones share it.
+///
+/// One task owns the one connection that writes. When the last clone is dropped it finishes what is in line and
+/// closes the database; [`close`](Self::close) waits for that.
+#[derive(Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) readers: SqlitePool,
+    /// `None`: opened to be read only.
+    pub(crate) lanes: Option<Lanes>,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) alive: watch::Receiver<Life>,
+    pub(crate) commits: Arc<AtomicU64>,
+    pub(crate) hint: Hint,
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("life", &*self.shared.alive.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Opens the database at this path, creating it if it is not there, and becomes its only writer.
+    ///
+    /// What was sent when the last process ended and has no outcome is settled as indeterminate here.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: nothing is served from a database that is locked, damaged or of another version.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        open::open(path.as_ref(), options).await
+    }
+
+    /// Opens the database at this path to be read, beside the process that writes to it or without one. Every
+    /// change is answered "unavailable".
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        open::open_read_only(path.as_ref()).await
+    }
+
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Resolves when the disk failed in a way after which nobody knows what is on it. Everything is refused from then
+    /// on, and the process should end: the next one reads what is really there. Never resolves otherwise.
+    pub async fn poisoned(&self) {
+        let mut alive = self.shared.alive.clone();
+        // Closed without being poisoned: there is nothing left to wait for.
+        if alive.wait_for(|life| *life == Life::Poisoned).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether changes are taken.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        *self.shared.alive.borrow() == Life::Running
+    }
+
+    /// Finishes what is in line, closes the database and waits for that. Later changes are answered "unavailable".
+    pub async fn close(&self) {
+        let Some(lanes) = &self.shared.lanes else { return self.shared.readers.close().await };
+        // First, so that the writer's connection is the last and empties the write-ahead log.
+        self.shared.readers.close().await;
+        lanes.close();
+        // An error: the writer is gone, which is what was asked for.
+        let _ = self.shared.alive.clone().wait_for(|life| *life != Life::Running).await;
+    }
+
+    /// Transactions committed since it was opened; commands share them.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.shared.readers
+    }
+
+    /// Does work in the writer's transaction and waits until it is durable.
+    pub(crate) fn change<'a, F, T, E>(&'a self, work: F) -> BoxFuture<'a, Result<T, E>>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: FromFault,
+    {
+        Box::pin(async move {
+            match &self.shared.lanes {
+                Some(lanes) => lanes.change(work).await,
+                None => Err(E::from_fault(Fault::Unavailable("it was opened to be read only".to_owned()))),
+            }
+        })
+    }
+}

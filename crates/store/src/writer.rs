@@ -1,0 +1,229 @@
+//! The one writer: many commands per transaction, each in a savepoint, all answered after the commit.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crewgate_approval::Hint;
+use sqlx::Connection;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{command::Command, fault::Fault, lanes::Refusals, options::Options, tx::Sorted, tx::Tx};
+
+/// How often the writer looks at what nobody asked for: counts of refusals that are due, a write-ahead log to empty.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Pages a commit writes besides its leaves: index and head pages, rounded up. Only decides when to checkpoint.
+const PAGES_PER_COMMIT: u64 = 8;
+
+/// Where the writer is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    /// A commit or a checkpoint failed: what is on the disk is not known.
+    Poisoned,
+    Closed,
+}
+
+pub(crate) enum Message {
+    Command(Box<dyn Command>),
+    /// Finish what is in line and close the database.
+    Close,
+}
+
+pub(crate) struct Writer {
+    pub(crate) tx: Tx,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Message>,
+    pub(crate) life: watch::Sender<Life>,
+    pub(crate) commits: Arc<AtomicU64>,
+    pub(crate) hint: Hint,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) options: Options,
+    pub(crate) uncheckpointed: u64,
+    /// Held, and so locked, until the writer has ended.
+    pub(crate) lock: File,
+}
+
+/// Why the writer must stop at once.
+struct Poison(String);
+
+impl Writer {
+    pub(crate) async fn run(mut self) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::new();
+        loop {
+            let mut closing = false;
+            tokio::select! {
+                // Work first: a busy writer looks around when it has a moment, which every batch's end is.
+                biased;
+                message = self.inbox.recv() => match message {
+                    Some(Message::Command(command)) => batch.push(command),
+                    Some(Message::Close) | None => closing = true,
+                },
+                _ = tick.tick() => {}
+            }
+            while !closing && batch.len() < self.options.batch {
+                match self.inbox.try_recv() {
+                    Ok(Message::Command(command)) => batch.push(command),
+                    Ok(Message::Close) => closing = true,
+                    Err(_) => break,
+                }
+            }
+            let idle = batch.is_empty();
+            if let Err(Poison(reason)) = self.turn(&mut batch, idle, closing).await {
+                return self.poison(&reason);
+            }
+            if closing {
+                return self.close().await;
+            }
+        }
+    }
+
+    async fn turn(
+        &mut self,
+        batch: &mut Vec<Box<dyn Command>>,
+        idle: bool,
+        closing: bool,
+    ) -> Result<(), Poison> {
+        let counts = self.refusals.due(&*self.options.clock, closing);
+        let counts = counts.and_then(|entry| Sorted::new(entry).ok());
+        if !batch.is_empty() || counts.is_some() {
+            self.transaction(std::mem::take(batch), counts).await?;
+        }
+        let pages = self.tx.bytes / 4096 + self.uncheckpointed;
+        if pages >= self.options.checkpoint_pages || idle && pages > 0 {
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    async fn transaction(
+        &mut self,
+        mut batch: Vec<Box<dyn Command>>,
+        counts: Option<Sorted>,
+    ) -> Result<(), Poison> {
+        let before = self.tx.head;
+        self.tx.moved = false;
+        let done = async {
+            execute(&mut self.tx, "BEGIN IMMEDIATE").await?;
+            for command in &mut batch {
+                self.tx.savepoint(&mut **command).await?;
+            }
+            if let Some(counts) = counts {
+                self.tx.record(counts).await.map_err(|error| Fault::Unavailable(error.to_string()))?;
+            }
+            self.tx.write_head().await
+        };
+        if let Err(fault) = done.await {
+            // Nothing was committed, that is certain; whether the connection still works is not.
+            self.tx.head = before;
+            let rolled_back = rollback(&mut self.tx).await;
+            tracing::error!(%fault, "a transaction was rolled back");
+            answer(batch, Err(fault));
+            return rolled_back;
+        }
+        match execute(&mut self.tx, "COMMIT").await {
+            Ok(()) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+                self.uncheckpointed = self.uncheckpointed.saturating_add(PAGES_PER_COMMIT);
+                answer(batch, Ok(()));
+                if self.tx.moved {
+                    self.hint.ring();
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                // After a failed fsync the pages may or may not be there when the file is next opened.
+                let reason = fault.to_string();
+                answer(batch, Err(Fault::Unknown(reason.clone())));
+                Err(Poison(reason))
+            }
+        }
+    }
+
+    /// Moves what is committed into the database file. SQLite's own checkpoints are off: they swallow errors.
+    async fn checkpoint(&mut self) -> Result<(), Poison> {
+        let done: Result<(i64, i64, i64), _> =
+            sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut self.tx.conn).await;
+        let (_, log, moved) = done.map_err(|error| Poison(format!("checkpoint: {error}")))?;
+        // A reader on an old page keeps the rest for later. It is tried again after as many pages more.
+        if moved < log {
+            tracing::debug!(log, moved, "a reader holds back the checkpoint");
+        }
+        (self.uncheckpointed, self.tx.bytes) = (0, 0);
+        Ok(())
+    }
+
+    fn poison(mut self, reason: &str) {
+        tracing::error!(
+            reason,
+            "the store is poisoned: what is on the disk is not known; this process must end"
+        );
+        self.inbox.close();
+        while let Ok(message) = self.inbox.try_recv() {
+            if let Message::Command(command) = message {
+                command.answer(Err(Fault::closed()));
+            }
+        }
+        // Closing the connection would checkpoint, and a second fsync after a failed one can report success for pages
+        // that were lost. The operating system closes the file when the process ends.
+        std::mem::forget(self.tx.conn);
+        self.life.send_replace(Life::Poisoned);
+    }
+
+    async fn close(mut self) {
+        self.inbox.close();
+        while let Ok(message) = self.inbox.try_recv() {
+            if let Message::Command(command) = message {
+                command.answer(Err(Fault::closed()));
+            }
+        }
+        if let Err(error) = self.tx.conn.close().await {
+            tracing::error!(%error, "closing the database failed; all that was answered is durable");
+        }
+        drop(self.lock);
+        self.life.send_replace(Life::Closed);
+    }
+}
+
+impl Tx {
+    /// Runs one command so that it leaves all or nothing. An error means that the whole transaction is lost.
+    async fn savepoint(&mut self, command: &mut dyn Command) -> Result<(), Fault> {
+        let (head, moved) = (self.head, self.moved);
+        execute(self, "SAVEPOINT command").await?;
+        if !command.run(self).await {
+            execute(self, "ROLLBACK TO command").await?;
+            (self.head, self.moved) = (head, moved);
+        }
+        execute(self, "RELEASE command").await
+    }
+}
+
+async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), Fault> {
+    sqlx::query(sql).execute(&mut tx.conn).await?;
+    Ok(())
+}
+
+async fn rollback(tx: &mut Tx) -> Result<(), Poison> {
+    match execute(tx, "ROLLBACK").await {
+        Ok(()) => Ok(()),
+        // Some errors roll back by themselves (SQLITE_FULL, SQLITE_IOERR), and a BEGIN that failed began nothing.
+        Err(Fault::Unavailable(reason)) if reason.contains("no transaction is active") => Ok(()),
+        Err(fault) => Err(Poison(fault.to_string())),
+    }
+}
+
+fn answer(batch: Vec<Box<dyn Command>>, fate: Result<(), Fault>) {
+    for command in batch {
+        command.answer(fate.clone());
+    }
+}

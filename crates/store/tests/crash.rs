@@ -1,0 +1,142 @@
+//! A process that is killed in the middle of writing, and a disk that stops taking bytes.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crewgate_audit::{AuditError, AuditStore, Lane, Phase};
+use crewgate_core::RequestId;
+use crewgate_store::{Options, SqliteStore};
+use support::{Dir, entry, verified};
+
+/// Tells this test binary, started again as a child, which database to write to.
+const DATABASE: &str = "CREWGATE_CRASH_DATABASE";
+
+/// This test binary again, running only this one of its ignored tests.
+fn child(test: &str, database: &Path, shell: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{shell} exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .env(DATABASE, database)
+        .stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn what_was_acknowledged_before_a_kill_is_there_after_it() {
+    let dir = Dir::new();
+    let mut acknowledged = BTreeSet::new();
+    for round in 0..5 {
+        let mut writer = child("a_child_writes_until_it_is_killed", &dir.db(), "").spawn().unwrap();
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        // Killed after another number of acknowledgements each time, while 16 more are on their way.
+        let enough = 20 + round * 37;
+        let mut seen = 0;
+        for line in lines {
+            let line = line.unwrap();
+            let Some(request) = line.strip_prefix("ack ") else { continue };
+            acknowledged.insert(request.parse::<RequestId>().unwrap());
+            seen += 1;
+            if seen == enough {
+                writer.kill().unwrap();
+            }
+        }
+        let status = writer.wait().unwrap();
+        assert!(!status.success() && seen >= enough, "it was not killed: {status}, {seen} acknowledged");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = dir.open().await;
+        let found: BTreeSet<_> =
+            verified(&store).await.iter().map(|leaf| leaf.entry().unwrap().request).collect();
+        let lost: Vec<_> = acknowledged.difference(&found).collect();
+        assert!(lost.is_empty(), "{} of {} are lost", lost.len(), acknowledged.len());
+        store.close().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the child of another test"]
+async fn a_child_writes_until_it_is_killed() {
+    let Some(database) = std::env::var_os(DATABASE) else { return };
+    let store = SqliteStore::open(database, Options::default().checkpoint_pages(64)).await.unwrap();
+    let writers: Vec<_> = (0..16)
+        .map(|n: usize| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                loop {
+                    let (intent, size) = (entry(Phase::Intent, n * 300), n * 500);
+                    let request = intent.request;
+                    store.append(Lane::Intent, intent).await.unwrap();
+                    let seat = store.reserve().await.unwrap();
+                    let outcome = crewgate_audit::Entry { request, ..entry(Phase::Outcome, size) };
+                    seat.submit(outcome).await.unwrap();
+                    println!("ack {request}");
+                }
+            })
+        })
+        .collect();
+    // They never end; the kill does.
+    let _ = futures_util::future::join_all(writers).await;
+}
+
+#[test]
+fn a_disk_that_takes_no_more_poisons_the_store_and_loses_nothing_acknowledged() {
+    let dir = Dir::new();
+    // Files may grow to 1,000 blocks of 512 bytes; a write beyond that fails instead of killing the process.
+    let limit = "trap '' XFSZ; ulimit -f 1000;";
+    let mut writer = child("a_child_writes_until_the_disk_is_full", &dir.db(), limit).spawn().unwrap();
+    let lines: Vec<_> = BufReader::new(writer.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
+    assert!(writer.wait().unwrap().success(), "{lines:?}");
+    let acknowledged: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("ack ")).collect();
+    assert!(lines.iter().any(|line| line == "fault injected"), "the fault was never injected: {lines:?}");
+    assert!(!acknowledged.is_empty());
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = dir.open().await;
+        let found: BTreeSet<_> =
+            verified(&store).await.iter().map(|leaf| leaf.entry().unwrap().request.to_string()).collect();
+        for request in acknowledged {
+            assert!(found.contains(request), "{request} is lost");
+        }
+        store.append(Lane::Outcome, entry(Phase::Control, 0)).await.expect("a new process writes again");
+        store.close().await;
+    });
+}
+
+#[tokio::test]
+#[ignore = "the child of another test"]
+async fn a_child_writes_until_the_disk_is_full() {
+    let Some(database) = std::env::var_os(DATABASE) else { return };
+    let store = SqliteStore::open(database, Options::default().checkpoint_pages(u64::MAX)).await.unwrap();
+    for _ in 0..1000 {
+        // Two in one transaction: both are told the same.
+        let batch = [entry(Phase::Outcome, 10_000), entry(Phase::Outcome, 10_000)];
+        let requests = batch.clone().map(|entry| entry.request);
+        let [first, second] = batch.map(|entry| store.append(Lane::Outcome, entry));
+        match (first.await, second.await) {
+            (Ok(_), Ok(_)) => requests.iter().for_each(|request| println!("ack {request}")),
+            (Err(AuditError::Unknown), Err(AuditError::Unknown)) => {
+                println!("fault injected");
+                store.poisoned().await;
+                let after = store.append(Lane::Outcome, entry(Phase::Outcome, 0)).await;
+                assert_eq!(after, Err(AuditError::Unavailable));
+                assert!(!store.is_writable());
+                assert_eq!(AuditStore::reserve(&store).await.err(), Some(AuditError::Unavailable));
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("the disk took everything");
+}
