@@ -2,4 +2,5 @@
 
 pub mod approval;
 pub mod audit;
+pub mod meter;
 pub mod runs;
