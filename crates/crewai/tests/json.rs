@@ -1,5 +1,5 @@
 //! The JSON parser takes what RFC 8259 has, in one reading, and nothing else.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{env, fs, path::Path};
 

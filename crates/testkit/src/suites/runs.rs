@@ -11,8 +11,12 @@
 
 use std::{collections::BTreeSet, future::Future, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use crewgate_core::{IdKind, PrincipalKey, RunId, TaskId, Timestamp};
+use crewgate_core::{
+    Action, Effect, IdKind, IdSlot, Message, Operation, Principal, PrincipalKey, PrincipalKind, Resource,
+    RunId, TaskId, Timestamp, TokenFacts,
+};
 use crewgate_runs::{NewRun, OwnedId, RegisterError, RunFilter, RunLedger};
+use http::Method;
 use uuid::Uuid;
 
 /// A ledger under test.
@@ -31,6 +35,54 @@ pub fn run(crew: &str, owner: &str, after: u64) -> NewRun {
         crew: crew.to_owned(),
         owner: PrincipalKey::new("okta", owner),
         at: start().saturating_add(Duration::from_secs(after)),
+    }
+}
+
+/// This person at the issuer `okta`, who owns what [`run`] starts for them.
+#[must_use]
+pub fn person(subject: &str) -> Principal {
+    Principal {
+        key: PrincipalKey::new("okta", subject),
+        kind: PrincipalKind::User,
+        groups: BTreeSet::new(),
+        client: None,
+        token: TokenFacts {
+            issued: start(),
+            expires: start().saturating_add(Duration::from_secs(3600)),
+            fingerprint: "0123456789abcdef".to_owned(),
+            mfa: false,
+        },
+        human: None,
+    }
+}
+
+/// An operation that starts a run.
+#[must_use]
+pub fn starting(crew: &str) -> Operation {
+    Operation {
+        action: Action::of("kickoff"),
+        resource: Resource { kind: "Crew".into(), name: crew.to_owned(), parents: Vec::new() },
+        effect: Effect::Write,
+        inputs: Vec::new(),
+        datasets: Vec::new(),
+        has_undeclared_inputs: false,
+        body_bytes: 0,
+        webhook_hosts: Vec::new(),
+        ids: Vec::new(),
+        owner: None,
+        run: None,
+        message: Message { method: Method::POST, path: Vec::new(), body: None, free_text: Vec::new() },
+    }
+}
+
+/// An operation that reads the run with this id, before the id is looked up.
+#[must_use]
+pub fn asking_about(crew: &str, own: Uuid) -> Operation {
+    Operation {
+        action: Action::of("status"),
+        effect: Effect::Read,
+        ids: vec![IdSlot { kind: IdKind::Run, own, upstream: None }],
+        ..starting(crew)
     }
 }
 
