@@ -91,5 +91,5 @@ pub use self::{
     quota::{DEFAULT_REFUSALS_PER_MINUTE, RefusalQuota},
     store::{AuditError, AuditStore, DEFAULT_QUERY_LIMIT, Lane, Query, Receipt, Seat},
     timeline::{Line, Step, StepKind, Timeline},
-    verify::{Fault, FaultKind, Verifier, verify},
+    verify::{Fault, FaultKind, Verifier, verify, verify_log},
 };

@@ -66,6 +66,13 @@ impl From<Fault> for LedgerError {
     }
 }
 
+/// A rate that may or may not have been taken from lets nobody pass.
+impl FromFault for crewgate_policy::TakeError {
+    fn from_fault(fault: Fault) -> Self {
+        Self::Unavailable { reason: fault.to_string() }
+    }
+}
+
 /// An error a command of the writer can end in.
 pub(crate) trait FromFault: Send + 'static {
     fn from_fault(fault: Fault) -> Self;

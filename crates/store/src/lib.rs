@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore` and a `RunLedger`.
+//! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore`, a `RunLedger` and a `Meter`.
 //!
 //! **One writer.** One task owns the one connection that writes. Commands stand in one line, in the order they came,
 //! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
@@ -41,6 +41,7 @@ mod fault;
 mod lanes;
 mod open;
 mod options;
+mod rates;
 mod rows;
 mod runs;
 mod store;

@@ -139,12 +139,12 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 fn migrator() -> Migrator {
-    let log = include_str!("../migrations/sqlite/0001_log_approvals_runs.sql");
+    let first = include_str!("../migrations/sqlite/0001_first_tables.sql");
     Migrator::with_migrations(vec![Migration::new(
         1,
-        "log, approvals, runs".into(),
+        "first tables".into(),
         MigrationType::Simple,
-        log.into_sql_str(),
+        first.into_sql_str(),
         false,
     )])
 }

@@ -21,7 +21,7 @@ use crate::{
     writer::Life,
 };
 
-/// One SQLite file behind the ports of approval, audit and runs. Clones share it.
+/// One SQLite file behind the ports of approval, audit, policy and runs. Clones share it.
 ///
 /// One task owns the one connection that writes. When the last clone is dropped it finishes what is in line and
 /// closes the database; [`close`](Self::close) waits for that.

@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crewgate_testkit::suites;
-use support::{Dir, Dirs};
+use support::{Dir, Dirs, intruder};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_an_audit_store() {
@@ -28,6 +28,38 @@ async fn it_is_a_ledger_of_runs() {
     let fresh = async || Arc::new(dirs.open().await) as Arc<_>;
     suites::runs::conforms(fresh).await;
     suites::runs::races(fresh, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_a_meter() {
+    let dirs = Dirs::default();
+    // The suite wants its meters at once; eight behaviours, each with one of its own.
+    let mut stores = Vec::new();
+    for _ in 0..12 {
+        stores.push(Arc::new(dirs.open().await));
+    }
+    let stores = std::sync::Mutex::new(stores);
+    suites::meter::conforms(|| stores.lock().unwrap().pop().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_survives_a_restart_and_what_is_over_is_swept() {
+    use crewgate_policy::{Meter, TakeError};
+    let (dir, ana) = (Dir::new(), crewgate_core::PrincipalKey::new("okta", "ana"));
+    let minute = Duration::from_secs(60);
+    let (duty, now) = ([suites::meter::duty("one", 1, minute)].into(), suites::runs::start());
+    let store = dir.open().await;
+    assert_eq!(store.take(&ana, &duty, now).await, Ok(()));
+    store.close().await;
+    let store = dir.open().await;
+    let refused = store.take(&ana, &duty, now).await;
+    assert!(matches!(refused, Err(TakeError::Exhausted { retry_after, .. }) if retry_after == minute));
+    for minutes in 1..10 {
+        assert_eq!(store.take(&ana, &duty, now.saturating_add(minute * minutes)).await, Ok(()));
+    }
+    let mut conn = intruder(&dir.db()).await;
+    let marks: i64 = sqlx::query_scalar("SELECT count(*) FROM rate_mark").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(marks, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use crewgate_audit::{AuditStore, Entry, Frame, Head, Lane, Leaf, Phase, Query, Verifier, verify};
+use crewgate_audit::{AuditStore, Entry, Frame, Head, Lane, Leaf, Phase, Query, Verifier, verify, verify_log};
 use crewgate_core::{
     ApprovalId, ApprovalStep, Effect, Ending, Fact, IdKind, PrincipalKey, PrincipalKind, RequestId, RunId,
     Timestamp, Verdict,
@@ -138,7 +138,9 @@ async fn queries_select(store: Store) {
         entry(Phase::Intent).with_fact(by("anna")).with_run(Some(run)),
         entry(Phase::Outcome).with_fact(by("anna")),
         entry(Phase::Outcome).with_fact(by("bob")).with_run(Some(run)),
-        entry(Phase::Approval).with_fact(Fact::Approval { approval, step: ApprovalStep::Claimed }).with_run(Some(run)),
+        entry(Phase::Approval)
+            .with_fact(Fact::Approval { approval, step: ApprovalStep::Claimed })
+            .with_run(Some(run)),
     ];
     for entry in entries {
         store.append(Lane::Outcome, entry).await.unwrap();
@@ -156,7 +158,10 @@ async fn queries_select(store: Store) {
     assert_eq!(found(Query::run(RunId::random())).await, [0_u64; 0]);
     assert_eq!(found(Query { approval: Some(approval), ..Query::default() }).await, [4]);
     assert_eq!(found(Query { principal: Some("okta:anna".to_owned()), ..Query::default() }).await, [1, 2]);
-    assert_eq!(found(Query { principal: Some("okta:ann%".to_owned()), ..Query::default() }).await, [0_u64; 0]);
+    assert_eq!(
+        found(Query { principal: Some("okta:ann%".to_owned()), ..Query::default() }).await,
+        [0_u64; 0]
+    );
 }
 
 async fn open_intents_are_those_without_an_outcome(store: Store) {
@@ -185,5 +190,9 @@ async fn pages_join(store: Store) {
         page.iter().try_for_each(|leaf| verifier.next(leaf)).unwrap();
     }
     assert_eq!(verifier.head().count, 26);
-    verifier.finish(store.head().await.unwrap()).unwrap();
+    let head = store.head().await.unwrap();
+    verifier.finish(head).unwrap();
+    let mut told = Vec::new();
+    assert_eq!(verify_log(&*store, |verified, of| told.push((verified, of))).await, Ok(Ok(head)));
+    assert_eq!(told.first(), Some(&(26, 26)));
 }

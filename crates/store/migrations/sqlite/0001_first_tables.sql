@@ -77,3 +77,15 @@ CREATE TABLE task_wait (
     execution TEXT,
     task      TEXT
 ) STRICT, WITHOUT ROWID;
+
+-- Calls that count against a rate, one row each, until the rate's period is over.
+CREATE TABLE rate_mark (
+    issuer  TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    rule    TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    ends    INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX rate_mark_of ON rate_mark (issuer, subject, rule, at);
+CREATE INDEX rate_mark_ends ON rate_mark (ends);

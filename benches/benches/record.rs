@@ -1,0 +1,74 @@
+//! What it costs to put a call on the record: in memory, and durably on this machine's disk.
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::{hint::black_box, time::Duration};
+
+use bytes::Bytes;
+use crewgate_audit::{AuditStore, Entry, Lane, MemoryStore, Phase, Prepared};
+use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, RunId, Timestamp};
+use crewgate_store::{Options, SqliteStore};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::join_all;
+use tokio::runtime::Runtime;
+
+/// An intent as a kickoff leaves it: who, what, 500 bytes of masked body.
+fn intent() -> Entry {
+    let mut entry = Entry::new(Phase::Intent, RequestId::random(), Timestamp::from_secs(1_781_524_800))
+        .with_fact(Fact::Received {
+            method: "POST".to_owned(),
+            path: "/support/kickoff".to_owned(),
+            remote: Some("10.0.0.1:40000".to_owned()),
+            user_agent: Some("crewai/1.0".to_owned()),
+        })
+        .with_fact(Fact::Authenticated {
+            principal: PrincipalKey::new("okta", "00u1a2b3c4"),
+            kind: PrincipalKind::User,
+            client: Some("cli".to_owned()),
+            expires: Timestamp::from_secs(1_781_528_400),
+            token: "0123456789abcdef".to_owned(),
+        })
+        .with_fact(Fact::Sealed { sha256: "0".repeat(64), bytes: 500 })
+        .with_run(Some(RunId::random()));
+    entry.request_body = Some(Bytes::from(vec![b'x'; 500]));
+    entry
+}
+
+fn record(c: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    c.bench_function("record/prepare", |b| b.iter(|| black_box(Prepared::new(intent()).unwrap())));
+
+    c.bench_function("record/memory", |b| {
+        // A store of its own each time: one that only grew would measure the allocator.
+        b.to_async(&runtime).iter_batched(
+            || (MemoryStore::new(), intent()),
+            |(store, entry)| async move {
+                store.append(Lane::Intent, entry).await.unwrap();
+                store
+            },
+            BatchSize::SmallInput,
+        );
+    });
+
+    let path = std::env::temp_dir().join(format!("crewgate-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    let store = runtime.block_on(SqliteStore::open(path.join("bench.db"), Options::default())).unwrap();
+    let mut group = c.benchmark_group("record/sqlite");
+    group.measurement_time(Duration::from_secs(8));
+    for concurrent in [1_u64, 64] {
+        // Per intent, so that the two compare: what group commit shares is the fsync.
+        group.throughput(Throughput::Elements(concurrent));
+        group.bench_function(format!("{concurrent} at once"), |b| {
+            b.to_async(&runtime).iter(|| async {
+                for receipt in join_all((0..concurrent).map(|_| store.append(Lane::Intent, intent()))).await {
+                    receipt.unwrap();
+                }
+            });
+        });
+    }
+    group.finish();
+    runtime.block_on(store.close());
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+criterion_group!(benches, record);
+criterion_main!(benches);
