@@ -20,7 +20,8 @@ impl Hint {
     }
 
     /// An ear that hears every ring from now on.
-    pub(crate) fn listen(&self) -> Ear {
+    #[must_use]
+    pub fn listen(&self) -> Ear {
         // The sender is kept alive beside the receiver: a store that is dropped must not turn waiting into spinning.
         Ear { rings: self.0.subscribe(), _hint: self.clone() }
     }
@@ -38,14 +39,25 @@ impl fmt::Debug for Hint {
     }
 }
 
-pub(crate) struct Ear {
+/// Hears a [`Hint`]'s rings.
+pub struct Ear {
     rings: watch::Receiver<()>,
     _hint: Hint,
 }
 
+impl fmt::Debug for Ear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ear").finish_non_exhaustive()
+    }
+}
+
 impl Ear {
     /// The next ring, or one since the last call.
-    pub(crate) async fn heard(&mut self) {
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no ring.
+    pub async fn heard(&mut self) {
         // An error would mean that the sender is gone, which `_hint` prevents.
         let _ = self.rings.changed().await;
     }

@@ -137,7 +137,7 @@ pub use self::{
     digest::{Digest, InvalidDigest, digest},
     eligible::{EligibilityUnknown, Eligible},
     future::ResponseFuture,
-    hint::Hint,
+    hint::{Ear, Hint},
     layer::{
         AwaitApprovalLayer, DEFAULT_HOLD, DEFAULT_HOLD_LIMIT, DEFAULT_UNDECIDED_FOR, DEFAULT_USABLE_FOR,
     },

@@ -1,12 +1,59 @@
 #![forbid(unsafe_code)]
-//! The gateway.
+//! The gateway: every Crewgate layer in its place, in front of CrewAI.
+//!
+//! [`config::Settings`] is read from one strict TOML file; [`Gateway::start`] turns it into listeners, a stack of layers
+//! (`stack`), a store and the tasks beside them; [`Running`] ends them in order. The `crewgate` program
+//! ([`cli`]) is a thin shell around it.
+//!
+//! Requests meet the rooms in this order: [`listen`] (TLS, connections), [`gate`] (strict HTTP, below hyper), `edge`
+//! (address limit, request id, trace, well-known documents, the relay CrewAI calls back on), [`detach`] (a call that has
+//! left ends), [`problem`] (refusals), then the layers, and [`upstream`] at the bottom.
+//!
+//! ```no_run
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use crewgate_gateway::{Gateway, config::Settings};
+//!
+//! let settings = Settings::load("crewgate.toml".as_ref())?;
+//! let running = Gateway::start(settings).await?;
+//! println!("crews are at http://{}/<crew>/kickoff", running.data());
+//! running.until_told().await;
+//! # Ok(()) }
+//! ```
+
+mod app;
+mod checkup;
+pub mod cli;
 pub mod client;
 pub mod config;
+mod console;
 pub mod crews;
+mod describe;
 pub mod detach;
+mod edge;
 pub mod gate;
+mod identity;
 pub mod limit;
 pub mod listen;
+mod masks;
+pub mod ops;
+mod people;
+pub mod policies;
 pub mod problem;
+mod relay;
+mod stack;
 pub mod telemetry;
+mod tickets;
+pub mod upstream;
+mod violations;
+mod way_over;
 mod well_known;
+mod wire;
+
+pub use self::{
+    app::{Gateway, Running, StartError},
+    stack::{DataPlane, oneshot},
+};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

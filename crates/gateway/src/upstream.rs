@@ -60,11 +60,17 @@ impl Service<Request<Body>> for Upstream {
 }
 
 /// What may leave: the proofs are all there.
-fn prepare(crews: &Crews, request: &Request<Body>) -> Result<(Arc<Crew>, Request<Full<bytes::Bytes>>), Refusal> {
+fn prepare(
+    crews: &Crews,
+    request: &Request<Body>,
+) -> Result<(Arc<Crew>, Request<Full<bytes::Bytes>>), Refusal> {
     let extensions = request.extensions();
-    let missing = |what| Refusal::new(By::Gateway, StatusCode::INTERNAL_SERVER_ERROR, "stack_incomplete", what);
-    let operation = extensions.get::<Operation>().ok_or_else(|| missing("the request was never described"))?;
-    let outgoing = extensions.get::<Outgoing>().ok_or_else(|| missing("the outgoing bytes were never fixed"))?;
+    let missing =
+        |what| Refusal::new(By::Gateway, StatusCode::INTERNAL_SERVER_ERROR, "stack_incomplete", what);
+    let operation =
+        extensions.get::<Operation>().ok_or_else(|| missing("the request was never described"))?;
+    let outgoing =
+        extensions.get::<Outgoing>().ok_or_else(|| missing("the outgoing bytes were never fixed"))?;
     let duties = match extensions.get::<Decision>() {
         Some(Decision::Allow { duties, .. }) => duties,
         Some(_) | None => return Err(missing("no decision allows the request")),
@@ -84,7 +90,10 @@ fn prepare(crews: &Crews, request: &Request<Body>) -> Result<(Arc<Crew>, Request
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     // Masking reads the answer: it must come as it is.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("crewgate/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("crewgate/", env!("CARGO_PKG_VERSION"))),
+    );
     headers.insert(header::AUTHORIZATION, crew.authorization.clone());
     crate::telemetry::inject(headers);
     Ok((crew, sealed))
@@ -111,7 +120,12 @@ async fn send(
         }
         Ok(Err(error)) if error.is_connect() => {
             tracing::warn!(crew = crew.settings.name, error = %chain(&error), "crew cannot be reached");
-            unanswered("upstream_unreachable", false, StatusCode::BAD_GATEWAY, "CrewAI cannot be reached; nothing was sent")
+            unanswered(
+                "upstream_unreachable",
+                false,
+                StatusCode::BAD_GATEWAY,
+                "CrewAI cannot be reached; nothing was sent",
+            )
         }
         Ok(Err(error)) => {
             tracing::warn!(crew = crew.settings.name, error = %chain(&error), "crew broke off");
@@ -131,7 +145,11 @@ async fn send(
 
 /// A 401 of CrewAI's is about the gateway's key, not the caller's token; a 3xx would send the caller around us.
 fn status(of: StatusCode) -> StatusCode {
-    if of == StatusCode::UNAUTHORIZED || of.is_redirection() || of.is_informational() { StatusCode::BAD_GATEWAY } else { of }
+    if of == StatusCode::UNAUTHORIZED || of.is_redirection() || of.is_informational() {
+        StatusCode::BAD_GATEWAY
+    } else {
+        of
+    }
 }
 
 fn passed(headers: &HeaderMap) -> HeaderMap {
@@ -170,9 +188,15 @@ mod tests {
     #[test]
     fn a_path_is_joined_below_the_crews_address() {
         let base: Uri = "https://crew.example/support/".parse().unwrap();
-        assert_eq!(join(&base, &PathAndQuery::from_static("/kickoff")).unwrap(), "https://crew.example/support/kickoff");
+        assert_eq!(
+            join(&base, &PathAndQuery::from_static("/kickoff")).unwrap(),
+            "https://crew.example/support/kickoff"
+        );
         let root: Uri = "https://crew.example".parse().unwrap();
-        assert_eq!(join(&root, &PathAndQuery::from_static("/kickoff")).unwrap(), "https://crew.example/kickoff");
+        assert_eq!(
+            join(&root, &PathAndQuery::from_static("/kickoff")).unwrap(),
+            "https://crew.example/kickoff"
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@
 //! assert_eq!(masked.findings.get(&Entity::Email), Some(&1));
 //!
 //! let json = masker.mask_json(br#"{"to":"maria.keller\u0040example.com","n":1.10}"#).unwrap();
-//! assert_eq!(json, r#"{"to":"<EMAIL>","n":1.10}"#);
+//! assert_eq!(json.text, r#"{"to":"<EMAIL>","n":1.10}"#);
 //! ```
 //!
 //! As a layer around any service, with the built-in `pii-basic` profile:

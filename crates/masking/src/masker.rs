@@ -10,7 +10,7 @@ use regex::Regex;
 use crate::{
     Entity,
     detect::{Detector, Hit},
-    stream::{Dialect, MaskError, MaskStream, TextStream},
+    stream::{JsonStream, MaskError, TextStream},
 };
 
 /// Hits per entity; never the values.
@@ -99,11 +99,13 @@ impl Masker {
     /// # Errors
     ///
     /// [`MaskError`] when it is not JSON.
-    pub fn mask_json(&self, json: &[u8]) -> Result<String, MaskError> {
-        let mut stream = MaskStream::new(self.clone(), Dialect::Json);
-        let mut out = stream.push(json)?.to_vec();
-        out.extend_from_slice(&stream.finish()?);
-        String::from_utf8(out).map_err(|_| MaskError::NotUtf8)
+    pub fn mask_json(&self, json: &[u8]) -> Result<Masked, MaskError> {
+        let text = std::str::from_utf8(json).map_err(|_| MaskError::NotUtf8)?;
+        let mut masked = Masked { text: String::with_capacity(text.len()), ..Masked::default() };
+        let mut stream = JsonStream::default();
+        stream.push(text, self, &mut masked)?;
+        stream.finish(self, &mut masked)?;
+        Ok(masked)
     }
 
     /// Masks every string of a value in place, member names included, and counts the hits.

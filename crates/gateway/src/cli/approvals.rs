@@ -161,10 +161,14 @@ struct Api {
 
 impl Api {
     fn new(console: &Console) -> Result<Self, Failure> {
-        let token = std::env::var(&console.token_env)
-            .map_err(|_| Failure::usage(format!("put your token into the environment variable `{}`", console.token_env)))?;
+        let token = std::env::var(&console.token_env).map_err(|_| {
+            Failure::usage(format!("put your token into the environment variable `{}`", console.token_env))
+        })?;
         let ca = match &console.ca {
-            Some(path) => Some(std::fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?),
+            Some(path) => Some(
+                std::fs::read(path)
+                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+            ),
             None => None,
         };
         let client = client::build(ca.as_deref()).map_err(Failure::unavailable)?;
@@ -179,7 +183,9 @@ impl Api {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body.map(|body| body.to_string()).unwrap_or_default())))
             .map_err(|error| Failure::usage(error.to_string()))?;
-        let unreachable = |error: String| Failure::unavailable(format!("the console at {} cannot be reached: {error}", self.base));
+        let unreachable = |error: String| {
+            Failure::unavailable(format!("the console at {} cannot be reached: {error}", self.base))
+        };
         let response = self.client.request(request).await.map_err(|error| unreachable(error.to_string()))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
@@ -190,6 +196,10 @@ impl Api {
             return Ok(answer);
         }
         let message = format!("{} ({}): {}", text(&answer, "code"), status.as_u16(), text(&answer, "detail"));
-        Err(if status == StatusCode::SERVICE_UNAVAILABLE { Failure::unavailable(message) } else { Failure::no(message) })
+        Err(if status == StatusCode::SERVICE_UNAVAILABLE {
+            Failure::unavailable(message)
+        } else {
+            Failure::no(message)
+        })
     }
 }

@@ -17,8 +17,10 @@ const PERMITS: &str = include_str!("init/permits.cedar");
 const GUARDS: &str = include_str!("init/guards.cedar");
 
 pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
-    let files = [("crewgate.toml", CONFIG), ("policy/permits.cedar", PERMITS), ("policy/guards.cedar", GUARDS)];
-    let failed = |path: &PathBuf, error: std::io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
+    let files =
+        [("crewgate.toml", CONFIG), ("policy/permits.cedar", PERMITS), ("policy/guards.cedar", GUARDS)];
+    let failed =
+        |path: &PathBuf, error: std::io::Error| Failure::unavailable(format!("{}: {error}", path.display()));
     let policy = arguments.folder.join("policy");
     fs::create_dir_all(&policy).map_err(|error| failed(&policy, error))?;
     let mut written = Vec::new();

@@ -74,7 +74,9 @@ pub fn run() -> ExitCode {
     let output = Output { json: arguments.json };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Failure::unavailable(format!("the runtime cannot start: {error}")).report(output),
+        Err(error) => {
+            return Failure::unavailable(format!("the runtime cannot start: {error}")).report(output);
+        }
     };
     match runtime.block_on(command(arguments.command, output)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,7 +15,11 @@ pub(super) struct Output {
 
 impl Output {
     /// Prints a value as JSON, or through its text form.
-    pub(super) fn print<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    pub(super) fn print<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
         let line = if self.json {
             serde_json::to_string_pretty(value).map_err(|error| Failure::no(error.to_string()))?
         } else {
@@ -23,7 +27,9 @@ impl Output {
         };
         // A reader that closes the pipe early (`| head`) has what it wanted.
         match writeln!(io::stdout(), "{line}") {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unavailable(error.to_string())),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::unavailable(error.to_string()))
+            }
             _ => Ok(()),
         }
     }

@@ -38,10 +38,6 @@ pub struct CrewSettings {
     pub hold: Option<Duration>,
     /// Who starts an approved ticket.
     pub release: ReleaseRule,
-    /// How long a request waits for approvers (default 4 h).
-    pub approval_expires: Duration,
-    /// How long an approval may be used once given (default 1 h).
-    pub approval_usable: Duration,
     /// How long the deployment may take to begin its answer, and to go on with it (default 60 s).
     pub timeout: Duration,
     /// Extra certificate authority, PEM.
@@ -157,9 +153,6 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
     let floor = floor(check, raw);
     let release = release(check, raw);
     let hold = raw.hold.as_ref().and_then(|text| check.parse(text, duration));
-    let hours = |n: u64| Duration::from_secs(n * 3600);
-    let approval_expires = check.parse_or(raw.approval_expires.as_ref(), hours(4), duration);
-    let approval_usable = check.parse_or(raw.approval_usable.as_ref(), hours(1), duration);
     let timeout = check.parse_or(raw.timeout.as_ref(), Duration::from_secs(60), duration);
     let ca = raw.ca.as_ref().and_then(|path| check.parse(path, |path| pem(&beside.join(path))));
     let fleet = raw.fleet.iter().filter_map(|fleet| check.parse(fleet, name)).collect();
@@ -186,8 +179,6 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
         floor: floor?,
         hold,
         release: release?,
-        approval_expires,
-        approval_usable,
         timeout,
         ca,
         observe,

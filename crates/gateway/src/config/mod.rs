@@ -17,8 +17,8 @@ pub use self::{
     crew::{CrewSettings, InputKind, InputSettings, Observe, ReleaseRule, SharedKeySettings},
     diagnostic::{ConfigError, Diagnostic},
     settings::{
-        ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings, LogFormat,
-        PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
+        ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
+        LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
     },
     units::Secret,
 };

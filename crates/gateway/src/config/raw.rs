@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) policy: Policy,
     pub(super) store: Store,
     #[serde(default)]
+    pub(super) approval: Approval,
+    #[serde(default)]
     pub(super) record: Record,
     #[serde(default)]
     pub(super) telemetry: Telemetry,
@@ -115,8 +117,6 @@ pub(super) struct Crew {
     pub(super) hold: Option<Text>,
     pub(super) release: Option<Text>,
     pub(super) groups_max_age: Option<Text>,
-    pub(super) approval_expires: Option<Text>,
-    pub(super) approval_usable: Option<Text>,
     pub(super) timeout: Option<Text>,
     pub(super) ca: Option<Text>,
     pub(super) mode: Option<Text>,
@@ -188,6 +188,14 @@ pub(super) struct Policy {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approval {
+    pub(super) expires: Option<Text>,
+    pub(super) usable: Option<Text>,
+    pub(super) held: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,7 +2,7 @@ use std::{
     collections::BTreeSet,
     fs,
     net::SocketAddr,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,6 +37,8 @@ pub struct Settings {
     pub roles: Vec<RoleSettings>,
     /// Who may approve.
     pub approvers: Vec<ApproverSettings>,
+    /// How long approvals wait and last.
+    pub approval: ApprovalSettings,
     /// Identities of one person.
     pub persons: Vec<PersonSettings>,
     /// Folder of `*.cedar` files.
@@ -148,6 +150,17 @@ pub struct ApproverSettings {
     pub roles: BTreeSet<String>,
     /// How many different people must say yes.
     pub need: NonZeroU32,
+}
+
+/// How long approvals wait and last.
+#[derive(Debug, Clone, Copy)]
+pub struct ApprovalSettings {
+    /// How long a request waits for approvers (default 4 h).
+    pub expires: Duration,
+    /// How long an approval may be used once it is given (default 1 h).
+    pub usable: Duration,
+    /// Requests held open at once; each keeps its body in memory (default 64).
+    pub held: NonZeroUsize,
 }
 
 /// One person's identities.
@@ -269,6 +282,7 @@ fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp) -> Option<
         None => None,
     };
     let telemetry = telemetry(check, &raw.telemetry);
+    let approval = approval(check, &raw.approval);
     Some(Settings {
         file: check.file().to_owned(),
         gateway: gateway?,
@@ -278,6 +292,7 @@ fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp) -> Option<
         crews,
         roles,
         approvers,
+        approval,
         persons,
         policy,
         store: store?,
@@ -450,6 +465,22 @@ fn approver(
         roles: raw.roles.get_ref().iter().cloned().collect(),
         need,
     })
+}
+
+fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let held = raw.held.as_ref().and_then(|held| {
+        let seats = usize::try_from(*held.get_ref()).ok().and_then(NonZeroUsize::new);
+        if seats.is_none() {
+            check.wrong(held.span(), "`held` must be at least 1", None);
+        }
+        seats
+    });
+    ApprovalSettings {
+        expires: check.parse_or(raw.expires.as_ref(), hours(4), duration),
+        usable: check.parse_or(raw.usable.as_ref(), hours(1), duration),
+        held: held.unwrap_or(crewgate_approval::DEFAULT_HOLD_LIMIT),
+    }
 }
 
 fn person(check: &mut Checker<'_>, raw: &raw::Person) -> Option<PersonSettings> {

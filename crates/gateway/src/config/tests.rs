@@ -83,14 +83,24 @@ fn every_mistake_is_told_with_its_place() {
         ("path = \"policy\"", "path = \"rules\"", 21, "not a folder"),
         ("sqlite:crewgate.db", "mysql:x", 23, "not a store"),
         ("listen =", "listne =", 3, "unknown field `listne`"),
-        ("url = \"https://support-abc.crewai.com\"", "url = \"https://x.example\"\nmode = \"observe\"", 11, "must end"),
+        (
+            "url = \"https://support-abc.crewai.com\"",
+            "url = \"https://x.example\"\nmode = \"observe\"",
+            11,
+            "must end",
+        ),
         (
             "url = \"https://support-abc.crewai.com\"",
             "url = \"https://x.example\"\nmode = \"observe\"\nuntil = \"2027-12-31\"",
             12,
             "more than 90 days",
         ),
-        ("url = \"https://support-abc.crewai.com\"", "url = \"https://x.example\"\nmask = []", 11, "masks nothing"),
+        (
+            "url = \"https://support-abc.crewai.com\"",
+            "url = \"https://x.example\"\nmask = []",
+            11,
+            "masks nothing",
+        ),
     ] {
         assert!(MINIMAL.contains(from), "{from}");
         let error = folder.parse(&MINIMAL.replacen(from, to, 1)).unwrap_err();
@@ -104,7 +114,8 @@ fn every_mistake_is_told_with_its_place() {
 #[test]
 fn several_mistakes_are_told_at_once() {
     let folder = Folder::new("several");
-    let text = MINIMAL.replace("2026-12-31", "soon").replace("sqlite:", "redis:").replace("[\"crewgate\"]", "[]");
+    let text =
+        MINIMAL.replace("2026-12-31", "soon").replace("sqlite:", "redis:").replace("[\"crewgate\"]", "[]");
     assert_eq!(folder.parse(&text).unwrap_err().0.len(), 3);
 }
 

@@ -59,6 +59,7 @@ const PREFIXES: &[(&str, usize)] = &[
     ("AKIA", 16),
     ("ASIA", 16),
     ("SG.", 20),
+    ("cgr_", 64),
     ("dapi", 32),
     ("dop_v1_", 40),
     ("ghp_", 30),
@@ -85,7 +86,7 @@ const PREFIXES: &[(&str, usize)] = &[
 ];
 
 pub(super) const API_KEY: Detector = Detector {
-    gate: r"(?:AIza|A[KS]IA|SG\.|dapi|dop_v1_|gh[opsur]_|github_pat_|glpat-|hf_|hvs\.|npm_|pypi-|[rs]k_|sk-|shpat_|xox[abprs]-)[A-Za-z0-9]",
+    gate: r"(?:AIza|A[KS]IA|SG\.|cgr_|dapi|dop_v1_|gh[opsur]_|github_pat_|glpat-|hf_|hvs\.|npm_|pypi-|[rs]k_|sk-|shpat_|xox[abprs]-)[A-Za-z0-9]",
     begins_behind: outside_words,
     decide: |window| {
         PREFIXES.iter().filter(|(prefix, _)| window.starts_with(prefix)).find_map(|(prefix, least)| {

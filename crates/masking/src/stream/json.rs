@@ -1,5 +1,5 @@
 use crate::{
-    Masked, Masker,
+    Masked, Masker, Span,
     stream::{MaskError, TextStream},
 };
 
@@ -234,13 +234,13 @@ impl Lexer {
 
 /// Masks a JSON body while it arrives.
 #[derive(Debug, Default)]
-pub(super) struct JsonStream {
+pub(crate) struct JsonStream {
     lexer: Lexer,
     text: TextStream,
 }
 
 impl JsonStream {
-    pub(super) fn push(&mut self, text: &str, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
+    pub(crate) fn push(&mut self, text: &str, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
         let mut pending = String::new();
         for c in text.chars() {
             let stream = &mut self.text;
@@ -250,7 +250,7 @@ impl JsonStream {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
+    pub(crate) fn finish(&mut self, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
         let (stream, mut pending) = (&mut self.text, String::new());
         self.lexer.finish(&mut |_, event| string_or_raw(event, stream, &mut pending, masker, out))
     }
@@ -285,9 +285,20 @@ fn masked(stream: &mut TextStream, pending: &mut String, last: bool, masker: &Ma
     if last {
         stream.finish(masker, &mut clear);
     }
-    escape(&clear.text, &mut out.text);
-    for (entity, count) in clear.findings {
-        *out.findings.entry(entity).or_default() += count;
+    append(&clear, out);
+}
+
+/// Writes masked text as the inside of a JSON string, and tells where its hits stand there.
+pub(super) fn append(clear: &Masked, out: &mut Masked) {
+    let mut from = 0;
+    for span in &clear.spans {
+        escape(clear.text.get(from..span.at).unwrap_or_default(), &mut out.text);
+        out.spans.push(Span { at: out.text.len(), ..*span });
+        from = span.at;
+    }
+    escape(clear.text.get(from..).unwrap_or_default(), &mut out.text);
+    for (entity, count) in &clear.findings {
+        *out.findings.entry(*entity).or_default() += count;
     }
 }
 
@@ -299,15 +310,12 @@ pub(super) fn scalar(text: &str, masker: &Masker, out: &mut Masked) {
         return;
     }
     out.text.push('"');
-    escape(&masked.text, &mut out.text);
+    append(&masked, out);
     out.text.push('"');
-    for (entity, count) in masked.findings {
-        *out.findings.entry(entity).or_default() += count;
-    }
 }
 
 /// Writes text as the inside of a JSON string (RFC 8259 section 7).
-pub(super) fn escape(text: &str, out: &mut String) {
+fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),

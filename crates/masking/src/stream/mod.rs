@@ -8,8 +8,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub(crate) use self::text::TextStream;
-use self::{json::JsonStream, sse::SseStream};
+use self::sse::SseStream;
+pub(crate) use self::{json::JsonStream, text::TextStream};
 use crate::{Findings, Masked, Masker};
 
 /// How the bytes are to be read.

@@ -2,7 +2,7 @@ use crate::{
     Masked, Masker,
     stream::{
         MaskError, TextStream,
-        json::{Event as Json, Lexer, escape, scalar},
+        json::{Event as Json, Lexer, append, scalar},
     },
 };
 
@@ -259,9 +259,8 @@ fn mask_json(
             match masked {
                 Ok(masked) => {
                     out.text.push('"');
-                    escape(&masked.text, &mut out.text);
+                    append(&masked, &mut out);
                     out.text.push('"');
-                    count(&masked, &mut out);
                 }
                 Err(error) => failed = Some(error),
             }

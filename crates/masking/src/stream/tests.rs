@@ -58,13 +58,11 @@ fn cuts() -> impl Strategy<Value = Vec<usize>> {
 fn literal(text: &str, every: usize) -> String {
     let mut out = String::from("\"");
     for (index, c) in text.chars().enumerate() {
-        if index % every.max(1) == 0 {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04X}"));
-            }
+        let mut units = [0; 2];
+        if index % every.max(1) == 0 || c < ' ' || c == '"' || c == '\\' {
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}")));
         } else {
-            super::json::escape(&c.to_string(), &mut out);
+            out.push(c);
         }
     }
     out.push('"');

@@ -1,0 +1,357 @@
+//! From settings to a running gateway, and to its end.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use crewgate_approval::{ApprovalStore, ReleasePath, pending_auto_runs};
+use crewgate_audit::AuditStore;
+use crewgate_cedar::CedarPolicy;
+use crewgate_core::{Clock, SystemClock};
+use crewgate_masking::Profiles;
+use crewgate_policy::{MemoryMeter, Swap};
+use crewgate_runs::RunLedger;
+use crewgate_store::{Options, SqliteStore};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    checkup::Checkups,
+    config::{ListenSettings, Settings},
+    console,
+    crews::Crews,
+    edge::Edge,
+    identity::Gatekeeper,
+    limit::AddressLimit,
+    listen::Listener,
+    masks::Masks,
+    ops,
+    people::People,
+    policies,
+    relay::{RelayDesk, Relays},
+    stack::{self, DataPlane, Parts},
+    telemetry::Instruments,
+    tickets::ReleaseDesk,
+    well_known::WellKnown,
+};
+
+/// How often approved requests that start by themselves are looked for; the store's hint is usually faster.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long an approval that was given back is left alone before it is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// Connections the console and the ops listener each take.
+const SIDE_CONNECTIONS: usize = 256;
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl StartError {
+    fn of(what: &str, error: impl fmt::Display) -> Self {
+        Self(format!("{what}: {error}"))
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The gateway.
+#[derive(Debug)]
+pub struct Gateway;
+
+impl Gateway {
+    /// Starts everything the settings ask for; when this returns, calls are answered.
+    ///
+    /// # Errors
+    ///
+    /// What could not be started: policy that does not load, a store that is locked or damaged, an address in use.
+    pub async fn start(settings: Settings) -> Result<Running, StartError> {
+        Self::start_with(settings, prometheus::Registry::new()).await
+    }
+
+    /// As [`Gateway::start`], with the registry behind `/metrics`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::start`].
+    pub async fn start_with(
+        settings: Settings,
+        registry: prometheus::Registry,
+    ) -> Result<Running, StartError> {
+        let settings = Arc::new(settings);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let profiles = Profiles::builtin();
+        check_masks(&settings, &profiles)?;
+        let policy = policies::load(&settings, &profiles).map_err(|error| StartError(error.to_string()))?;
+        let policy = Arc::new(Swap::new(policy));
+        let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
+        let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock)).map_err(StartError)?;
+        let people = People::new(&settings, Arc::clone(&clock));
+        let store = SqliteStore::open(&settings.store, Options::default())
+            .await
+            .map_err(|error| StartError::of("the store cannot be opened", error))?;
+
+        let limits = &settings.gateway.limits;
+        let bind = |what: &'static str, listen: ListenSettings, connections: usize| async move {
+            let listener = Listener::bind(&listen, connections, limits.header_timeout).await;
+            let listener =
+                listener.map_err(|error| StartError::of(&format!("{what} ({})", listen.address), error))?;
+            let address = listener.address().map_err(|error| StartError::of(what, error))?;
+            Ok::<_, StartError>((listener, address))
+        };
+        let (data, data_address) =
+            bind("gateway.listen", settings.gateway.listen.clone(), limits.max_connections).await?;
+        let console_listener = match &settings.console {
+            Some(listen) => Some(bind("console.listen", listen.clone(), SIDE_CONNECTIONS).await?),
+            None => None,
+        };
+        let ops_listener = match settings.ops {
+            Some(address) => {
+                Some(bind("ops.listen", ListenSettings { address, tls: None }, SIDE_CONNECTIONS).await?)
+            }
+            None => None,
+        };
+
+        let base = settings.gateway.public_url.as_ref().map_or_else(
+            || {
+                format!(
+                    "{}://{data_address}",
+                    if settings.gateway.listen.tls.is_some() { "https" } else { "http" }
+                )
+            },
+            ToString::to_string,
+        );
+        let masks = Masks::new(profiles, Arc::clone(&crews));
+        let relays = Arc::new(Relays::new(&base, &settings.crews));
+        let (audit, approvals, runs): (Arc<dyn AuditStore>, Arc<dyn ApprovalStore>, Arc<dyn RunLedger>) =
+            (Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(store.clone()));
+        let parts = Parts {
+            settings: Arc::clone(&settings),
+            gatekeeper: gatekeeper.clone(),
+            people: people.clone(),
+            policy: Arc::clone(&policy),
+            meter: Arc::new(MemoryMeter::new()),
+            crews: Arc::clone(&crews),
+            masks: masks.clone(),
+            relays: Arc::clone(&relays),
+            audit: Arc::clone(&audit),
+            approvals: Arc::clone(&approvals),
+            runs: Arc::clone(&runs),
+            releases: ReleaseDesk::default(),
+            path: ReleasePath::closed(),
+            clock: Arc::clone(&clock),
+        };
+        let plane = stack::build(&parts);
+        let edge = Edge {
+            limit: Arc::new(AddressLimit::new(limits.per_address.0, limits.per_address.1)),
+            well_known: WellKnown::new(&settings),
+            relay: RelayDesk {
+                relays,
+                runs: Arc::clone(&runs),
+                audit: Arc::clone(&audit),
+                masks: masks.clone(),
+                clock: Arc::clone(&clock),
+            },
+            instruments: Instruments::new(),
+            timeout: limits.request_timeout,
+        };
+        let plane = edge.around(plane);
+
+        let (stop, stopped) = watch::channel(false);
+        let drain = limits.drain_timeout;
+        let mut listeners = JoinSet::new();
+        listeners.spawn(data.serve(plane.clone(), stopped.clone(), drain));
+        let console_address = console_listener.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = console_listener {
+            let service = console::service(&parts, gatekeeper.clone());
+            listeners.spawn(listener.serve(service, stopped.clone(), drain));
+        }
+        let ops_address = ops_listener.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = ops_listener {
+            let checkup = Checkups {
+                store: store.clone(),
+                verifier: gatekeeper.verifier().clone(),
+                settings: Arc::clone(&settings),
+                clock: Arc::clone(&clock),
+            };
+            let service = ops::service(Arc::new(checkup), registry);
+            listeners.spawn(listener.serve(service, stopped.clone(), drain));
+        }
+        let background = vec![
+            tokio::spawn(gatekeeper.verifier().keep_fresh()),
+            tokio::spawn(auto_runs(approvals, parts.releases.clone(), Arc::clone(&clock))),
+        ];
+        Ok(Running {
+            data: data_address,
+            console: console_address,
+            ops: ops_address,
+            plane,
+            settings,
+            policy,
+            store,
+            stop,
+            listeners,
+            background,
+            releases: parts.releases,
+            path: parts.path,
+        })
+    }
+}
+
+/// Every profile the configuration names must be known; policy's own are checked when it loads.
+fn check_masks(settings: &Settings, profiles: &Profiles) -> Result<(), StartError> {
+    for crew in &settings.crews {
+        if profiles.masker(&crew.floor).is_none() {
+            let known: Vec<&str> = profiles.names().map(crewgate_core::MaskProfile::as_str).collect();
+            let text =
+                format!("crew `{}`: a mask profile is not known; there are {}", crew.name, known.join(", "));
+            return Err(StartError(text));
+        }
+    }
+    Ok(())
+}
+
+/// Starts approved requests whose crew lets the gateway do so.
+async fn auto_runs(approvals: Arc<dyn ApprovalStore>, releases: ReleaseDesk, clock: Arc<dyn Clock>) {
+    let hint = approvals.hint();
+    let mut ear = hint.listen();
+    let mut tried = std::collections::HashMap::new();
+    loop {
+        let now = clock.now();
+        tried.retain(|_, at| now.since(*at) < TRY_AGAIN_AFTER);
+        match pending_auto_runs(&*approvals, now).await {
+            Ok(found) => {
+                for approval in found {
+                    if tried.contains_key(&approval.id()) {
+                        continue;
+                    }
+                    tried.insert(approval.id(), now);
+                    let requester = approval.asked.requester.clone();
+                    // Its answer is on the record and in the run; nobody waits for it here.
+                    let _ = releases.release(approval, requester).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "approved requests cannot be listed"),
+        }
+        // A ring or the end of the pause: look again.
+        let _ = tokio::time::timeout(LOOK_EVERY, ear.heard()).await;
+    }
+}
+
+/// A gateway that answers calls.
+pub struct Running {
+    data: SocketAddr,
+    console: Option<SocketAddr>,
+    ops: Option<SocketAddr>,
+    plane: DataPlane,
+    settings: Arc<Settings>,
+    policy: Arc<Swap<CedarPolicy>>,
+    store: SqliteStore,
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    background: Vec<JoinHandle<()>>,
+    releases: ReleaseDesk,
+    path: ReleasePath<Body>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Where crews are called.
+    #[must_use]
+    pub fn data(&self) -> SocketAddr {
+        self.data
+    }
+
+    /// Where the control API is.
+    #[must_use]
+    pub fn console(&self) -> Option<SocketAddr> {
+        self.console
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub fn ops(&self) -> Option<SocketAddr> {
+        self.ops
+    }
+
+    /// The data plane as a service: the whole stack without a socket.
+    #[must_use]
+    pub fn plane(&self) -> DataPlane {
+        self.plane.clone()
+    }
+
+    /// The store behind all ports.
+    #[must_use]
+    pub fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    /// Reads the rules again; a set with a mistake leaves the running one in place.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the new set.
+    pub fn reload_policy(&self) -> Result<(), StartError> {
+        let policy = policies::load(&self.settings, &Profiles::builtin())
+            .map_err(|error| StartError(error.to_string()))?;
+        let before = self.policy.replace(policy);
+        tracing::info!(before = %before.hash(), now = %self.policy.current().hash(), "policy was read again");
+        Ok(())
+    }
+
+    /// Serves until the process is told to stop (SIGTERM, SIGINT) or the store can no longer be trusted; SIGHUP reads
+    /// the rules again. Then drains. `false`: it was the store.
+    pub async fn until_told(self) -> bool {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+        else {
+            tracing::error!("signals cannot be received");
+            self.stop().await;
+            return false;
+        };
+        let store = self.store.clone();
+        let healthy = loop {
+            tokio::select! {
+                _ = terminate.recv() => break true,
+                _ = interrupt.recv() => break true,
+                _ = hangup.recv() => {
+                    if let Err(error) = self.reload_policy() {
+                        tracing::error!(%error, "policy stays as it was");
+                    }
+                }
+                () = store.poisoned() => {
+                    tracing::error!("the store can no longer be trusted: the gateway ends");
+                    break false;
+                }
+            }
+        };
+        self.stop().await;
+        healthy
+    }
+
+    /// Takes no more connections, lets calls in progress end, closes the store.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        while self.listeners.join_next().await.is_some() {}
+        for task in &self.background {
+            task.abort();
+        }
+        self.releases.close();
+        self.path.close();
+        self.store.close().await;
+    }
+}

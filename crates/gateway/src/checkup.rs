@@ -1,0 +1,61 @@
+//! How the gateway's parts are doing.
+
+use std::sync::Arc;
+
+use crewgate_core::Clock;
+use crewgate_oidc::Verifier;
+use crewgate_store::SqliteStore;
+use futures_util::future::{BoxFuture, ready};
+
+use crate::{
+    config::Settings,
+    ops::{Checkup, Health, Parts},
+};
+
+/// Looks at the store, the issuers, and loosenings that still stand.
+pub(crate) struct Checkups {
+    pub(crate) store: SqliteStore,
+    pub(crate) verifier: Verifier,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Checkup for Checkups {
+    fn checkup(&self) -> BoxFuture<'_, Parts> {
+        let mut parts = Parts::new();
+        let store = if self.store.is_writable() {
+            Health::Green
+        } else {
+            Health::Red { reason: "the store takes no more writes".to_owned() }
+        };
+        parts.insert("store".to_owned(), store);
+        for issuer in self.verifier.issuers() {
+            let health = if issuer.ready {
+                Health::Green
+            } else {
+                // Tokens of other issuers still count.
+                Health::Amber {
+                    reason: issuer.last_error.unwrap_or_else(|| "its keys are not known yet".to_owned()),
+                }
+            };
+            parts.insert(format!("issuer {}", issuer.name), health);
+        }
+        let now = self.clock.now();
+        for crew in &self.settings.crews {
+            let observes = crew.observe.filter(|observe| now < observe.until);
+            if let Some(observe) = observes {
+                let reason = format!("policy is only observed until {}", observe.until);
+                parts.insert(format!("crew {} mode", crew.name), Health::Amber { reason });
+            }
+            if let Some(shared) = crew.shared_key.as_ref().filter(|shared| now < shared.until) {
+                let reason = format!("the old shared key is accepted until {}", shared.until);
+                parts.insert(format!("crew {} shared key", crew.name), Health::Amber { reason });
+            }
+            if crew.floor.is_empty() {
+                let reason = "answers are dangerously unmasked".to_owned();
+                parts.insert(format!("crew {} mask", crew.name), Health::Amber { reason });
+            }
+        }
+        Box::pin(ready(parts))
+    }
+}

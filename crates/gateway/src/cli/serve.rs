@@ -1,0 +1,48 @@
+use std::io::Write;
+
+use crewgate_masking::Profiles;
+use serde_json::json;
+
+use super::{
+    ConfigFile,
+    output::{Failure, Output},
+};
+use crate::{Gateway, policies, telemetry::Telemetry};
+
+pub(super) async fn run(config: &ConfigFile) -> Result<(), Failure> {
+    let settings = config.load()?;
+    let telemetry = Telemetry::start(&settings.telemetry).map_err(Failure::usage)?;
+    let started = Gateway::start_with(settings, telemetry.registry()).await;
+    let running = started.map_err(|error| Failure::unavailable(error.to_string()))?;
+    let ready = json!({ "data": running.data(), "console": running.console(), "ops": running.ops() });
+    // For whoever started us: the addresses that were really bound.
+    let _ = writeln!(std::io::stdout(), "crewgate ready {ready}");
+    tracing::info!(data = %running.data(), "ready");
+    let healthy = running.until_told().await;
+    let _ = tokio::task::spawn_blocking(move || telemetry.finish()).await;
+    if healthy { Ok(()) } else { Err(Failure::unavailable("the store can no longer be trusted")) }
+}
+
+pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Failure> {
+    let settings = config.load()?;
+    let policy =
+        policies::load(&settings, &Profiles::builtin()).map_err(|error| Failure::usage(error.to_string()))?;
+    let report = json!({
+        "ok": true,
+        "crews": settings.crews.len(),
+        "issuers": settings.issuers.len(),
+        "roles": settings.roles.len(),
+        "rules": policy.rules(),
+        "policy": policy.hash(),
+    });
+    output.print(&report, |_| {
+        format!(
+            "ok: {} crews, {} issuers, {} roles, {} rules (policy {})",
+            settings.crews.len(),
+            settings.issuers.len(),
+            settings.roles.len(),
+            policy.rules(),
+            policy.hash().as_str().get(..12).unwrap_or_default(),
+        )
+    })
+}

@@ -1,0 +1,54 @@
+//! The control API behind the same identity as the data plane, on a listener of its own.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::body::Body;
+use crewgate_approval::NewApproval;
+use crewgate_console::{Console, MaskedSpan, Shown, router};
+use crewgate_oidc::AuthenticateLayer;
+use http::{Request, Response};
+use tower::{ServiceBuilder, util::BoxCloneSyncService};
+
+use crate::{
+    identity::Gatekeeper, masks::Masks, problem::RenderRefusalsLayer, stack::Parts,
+    violations::RefuseViolationsLayer,
+};
+
+/// The console's service.
+pub(crate) fn service(
+    parts: &Parts,
+    gatekeeper: Gatekeeper,
+) -> BoxCloneSyncService<Request<Body>, Response<Body>, Infallible> {
+    let masks = parts.masks.clone();
+    let console = Console::new(
+        Arc::clone(&parts.approvals),
+        Arc::clone(&parts.audit),
+        Arc::clone(&parts.runs),
+        Arc::new(parts.people.clone()),
+        Arc::new(move |asked: &NewApproval| show(&masks, asked)),
+    )
+    .record_readers(Arc::new(parts.people.clone()))
+    .clock(Arc::clone(&parts.clock));
+    let service = ServiceBuilder::new()
+        .layer(RenderRefusalsLayer)
+        .layer(RefuseViolationsLayer)
+        .layer(AuthenticateLayer::new(gatekeeper.verifier().clone()))
+        .service(router(console));
+    BoxCloneSyncService::new(service)
+}
+
+/// What will be sent, with every masked place marked.
+fn show(masks: &Masks, asked: &NewApproval) -> Option<Shown> {
+    let masker = masks.stored(&asked.operation.resource.name)?;
+    if asked.outgoing.body.is_empty() {
+        return Some(Shown { body: String::new(), masked: Vec::new() });
+    }
+    let masked = masker.mask_json(&asked.outgoing.body).ok()?;
+    let span = |span: &crewgate_masking::Span| MaskedSpan {
+        at: span.at,
+        shown: span.entity.name().len() + 2,
+        entity: span.entity.name().to_owned(),
+        length: span.len,
+    };
+    Some(Shown { masked: masked.spans.iter().map(span).collect(), body: masked.text })
+}

@@ -1,0 +1,95 @@
+//! From an address at the gateway to an operation on a crew.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use crewgate_core::{Fact, Layer as By, Operation, Principal, Refusal, Trail};
+use crewgate_crewai::{Crew as Wire, InputDeclaration, InputKind as Kind, Undeclared};
+use crewgate_policy::Describe;
+use http::{StatusCode, request::Parts};
+
+use crate::{
+    config::{CrewSettings, InputKind},
+    identity::{Gatekeeper, LEGACY},
+    relay::Relays,
+};
+
+/// Finds the crew an address names and lets its wire read the rest.
+#[derive(Debug)]
+pub(crate) struct DescribeCrews {
+    wires: HashMap<String, Wire>,
+    relays: Arc<Relays>,
+    gatekeeper: Gatekeeper,
+}
+
+impl DescribeCrews {
+    /// These crews.
+    #[must_use]
+    pub(crate) fn new(crews: &[CrewSettings], relays: Arc<Relays>, gatekeeper: Gatekeeper) -> Self {
+        let wires = crews.iter().map(|crew| (crew.name.clone(), wire(crew))).collect();
+        Self { wires, relays, gatekeeper }
+    }
+
+    /// A shared key opens the crew it belonged to, and its use is on the record.
+    fn shared_key(&self, head: &Parts, crew: &str) -> Result<(), Refusal> {
+        let Some(principal) = head.extensions.get::<Principal>() else { return Ok(()) };
+        if principal.key.issuer != LEGACY {
+            return Ok(());
+        }
+        match self.gatekeeper.shared_until(crew).filter(|_| principal.key.subject == crew) {
+            Some(until) => {
+                if let Some(trail) = head.extensions.get::<Trail>() {
+                    trail.note(Fact::SharedKey { crew: crew.to_owned(), until });
+                }
+                Ok(())
+            }
+            None => {
+                let text = "this shared key belongs to another crew";
+                Err(Refusal::new(By::Identity, StatusCode::UNAUTHORIZED, "shared_key_of_another_crew", text)
+                    .with_challenge(Some("invalid_token")))
+            }
+        }
+    }
+}
+
+impl Describe for DescribeCrews {
+    fn describe(&self, head: &Parts, body: &Bytes) -> Result<Operation, Refusal> {
+        let unknown = || {
+            let text = "no crew has this address: it is /{crew}/kickoff, /{crew}/status/{id}, …";
+            Refusal::new(By::Describe, StatusCode::NOT_FOUND, "crew_unknown", text)
+        };
+        // The raw path: an encoded slash is not a slash, and nothing is folded.
+        let path = head.uri.path().strip_prefix('/').ok_or_else(unknown)?;
+        let slash = path.find('/').unwrap_or(path.len());
+        let (name, below) = path.split_at_checked(slash).ok_or_else(unknown)?;
+        let wire = self.wires.get(name).ok_or_else(unknown)?;
+        self.shared_key(head, name)?;
+        let relay = if wire.human_input { Some(self.relays.mint(name)?) } else { None };
+        wire.describe(below, head, body, relay.as_ref())
+    }
+}
+
+fn wire(settings: &CrewSettings) -> Wire {
+    let mut crew = Wire::new(settings.name.as_str()).human_input(settings.human_input);
+    for fleet in &settings.fleet {
+        crew = crew.fleet(fleet.as_str());
+    }
+    for (name, input) in &settings.inputs {
+        let mut declaration = InputDeclaration::of(match input.kind {
+            InputKind::Boolean => Kind::Boolean,
+            InputKind::Integer => Kind::Integer,
+            InputKind::Json => Kind::Json,
+            InputKind::String => Kind::String,
+            InputKind::Strings => Kind::Strings,
+            InputKind::Text => Kind::Text,
+        });
+        if input.dataset {
+            declaration = declaration.dataset();
+        }
+        if input.required {
+            declaration = declaration.required();
+        }
+        crew = crew.input(name.as_str(), declaration);
+    }
+    crew.undeclared(if settings.pass_undeclared { Undeclared::Ignore } else { Undeclared::Refuse })
+}

@@ -1,0 +1,140 @@
+//! Who calls: a token of a configured issuer, or, on the way over, the old shared key of a crew.
+
+use std::{sync::Arc, time::Duration};
+
+use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, Timestamp, TokenFacts};
+use crewgate_oidc::{Algorithm, Bearer, HttpFetch, IssuerConfig, KindRule, Rejection, Verifier, VerifyToken};
+use sha2::{Digest, Sha256};
+
+use crate::config::{IssuerSettings, Settings};
+
+/// The issuer name of principals that only hold a shared key. No issuer may be called so.
+pub(crate) const LEGACY: &str = "legacy";
+
+/// Verifies tokens, and shared keys while they are still accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Gatekeeper {
+    verifier: Verifier,
+    keys: Arc<Vec<SharedKey>>,
+    clock: ClockHandle,
+}
+
+#[derive(Clone)]
+struct ClockHandle(Arc<dyn Clock>);
+
+impl std::fmt::Debug for ClockHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// A crew's old key, as its digest: comparing digests takes the same time whatever the key begins with.
+#[derive(Debug)]
+struct SharedKey {
+    crew: String,
+    digest: [u8; 32],
+    until: Timestamp,
+}
+
+impl Gatekeeper {
+    /// The verifier of these settings.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with an issuer.
+    pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let authorities: Vec<u8> =
+            settings.issuers.iter().flat_map(|issuer| issuer.ca.clone().unwrap_or_default()).collect();
+        let fetch =
+            if authorities.is_empty() { HttpFetch::new() } else { HttpFetch::with_extra_ca(&authorities) };
+        let mut builder = Verifier::builder()
+            .fetch(fetch.map_err(|error| error.to_string())?)
+            .clock(Arc::clone(&clock))
+            .persons(crate::people::persons(&settings.persons));
+        for settings in &settings.issuers {
+            builder = builder.issuer(issuer(settings)?);
+        }
+        let keys = settings.crews.iter().filter_map(|crew| {
+            let shared = crew.shared_key.as_ref()?;
+            let digest = Sha256::digest(shared.key.expose().as_bytes()).into();
+            Some(SharedKey { crew: crew.name.clone(), digest, until: shared.until })
+        });
+        Ok(Self {
+            verifier: builder.build().map_err(|error| error.to_string())?,
+            keys: Arc::new(keys.collect()),
+            clock: ClockHandle(clock),
+        })
+    }
+
+    /// The token verifier behind it.
+    #[must_use]
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    fn legacy(&self, token: &Bearer) -> Option<Principal> {
+        if self.keys.is_empty() {
+            return None;
+        }
+        let (digest, now): ([u8; 32], _) =
+            (Sha256::digest(token.as_str().as_bytes()).into(), self.clock.0.now());
+        let key = self.keys.iter().find(|key| key.digest == digest && now < key.until)?;
+        Some(Principal {
+            key: PrincipalKey::new(LEGACY, key.crew.as_str()),
+            kind: PrincipalKind::Service,
+            groups: Default::default(),
+            client: None,
+            token: TokenFacts {
+                issued: now,
+                expires: key.until,
+                fingerprint: "shared-key".to_owned(),
+                mfa: false,
+            },
+            human: None,
+        })
+    }
+
+    /// When the shared key of a legacy principal stops working.
+    pub(crate) fn shared_until(&self, crew: &str) -> Option<Timestamp> {
+        self.keys.iter().find(|key| key.crew == crew).map(|key| key.until)
+    }
+}
+
+impl VerifyToken for Gatekeeper {
+    async fn verify(&self, token: Bearer) -> Result<Principal, Rejection> {
+        match self.legacy(&token) {
+            Some(principal) => Ok(principal),
+            None => self.verifier.verify(token).await,
+        }
+    }
+}
+
+fn issuer(settings: &IssuerSettings) -> Result<IssuerConfig, String> {
+    let invalid = |error: crewgate_oidc::InvalidConfig| error.to_string();
+    let mut config =
+        IssuerConfig::new(settings.name.as_str(), settings.url.as_str(), settings.audience.clone())
+            .map_err(invalid)?
+            .groups_claim(settings.groups.clone())
+            .max_lifetime(settings.max_lifetime.unwrap_or(Duration::from_secs(3600)));
+    if let Some(names) = &settings.algorithms {
+        let parsed: Result<Vec<Algorithm>, _> = names.iter().map(|name| name.parse()).collect();
+        config = config.algorithms(
+            parsed.map_err(|_| format!("issuer `{}`: an algorithm is not known", settings.name))?,
+        );
+    }
+    if let Some(skew) = settings.skew {
+        config = config.skew(skew);
+    }
+    if let Some(uri) = &settings.jwks_uri {
+        config = config.jwks_uri(uri.as_str());
+    }
+    config = match settings.kind {
+        Some(PrincipalKind::Service) => config.kind(KindRule::Service),
+        Some(PrincipalKind::User) => config.kind(KindRule::User),
+        None => config.kind(KindRule::Auto),
+    };
+    if settings.dangerously_allow_http {
+        config = config.dangerously_allow_http();
+    }
+    Ok(config)
+}

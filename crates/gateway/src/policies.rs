@@ -1,0 +1,58 @@
+//! The rule set: loaded from a folder against the configuration's own words, swapped whole.
+
+use std::path::PathBuf;
+
+use crewgate_cedar::{CedarPolicy, CrewDeclaration, InputType, LoadError, Vocabulary};
+use crewgate_core::{ApproverSet, RoleName};
+use crewgate_masking::Profiles;
+
+use crate::config::{ConfigError, CrewSettings, Diagnostic, InputKind, Settings};
+
+/// Loads the folder.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, each with its place.
+pub fn load(settings: &Settings, profiles: &Profiles) -> Result<CedarPolicy, ConfigError> {
+    CedarPolicy::load_dir(&settings.policy, &vocabulary(settings, profiles))
+        .map_err(|errors| ConfigError(errors.into_iter().map(|error| diagnostic(settings, error)).collect()))
+}
+
+fn diagnostic(settings: &Settings, error: LoadError) -> Diagnostic {
+    let file = if error.file.is_empty() { settings.policy.clone() } else { PathBuf::from(&error.file) };
+    let place = (error.line > 0).then_some((error.line, error.column));
+    let excerpt = place.and_then(|(line, _)| {
+        let text = std::fs::read_to_string(&file).ok()?;
+        text.lines().nth(line.saturating_sub(1)).map(str::to_owned)
+    });
+    Diagnostic { file, place, excerpt, message: error.message, help: error.help }
+}
+
+fn vocabulary(settings: &Settings, profiles: &Profiles) -> Vocabulary {
+    Vocabulary {
+        roles: settings.roles.iter().map(|role| RoleName::new(role.name.as_str())).collect(),
+        approvers: settings.approvers.iter().map(|set| ApproverSet::new(set.name.as_str())).collect(),
+        masks: profiles.names().cloned().collect(),
+        crews: settings.crews.iter().map(declaration).collect(),
+        ..Vocabulary::default()
+    }
+}
+
+fn declaration(crew: &CrewSettings) -> CrewDeclaration {
+    let seen = |(name, input): &(String, crate::config::InputSettings)| {
+        let kind = match input.kind {
+            InputKind::Boolean => InputType::Bool,
+            InputKind::Integer => InputType::Long,
+            InputKind::String => InputType::String,
+            InputKind::Strings => InputType::Strings,
+            // Free text and nested JSON are not for rules.
+            InputKind::Json | InputKind::Text => return None,
+        };
+        Some((name.clone(), kind))
+    };
+    CrewDeclaration {
+        name: crew.name.clone(),
+        fleets: crew.fleet.clone(),
+        inputs: crew.inputs.iter().filter_map(seen).collect(),
+    }
+}

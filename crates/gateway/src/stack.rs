@@ -1,0 +1,215 @@
+//! The order of the layers, written once.
+
+use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use crewgate_approval::{
+    ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, ReleaseMode, ReleasePath, Releaser, Wait,
+};
+use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent};
+use crewgate_cedar::CedarPolicy;
+use crewgate_core::{Clock, Operation, RequestId};
+use crewgate_crewai::render;
+use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
+use crewgate_oidc::AuthenticateLayer;
+use crewgate_policy::{DescribeLayer, EnforceLayer, Meter, SealLayer, Swap};
+use crewgate_runs::{RegisterLayer, Reserved, ResolveLayer, RunLedger};
+use http::{Extensions, Request, Response};
+use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
+
+use crate::{
+    config::{ReleaseRule, Settings},
+    crews::Crews,
+    describe::DescribeCrews,
+    detach::RunToEndLayer,
+    identity::Gatekeeper,
+    listen::Remote,
+    masks::Masks,
+    people::People,
+    problem::RenderRefusalsLayer,
+    relay::Relays,
+    tickets::{Entry, KickoffTickets, ReleaseDesk, TicketStatusDesk, TicketStatusLayer},
+    upstream::Upstream,
+    violations::RefuseViolationsLayer,
+    way_over::{SunsetLayer, observes},
+    wire::CrewAnswers,
+};
+
+/// The data plane as one service.
+pub type DataPlane = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// What the stack is made of.
+pub(crate) struct Parts {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) people: People,
+    pub(crate) policy: Arc<Swap<CedarPolicy>>,
+    pub(crate) meter: Arc<dyn Meter>,
+    pub(crate) crews: Arc<Crews>,
+    pub(crate) masks: Masks,
+    pub(crate) relays: Arc<Relays>,
+    pub(crate) audit: Arc<dyn AuditStore>,
+    pub(crate) approvals: Arc<dyn ApprovalStore>,
+    pub(crate) runs: Arc<dyn RunLedger>,
+    pub(crate) releases: ReleaseDesk,
+    pub(crate) path: ReleasePath<Body>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// An attempt holds its approval longer than CrewAI may take to answer, so that a slow answer still finds it.
+const LEASE_BEYOND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Builds the stack. Outermost first; a request goes down the list, its answer comes up.
+pub(crate) fn build(parts: &Parts) -> DataPlane {
+    let entry = below(parts);
+    open_releases(parts, entry.clone());
+    let limits = &parts.settings.gateway.limits;
+    let describe =
+        DescribeCrews::new(&parts.settings.crews, Arc::clone(&parts.relays), parts.gatekeeper.clone());
+    let stack = ServiceBuilder::new()
+        // A call that has left ends, caller or no caller; outside the record, so that the record ends with it.
+        .layer(RunToEndLayer::new(limits.max_calls))
+        // Refusals become problem documents outside everything that may refuse.
+        .layer(RenderRefusalsLayer)
+        .map_response(boxed)
+        // Outside identity: a 401 is on the record too.
+        .layer(audit(parts))
+        // On the record, but before anything reads the request: its head was not even HTTP.
+        .layer(RefuseViolationsLayer)
+        .layer(AuthenticateLayer::new(parts.gatekeeper.clone()))
+        // Behind identity, which says who still uses a shared key.
+        .layer(SunsetLayer(Arc::clone(&parts.clock)))
+        // The one place that buffers a request body; behind identity, so that a stranger's is never read.
+        .layer(DescribeLayer::new(describe).max_body(limits.max_body_bytes))
+        // Before policy: whose run it is, is a fact policy stands on.
+        .layer(ResolveLayer::new(Arc::clone(&parts.runs)).starts_run(starts_run))
+        .service(entry);
+    BoxCloneSyncService::new(stack)
+}
+
+/// From policy down: where an approved request comes back in.
+fn below(parts: &Parts) -> Entry {
+    let crews = Arc::clone(&parts.crews);
+    let enforce = EnforceLayer::shared(Arc::clone(&parts.policy))
+        .roles(parts.people.roles())
+        .meter(Arc::clone(&parts.meter))
+        .clock(Arc::clone(&parts.clock))
+        .observe_when(move |operation, now| observes(&crews, operation, now));
+    let tickets = TicketStatusDesk {
+        approvals: Arc::clone(&parts.approvals),
+        releases: parts.releases.clone(),
+        masks: parts.masks.clone(),
+        clock: Arc::clone(&parts.clock),
+    };
+    let (masks, answers) = (parts.masks.clone(), parts.masks.clone());
+    let stored = parts.masks.clone();
+    let stack = ServiceBuilder::new()
+        .layer(enforce)
+        // Behind policy, which may forbid reading a status at all; before anything that needs a started run.
+        .layer(TicketStatusLayer(Arc::new(tickets)))
+        // Before the seal: what an approver sees and what is sent is masked.
+        .layer(MaskRequestLayer::new(move |extensions: &Extensions| {
+            crewgate_masking::Mask::masker(&masks, extensions)
+        }))
+        // The outgoing bytes are fixed from here on.
+        .layer(SealLayer::new(render))
+        // Behind the seal: people approve bytes.
+        .layer(approval(parts))
+        // The last layer before anything leaves: no intent, no byte.
+        .layer(
+            BarrierLayer::new(Arc::clone(&parts.audit))
+                .clock(Arc::clone(&parts.clock))
+                .mask_body(move |extensions| stored.stored_body(extensions)),
+        )
+        .map_response(boxed)
+        // Inside the record, which keeps what the caller saw; around the ids, so that masks see our own.
+        .layer(MaskResponseLayer::new(answers))
+        // Directly above the upstream: no answer passes without its ids being ours and durable.
+        .layer(RegisterLayer::new(Arc::clone(&parts.runs), CrewAnswers).clock(Arc::clone(&parts.clock)))
+        .service(Upstream::new(Arc::clone(&parts.crews)));
+    BoxCloneSyncService::new(stack)
+}
+
+fn audit(parts: &Parts) -> AuditLayer {
+    AuditLayer::new(Arc::clone(&parts.audit))
+        .clock(Arc::clone(&parts.clock))
+        .remote(|extensions| extensions.get::<Remote>().map(|remote| remote.0.ip().to_string()))
+}
+
+fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
+    let (people, crews, modes, holds) =
+        (parts.people.clone(), Arc::clone(&parts.crews), Arc::clone(&parts.crews), Arc::clone(&parts.crews));
+    let settings = parts.settings.approval;
+    let tickets = KickoffTickets { runs: Arc::clone(&parts.runs), clock: Arc::clone(&parts.clock) };
+    AwaitApprovalLayer::new(Arc::clone(&parts.approvals))
+        .clock(Arc::clone(&parts.clock))
+        .need(move |set| people.need(set))
+        .upstream(move |operation| {
+            crews.find(&operation.resource.name).map(|crew| crew.settings.url.to_string()).unwrap_or_default()
+        })
+        .release_mode(move |operation| {
+            match modes.find(&operation.resource.name).map(|crew| crew.settings.release) {
+                Some(ReleaseRule::AutoRun { groups_max_age }) => {
+                    ReleaseMode::AutoRun { max_age: groups_max_age }
+                }
+                Some(ReleaseRule::Claim) | None => ReleaseMode::Claim,
+            }
+        })
+        .wait_for(move |operation, _| {
+            let hold = holds.find(&operation.resource.name).and_then(|crew| crew.settings.hold);
+            match (hold, starts_run(operation)) {
+                (Some(hold), _) => Wait::Hold(hold),
+                (None, true) => Wait::Ticket,
+                (None, false) => Wait::Hold(DEFAULT_HOLD),
+            }
+        })
+        .location(|id| format!("/api/approvals/{id}"))
+        .tickets(Arc::new(tickets))
+        .release_through(parts.path.clone())
+        .hold_limit(settings.held.max(NonZeroUsize::MIN))
+        .undecided_for(settings.expires)
+        .usable_for(settings.usable)
+}
+
+/// Opens the way back in for approved requests, each with a record of its own that names the request it belongs to.
+fn open_releases(parts: &Parts, entry: Entry) {
+    let recorded = ServiceBuilder::new().map_response(boxed).layer(audit(parts)).service(entry);
+    let longest = parts.settings.crews.iter().map(|crew| crew.timeout).max().unwrap_or_default();
+    let releaser = Releaser::new(Arc::clone(&parts.approvals), BoxCloneSyncService::new(recorded))
+        .clock(Arc::clone(&parts.clock))
+        .lease_for(longest + LEASE_BEYOND_TIMEOUT)
+        .customise(|approval, request: &mut Request<Body>| {
+            let extensions = request.extensions_mut();
+            extensions.insert(RequestId::random());
+            extensions.insert(Parent(approval.asked.request));
+            if let Some(run) = approval.asked.run {
+                extensions.insert(Reserved(run));
+            }
+        });
+    parts.releases.open(releaser);
+    let desk = parts.releases.clone();
+    parts.path.open(move |approval, principal| {
+        let desk = desk.clone();
+        async move { desk.release(approval, principal).await }
+    });
+}
+
+fn starts_run(operation: &Operation) -> bool {
+    operation.action.as_str() == "kickoff"
+}
+
+fn boxed<B>(response: Response<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    response.map(Body::new)
+}
+
+/// A service that a test or an embedder can call without a socket.
+pub async fn oneshot(plane: DataPlane, request: Request<Body>) -> Response<Body> {
+    match plane.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,211 @@
+//! Tickets: a kickoff that waits for people has an id at once, and its status says how it stands.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use crewgate_approval::{Approval, ApprovalStore, Releaser, State, StoreError, Tickets};
+use crewgate_core::{Clock, Layer as By, Operation, Principal, Refusal, RunId};
+use crewgate_crewai::{StatusShape, Ticket, kickoff_answer, ticket_status};
+use crewgate_runs::{NewRun, RunLedger};
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use tower::{Layer, Service, util::BoxCloneSyncService};
+
+use crate::masks::Masks;
+
+/// The stack from policy down.
+pub(crate) type Entry = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// Starts approved requests; empty until the stack it releases into stands.
+#[derive(Clone, Default)]
+pub(crate) struct ReleaseDesk(Arc<RwLock<Option<Releaser<Entry, Body>>>>);
+
+impl ReleaseDesk {
+    pub(crate) fn open(&self, releaser: Releaser<Entry, Body>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(releaser);
+    }
+
+    /// Ends the circle of stack, desk and stack.
+    pub(crate) fn close(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Starts an approval in a task of its own; `None` when it could not be claimed.
+    pub(crate) async fn release(&self, approval: Approval, principal: Principal) -> Option<Response<Body>> {
+        let releaser = self.0.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        releaser.release(approval, principal).await
+    }
+}
+
+/// Gives out ids for kickoffs that wait.
+pub(crate) struct KickoffTickets {
+    pub(crate) runs: Arc<dyn RunLedger>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Tickets<Body> for KickoffTickets {
+    fn offers(&self, operation: &Operation) -> bool {
+        operation.action.as_str() == "kickoff"
+    }
+
+    fn reserve<'a>(
+        &'a self,
+        requester: &'a Principal,
+        operation: &'a Operation,
+    ) -> BoxFuture<'a, Result<RunId, Refusal>> {
+        let new = NewRun {
+            crew: operation.resource.name.clone(),
+            owner: requester.key.clone(),
+            at: self.clock.now(),
+        };
+        Box::pin(async move {
+            self.runs.reserve(new).await.map_err(|error| {
+                tracing::error!(%error, "no id for a ticket");
+                Refusal::new(
+                    By::Runs,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "runs_unavailable",
+                    "ids cannot be kept right now",
+                )
+            })
+        })
+    }
+
+    fn answer(&self, approval: &Approval) -> Response<Body> {
+        match approval.asked.run {
+            Some(run) => json(kickoff_answer(run)),
+            None => {
+                let text = "the ticket has no id";
+                Refusal::new(By::Approval, StatusCode::INTERNAL_SERVER_ERROR, "ticket_missing", text)
+                    .into_response()
+            }
+        }
+    }
+}
+
+/// Answers the status of runs that have not started; a run that has started passes.
+#[derive(Clone)]
+pub(crate) struct TicketStatusLayer(pub(crate) Arc<TicketStatusDesk>);
+
+pub(crate) struct TicketStatusDesk {
+    pub(crate) approvals: Arc<dyn ApprovalStore>,
+    pub(crate) releases: ReleaseDesk,
+    pub(crate) masks: Masks,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl<S> Layer<S> for TicketStatusLayer {
+    type Service = TicketStatus<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        TicketStatus { inner, desk: Arc::clone(&self.0) }
+    }
+}
+
+/// See [`TicketStatusLayer`].
+#[derive(Clone)]
+pub(crate) struct TicketStatus<S> {
+    inner: S,
+    desk: Arc<TicketStatusDesk>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for TicketStatus<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketStatus").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S> Service<Request<Body>> for TicketStatus<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let operation = request.extensions().get::<Operation>();
+        let waits = operation.filter(|operation| operation.ids.iter().any(|id| id.upstream.is_none()));
+        let Some(operation) = waits else { return Box::pin(self.inner.call(request)) };
+        let (desk, principal) = (Arc::clone(&self.desk), request.extensions().get::<Principal>().cloned());
+        let operation = operation.clone();
+        Box::pin(async move {
+            Ok(desk.answer(&operation, principal).await.unwrap_or_else(Refusal::into_response))
+        })
+    }
+}
+
+impl TicketStatusDesk {
+    async fn answer(
+        &self,
+        operation: &Operation,
+        principal: Option<Principal>,
+    ) -> Result<Response<Body>, Refusal> {
+        let refuse = |status, code, text: &str| Refusal::new(By::Runs, status, code, text);
+        if operation.action.as_str() != "status" {
+            return Err(refuse(StatusCode::CONFLICT, "run_not_started", "the run has not started"));
+        }
+        let unknown = || refuse(StatusCode::NOT_FOUND, "run_unknown", "no run of yours has this id");
+        let (run, principal) = (operation.run.ok_or_else(unknown)?, principal.ok_or_else(unknown)?);
+        let failed = |error: StoreError| {
+            tracing::error!(%error, "the state of a ticket cannot be read");
+            refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "approval_unavailable",
+                "how it stands cannot be told right now",
+            )
+        };
+        // An id without an approval was reserved and never given to anybody.
+        let approval = self.approvals.by_run(run).await.map_err(failed)?.ok_or_else(unknown)?;
+        let state = approval.state_at(self.clock.now());
+        if matches!(state, State::Approved { .. }) {
+            // The owner is here with a valid token: this is the claim. It runs on without them.
+            let (desk, approval) = (self.releases.clone(), approval.clone());
+            tokio::spawn(async move { desk.release(approval, principal).await });
+        }
+        let masker = self.masks.stored(&operation.resource.name).ok_or_else(unknown)?;
+        let masked = |text: String| masker.mask_text(&text).text;
+        let ended = |text: String| ticket_status(Ticket::Ended { reason: &masked(text) }, StatusShape::Live);
+        let sets = approval.sets();
+        let approvers: Vec<&str> = sets.iter().map(crewgate_core::ApproverSet::as_str).collect();
+        Ok(json(match state {
+            State::Pending => ticket_status(Ticket::Waiting { approvers: &approvers }, StatusShape::Live),
+            State::Approved { .. } | State::Executing { .. } => {
+                ticket_status(Ticket::Starting, StatusShape::Live)
+            }
+            State::Executed { .. } => {
+                ended("CrewAI answered the approved kickoff without starting a run".to_owned())
+            }
+            State::Failed { reason } => ended(format!("it was approved and could not be started: {reason}")),
+            State::Denied { reason: Some(reason), .. } => {
+                ended(format!("denied by {}: {reason}", approvers.join(", ")))
+            }
+            State::Denied { reason: None, .. } => ended(format!("denied by {}", approvers.join(", "))),
+            State::Expired => ended("the request for approval expired; nothing was started".to_owned()),
+            State::Cancelled { .. } => ended("the request was taken back; nothing was started".to_owned()),
+            State::Invalidated { reason } => {
+                ended(format!("the approval no longer holds: {reason}; ask again"))
+            }
+            State::Indeterminate => {
+                ended("it was sent and CrewAI's answer was lost; it is not sent again by itself".to_owned())
+            }
+        }))
+    }
+}
+
+fn json(body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
