@@ -90,6 +90,6 @@ pub use self::{
     memory::{DEFAULT_MEMORY_LEAVES, MemoryStore},
     quota::{DEFAULT_REFUSALS_PER_MINUTE, RefusalQuota},
     store::{AuditError, AuditStore, DEFAULT_QUERY_LIMIT, Lane, Query, Receipt, Seat},
-    timeline::{Line, Step, StepKind, Timeline},
+    timeline::{Line, Step, StepKind, Timeline, run_leaves},
     verify::{Fault, FaultKind, Verifier, verify, verify_log},
 };

@@ -1,9 +1,13 @@
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use crewgate_core::{ApprovalStep, Ending, Fact, RequestId, Timestamp};
+use crewgate_core::{ApprovalStep, Ending, Fact, RequestId, RunId, Timestamp};
 
-use crate::{AuditError, Entry, Leaf, Phase};
+use crate::{AuditError, AuditStore, Entry, Leaf, Phase, Query};
 
 /// A run as it happened, put together from its leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +64,13 @@ impl Timeline {
         let mut entries =
             leaves.into_iter().map(|leaf| Ok((leaf.seq, leaf.entry()?))).collect::<Result<Vec<_>, _>>()?;
         entries.sort_by_key(|(seq, _)| *seq);
+        // A move of an approval has a leaf of its own, and may have been noted by the request that caused it as well.
+        let moves = entries.iter().filter(|(_, entry)| entry.phase == Phase::Approval);
+        let moves: Vec<_> = moves.flat_map(|(_, entry)| &entry.facts).cloned().collect();
         let mut told = BTreeMap::new();
         let mut steps = Vec::new();
         for (leaf, entry) in &entries {
-            tell(*leaf, entry, &mut told, &mut steps);
+            tell(*leaf, entry, &mut told, &mut steps, &moves);
         }
         // Stable: what happened in the same microsecond stays in the order of the record.
         steps.sort_by_key(|step| step.time);
@@ -82,7 +89,31 @@ impl Timeline {
     }
 }
 
-fn tell(leaf: u64, entry: &Entry, told: &mut BTreeMap<RequestId, usize>, steps: &mut Vec<Step>) {
+/// All leaves of a run, and of every request that has one among them: also the request that asked for an approval
+/// before there was a run. At most `limit` of the run and of each request.
+///
+/// # Errors
+///
+/// [`AuditError`] when the store cannot be read.
+pub async fn run_leaves(store: &dyn AuditStore, run: RunId, limit: u32) -> Result<Vec<Leaf>, AuditError> {
+    let leaves = store.leaves(Query::run(run).limit(limit)).await?;
+    let requests =
+        leaves.iter().map(|leaf| Ok(leaf.entry()?.request)).collect::<Result<BTreeSet<_>, AuditError>>()?;
+    let mut all: BTreeMap<_, _> = leaves.into_iter().map(|leaf| (leaf.seq, leaf)).collect();
+    for request in requests {
+        let leaves = store.leaves(Query::request(request).limit(limit)).await?;
+        all.extend(leaves.into_iter().map(|leaf| (leaf.seq, leaf)));
+    }
+    Ok(all.into_values().collect())
+}
+
+fn tell(
+    leaf: u64,
+    entry: &Entry,
+    told: &mut BTreeMap<RequestId, usize>,
+    steps: &mut Vec<Step>,
+    moves: &[Fact],
+) {
     let mut push = |time, kind| {
         steps.push(Step { at: Duration::ZERO, time, leaf, request: entry.request, kind });
     };
@@ -94,6 +125,9 @@ fn tell(leaf: u64, entry: &Entry, told: &mut BTreeMap<RequestId, usize>, steps: 
     // When the answer's first byte was handed over, everything but its end had been noted.
     let first_byte = entry.frames.first().map(|frame| at(entry, frame.offset_micros));
     for fact in new {
+        if entry.phase != Phase::Approval && moves.contains(&fact) {
+            continue;
+        }
         let time = match fact {
             Fact::Received { .. } => entry.started,
             _ => first_byte.unwrap_or(entry.time).min(entry.time),

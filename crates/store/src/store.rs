@@ -80,8 +80,9 @@ impl SqliteStore {
     /// on, and the process should end: the next one reads what is really there. Never resolves otherwise.
     pub async fn poisoned(&self) {
         let mut alive = self.shared.alive.clone();
-        // Closed without being poisoned: there is nothing left to wait for.
-        if alive.wait_for(|life| *life == Life::Poisoned).await.is_err() {
+        let poisoned = alive.wait_for(|life| *life == Life::Poisoned).await.is_ok();
+        // A writer that is gone without having said why is as bad as one that failed.
+        if !poisoned && *self.shared.alive.borrow() != Life::Running {
             std::future::pending::<()>().await;
         }
     }
@@ -89,7 +90,8 @@ impl SqliteStore {
     /// Whether changes are taken.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        *self.shared.alive.borrow() == Life::Running
+        // An error: the writer is gone.
+        self.shared.alive.has_changed().is_ok() && *self.shared.alive.borrow() == Life::Running
     }
 
     /// Finishes what is in line, closes the database and waits for that. Later changes are answered "unavailable".
