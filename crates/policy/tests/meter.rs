@@ -42,3 +42,22 @@ async fn a_full_meter_refuses_newcomers_and_forgets_nobody_who_counts() {
     clock.advance(Duration::from_secs(90));
     assert_eq!(take("d", &[&short, &long]).await, Ok(()));
 }
+
+#[tokio::test]
+async fn a_rate_of_few_calls_is_exact() {
+    let meter = MemoryMeter::new();
+    let (clock, alice) = (ManualClock::new(), PrincipalKey::new("okta", "alice"));
+    let duties = [duty("hourly", 2, Duration::from_secs(3600))].into();
+    for _ in 0..2 {
+        assert_eq!(meter.take(&alice, &duties, clock.now()).await, Ok(()));
+        clock.advance(Duration::from_secs(1));
+    }
+    let refused = meter.take(&alice, &duties, clock.now()).await;
+    assert!(
+        matches!(refused, Err(TakeError::Exhausted { retry_after, .. }) if retry_after.as_secs() == 3598),
+        "{refused:?}"
+    );
+    clock.advance(Duration::from_secs(3598));
+    assert_eq!(meter.take(&alice, &duties, clock.now()).await, Ok(()));
+    assert!(meter.take(&alice, &duties, clock.now()).await.is_err(), "only the first of the two has ended");
+}
