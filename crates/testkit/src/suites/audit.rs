@@ -6,7 +6,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use crewgate_audit::{AuditStore, Entry, Frame, Head, Lane, Leaf, Phase, Query, Verifier, verify, verify_log};
+use crewgate_audit::{
+    AuditStore, Entry, Frame, Head, Lane, Leaf, Phase, Query, Verifier, verify, verify_log,
+};
 use crewgate_core::{
     ApprovalId, ApprovalStep, Effect, Ending, Fact, IdKind, PrincipalKey, PrincipalKind, RequestId, RunId,
     Timestamp, Verdict,
