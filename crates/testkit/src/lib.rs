@@ -8,10 +8,12 @@
 mod clock;
 mod idp;
 mod probe;
+mod scripted_crew;
 pub mod suites;
 
 pub use self::{
     clock::ManualClock,
     idp::{DevIdp, Fetches, KeyKind, TokenBuilder},
     probe::{Answer, ReadyProbe},
+    scripted_crew::{Calls, Received, Script, ScriptedCrew, StatusWords, Takes, Trouble},
 };
