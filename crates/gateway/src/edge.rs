@@ -86,7 +86,7 @@ impl Edge {
             Err(never) => match never {},
         };
         let status = KeyValue::new("status", i64::from(response.status().as_u16()));
-        self.instruments.calls.add(1, &[status.clone()]);
+        self.instruments.calls.add(1, std::slice::from_ref(&status));
         self.instruments.latency.record(started.elapsed().as_secs_f64(), &[status]);
         response
     }

@@ -21,13 +21,13 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Console {
     /// Address of the console.
-    #[arg(long, env = "CREWGATE_CONSOLE", default_value = "http://127.0.0.1:8444")]
+    #[arg(long, global = true, env = "CREWGATE_CONSOLE", default_value = "http://127.0.0.1:8444")]
     console: Uri,
     /// Environment variable that holds your token; a token on the command line would be seen by other users.
-    #[arg(long, default_value = "CREWGATE_TOKEN")]
+    #[arg(long, global = true, default_value = "CREWGATE_TOKEN")]
     token_env: String,
     /// Certificate authority of the console, PEM.
-    #[arg(long)]
+    #[arg(long, global = true)]
     ca: Option<std::path::PathBuf>,
 }
 
@@ -126,8 +126,11 @@ fn state(value: &Value) -> &str {
 }
 
 fn listing(list: &Value) -> String {
-    let rows = list.get("approvals").and_then(Value::as_array).or(list.as_array());
-    let Some(rows) = rows.filter(|rows| !rows.is_empty()) else { return "nothing waits".to_owned() };
+    let rows = |name: &str| list.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let (waiting, own) = (rows("waiting"), rows("own"));
+    if waiting.is_empty() && own.is_empty() {
+        return "nothing waits".to_owned();
+    }
     let line = |row: &Value| {
         format!(
             "{}  {:<10} {:<28} {}/{}  until {}",
@@ -139,7 +142,12 @@ fn listing(list: &Value) -> String {
             text(row, "expires"),
         )
     };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    let part = |title: &str, rows: &[Value]| match rows {
+        [] => None,
+        rows => Some(format!("{title}\n{}", rows.iter().map(line).collect::<Vec<_>>().join("\n"))),
+    };
+    let parts = [part("waits for you", &waiting), part("asked by you", &own)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn sheet(approval: &Value) -> String {

@@ -114,8 +114,7 @@ struct Refused {
 
 async fn transition(store: &dyn AuditStore) -> Result<Transition, Failure> {
     let (mut report, mut after) = (Transition::default(), 0);
-    let mut refused: BTreeMap<(String, String, String, Option<String>, String), (u64, Timestamp)> =
-        BTreeMap::new();
+    let mut refused = Refusals::new();
     let mut counted = BTreeSet::new();
     loop {
         let query = Query { after, limit: PAGE, ..Query::default() };
@@ -169,6 +168,7 @@ fn key_use(report: &mut Transition, entry: &Entry) {
     }
 }
 
+/// Crew, action, principal, rule and reason; how often, and when last.
 type Refusals = BTreeMap<(String, String, String, Option<String>, String), (u64, Timestamp)>;
 
 fn observed(refused: &mut Refusals, entry: &Entry) {

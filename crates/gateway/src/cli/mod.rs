@@ -57,7 +57,7 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ConfigFile {
     /// The configuration file.
-    #[arg(long, short, env = "CREWGATE_CONFIG", default_value = "crewgate.toml")]
+    #[arg(long, short, global = true, env = "CREWGATE_CONFIG", default_value = "crewgate.toml")]
     config: PathBuf,
 }
 
