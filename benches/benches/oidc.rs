@@ -1,5 +1,5 @@
 //! What a token costs: remembered, checked in full with each kind of signature, and refused.
-#![expect(clippy::unwrap_used, missing_docs, reason = "a bench")]
+#![expect(clippy::unwrap_used, reason = "a bench")]
 
 use std::{hint::black_box, sync::Arc};
 

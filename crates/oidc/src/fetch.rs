@@ -120,7 +120,7 @@ impl HttpFetch {
             .with_no_client_auth();
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector) })
+        Ok(Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector) })
     }
 
     async fn get(&self, uri: Uri) -> Result<Bytes, FetchError> {

@@ -55,7 +55,7 @@ struct State {
     failures: u32,
     last_error: Option<String>,
     last_started: Option<Instant>,
-    last_extra: Option<Instant>,
+    extra: [Option<Instant>; 2],
     // Open while a fetch runs: closed by the end of its task, by a panic in it too.
     running: Option<watch::Receiver<()>>,
 }
@@ -111,8 +111,8 @@ impl Issuer {
             let mut state = self.state();
             match state.in_flight() {
                 Some(flight) => flight,
-                None if state.last_extra.is_none_or(|at| at.elapsed() >= EXTRA_FETCH_PAUSE) => {
-                    state.last_extra = Some(Instant::now());
+                None if state.extra.iter().any(|at| at.is_none_or(|at| at.elapsed() >= EXTRA_FETCH_PAUSE)) => {
+                    state.extra = [Some(Instant::now()), state.extra[0]];
                     self.start(&mut state)
                 }
                 None => return None,

@@ -132,12 +132,14 @@ fn credentials(headers: &HeaderMap, uri: &Uri) -> Result<Bearer, Rejection> {
         (Some(_), Some(_)) => return Err(Reason::Repeated.into()),
     };
     let Ok(text) = value.to_str() else { return Err(Reason::Malformed.into()) };
-    match text.split_once(' ') {
-        // RFC 9110 section 11.1: schemes are case-insensitive; RFC 6750 section 2.1: one or more spaces.
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Bearer::new(token.trim_matches(' ')))
-        }
-        _ => Err(Reason::Scheme.into()),
+    // RFC 9110 section 11.1: schemes are case-insensitive; RFC 6750 section 2.1: one or more spaces.
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Reason::Scheme.into());
+    }
+    match token.trim_matches(' ') {
+        "" => Err(Reason::Missing.into()),
+        token => Ok(Bearer::new(token)),
     }
 }
 
