@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
     let store = open(&settings.store).await?;
     match arguments.command {
         Command::Transition => {
-            let report = transition(&store).await?;
+            let report = report(&store).await?;
             output.print(&report, ToString::to_string)
         }
         Command::Verify => {
@@ -112,7 +112,16 @@ struct Refused {
     last: String,
 }
 
-async fn transition(store: &dyn AuditStore) -> Result<Transition, Failure> {
+/// The report of `audit transition` as text.
+///
+/// # Errors
+///
+/// When the record cannot be read.
+pub async fn transition(database: &std::path::Path) -> Result<String, Failure> {
+    Ok(report(&open(database).await?).await?.to_string())
+}
+
+async fn report(store: &dyn AuditStore) -> Result<Transition, Failure> {
     let (mut report, mut after) = (Transition::default(), 0);
     let mut refused = Refusals::new();
     let mut counted = BTreeSet::new();

@@ -15,8 +15,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use self::output::Failure;
 use self::output::Output;
+pub use self::{audit::transition, output::Failure};
 use crate::config::Settings;
 
 /// An identity-aware, least-privilege gateway for CrewAI.

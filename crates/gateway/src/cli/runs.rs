@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use crewgate_audit::{AuditStore, Leaf, Query, StepKind, Timeline};
+use crewgate_audit::{Leaf, StepKind, Timeline, run_leaves};
 use crewgate_core::RunId;
 use crewgate_runs::{OwnedId, RunFilter, RunLedger};
 use crewgate_store::SqliteStore;
@@ -99,7 +99,7 @@ pub(super) async fn open(path: &std::path::Path) -> Result<SqliteStore, Failure>
 
 async fn timeline(store: &SqliteStore, id: &str) -> Result<(Vec<Leaf>, Timeline), Failure> {
     let run: RunId = id.parse().map_err(|_| Failure::usage(format!("`{id}` is not a run id")))?;
-    let leaves = store.leaves(Query::run(run).limit(MAX_LEAVES)).await;
+    let leaves = run_leaves(store, run, MAX_LEAVES).await;
     let leaves = leaves.map_err(|error| Failure::unavailable(error.to_string()))?;
     if leaves.is_empty() {
         return Err(Failure::no(format!("nothing is recorded of run {run}")));
