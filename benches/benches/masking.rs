@@ -1,11 +1,10 @@
 //! Masking JSON and server-sent events, beside a copy of the same bytes.
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 #![expect(clippy::unwrap_used, reason = "a bench")]
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crewgate_masking::{Dialect, Entity, MaskStream, Masker};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const SENTENCE: &str = "Report on churn for sales. Record found: Maria Keller, maria.keller@example.com, +49 30 901820, \
      DE89 3704 0044 0532 0130 00. Next step: contact the customer and confirm the data of the quarter. ";
@@ -17,7 +16,10 @@ fn json() -> String {
 
 fn events() -> String {
     let pieces: Vec<String> = SENTENCE.repeat(40).split_inclusive(' ').map(str::to_owned).collect();
-    pieces.iter().map(|piece| format!("event: chunk\ndata: {{\"content\": \"{piece}\", \"task_index\": 0}}\n\n")).collect()
+    pieces
+        .iter()
+        .map(|piece| format!("event: chunk\ndata: {{\"content\": \"{piece}\", \"task_index\": 0}}\n\n"))
+        .collect()
 }
 
 fn run(masker: &Masker, dialect: Dialect, body: &str, size: usize) -> usize {
@@ -35,7 +37,9 @@ fn masking(criterion: &mut Criterion) {
         group.bench_function("mask in 4 KiB pieces", |bench| {
             bench.iter(|| run(&masker, dialect, black_box(&body), 4096));
         });
-        group.bench_function("mask in 64 B pieces", |bench| bench.iter(|| run(&masker, dialect, black_box(&body), 64)));
+        group.bench_function("mask in 64 B pieces", |bench| {
+            bench.iter(|| run(&masker, dialect, black_box(&body), 64))
+        });
         group.finish();
     }
 }

@@ -216,7 +216,7 @@ mod tests {
         assert!(!relays.accepts("nobody", &bearer(&relay.token)));
         assert!(relays.mint("nobody").is_err());
         for cut in [0, 3, 20, 40, relay.token.len() - 1] {
-            assert!(!relays.accepts("payroll", &bearer(&relay.token[..cut])), "{cut}");
+            assert!(!relays.accepts("payroll", &bearer(relay.token.get(..cut).unwrap())), "{cut}");
         }
         assert!(!relays.accepts("payroll", &HeaderMap::new()));
     }
