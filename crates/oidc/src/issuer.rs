@@ -15,8 +15,12 @@ use crate::{
 /// For one document. A request may wait for two of them (discovery and keys), inside CrewAI's client time-out of 30 s.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Between two fetches that an unknown `kid` or a wrong signature caused: anybody can send such a token.
+/// Between two fetches that an unknown `kid` or a wrong signature caused, on average: anybody can send such a token.
 pub const EXTRA_FETCH_PAUSE: Duration = Duration::from_secs(60);
+
+/// Such fetches that may come at once after a quiet time. Two, so that a stranger who spends one does not delay the
+/// rotation that comes right after.
+pub const EXTRA_FETCH_BURST: u32 = 2;
 
 /// The longest pause between attempts while an issuer cannot be reached; it starts at one second and doubles.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
@@ -55,7 +59,8 @@ struct State {
     failures: u32,
     last_error: Option<String>,
     last_started: Option<Instant>,
-    extra: [Option<Instant>; 2],
+    // When the extra fetches made so far are paid for, at one per pause.
+    extra_paid: Option<Instant>,
     // Open while a fetch runs: closed by the end of its task, by a panic in it too.
     running: Option<watch::Receiver<()>>,
 }
@@ -111,10 +116,7 @@ impl Issuer {
             let mut state = self.state();
             match state.in_flight() {
                 Some(flight) => flight,
-                None if state.extra.iter().any(|at| at.is_none_or(|at| at.elapsed() >= EXTRA_FETCH_PAUSE)) => {
-                    state.extra = [Some(Instant::now()), state.extra[0]];
-                    self.start(&mut state)
-                }
+                None if state.spend_extra(Instant::now()) => self.start(&mut state),
                 None => return None,
             }
         };
@@ -238,6 +240,18 @@ impl Issuer {
 }
 
 impl State {
+    /// Takes one extra fetch, when there is one to take: a bucket of [`EXTRA_FETCH_BURST`], one more per
+    /// [`EXTRA_FETCH_PAUSE`].
+    fn spend_extra(&mut self, now: Instant) -> bool {
+        let paid = self.extra_paid.map_or(now, |paid| paid.max(now));
+        let room = EXTRA_FETCH_PAUSE.saturating_mul(EXTRA_FETCH_BURST.saturating_sub(1));
+        if paid.duration_since(now) > room {
+            return false;
+        }
+        self.extra_paid = Some(paid + EXTRA_FETCH_PAUSE);
+        true
+    }
+
     fn in_flight(&self) -> Option<watch::Receiver<()>> {
         // `has_changed` errs once the sender is gone: nothing is ever sent.
         self.running.clone().filter(|flight| flight.has_changed().is_ok())

@@ -65,7 +65,7 @@
 //! |---|---|---|
 //! | token, header, `kid` | [`MAX_TOKEN`], [`MAX_HEADER`], [`MAX_KID`] | before anything is decoded |
 //! | documents of an issuer | [`MAX_DOCUMENT`], [`MAX_KEYS`], [`FETCH_TIMEOUT`] | a broken issuer costs no more |
-//! | fetches a stranger can cause | one per [`EXTRA_FETCH_PAUSE`] and issuer, shared by all who wait | nor does a hostile caller |
+//! | fetches a stranger can cause | one per [`EXTRA_FETCH_PAUSE`] and issuer, [`EXTRA_FETCH_BURST`] at once, shared by all who wait | nor does a hostile caller |
 //! | remembered tokens | [`DEFAULT_CACHED_TOKENS`] | by hash, until `exp`, while their key is published |
 
 mod algorithm;
@@ -99,7 +99,7 @@ pub use self::{
     },
     explain::{Explanation, Failure},
     fetch::{Fetch, FetchError, HttpFetch},
-    issuer::{EXTRA_FETCH_PAUSE, FETCH_TIMEOUT, IssuerState},
+    issuer::{EXTRA_FETCH_BURST, EXTRA_FETCH_PAUSE, FETCH_TIMEOUT, IssuerState},
     jws::{Jws, MAX_HEADER, MAX_KID, MAX_TOKEN},
     keyset::{KeySet, MAX_DOCUMENT, MAX_KEYS, RefusedKey},
     layer::{Authenticate, AuthenticateLayer},

@@ -24,6 +24,8 @@ async fn answer(mut stream: TcpStream) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
+            // A TLS hello is no request: hang up instead of waiting for the rest of it.
+            Ok(byte) if head.is_empty() && !byte.is_ascii_uppercase() => return,
             Ok(byte) if head.len() < 4096 => head.push(byte),
             _ => return,
         }

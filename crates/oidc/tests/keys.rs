@@ -48,6 +48,9 @@ async fn a_rotated_key_is_picked_up_and_the_old_one_stops_at_once() {
     assert!(bench.verify(&new).await.is_ok(), "an unknown kid makes one extra fetch");
     // It was in the cache; its key is gone.
     assert_eq!(bench.reason(&old).await, Reason::KeyUnknown);
+    bench.idp.rotate();
+    tokio::time::advance(MINUTE).await;
+    assert!(bench.verify(&bench.idp.token().sign()).await.is_ok(), "again, a minute later");
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,9 +75,10 @@ async fn new_material_under_an_old_name_is_picked_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stranger_causes_at_most_one_fetch_a_minute() {
+async fn strangers_cause_two_fetches_and_then_one_a_minute() {
     let bench = Bench::new();
     assert!(bench.verify(&bench.idp.token().sign()).await.is_ok());
+    assert_eq!(bench.idp.fetches().jwks, 1);
     for n in 0..100 {
         let token = bench.idp.token().header("kid", format!("unknown-{n}")).sign();
         assert_eq!(bench.reason(&token).await, Reason::KeyUnknown);
@@ -82,12 +86,20 @@ async fn a_stranger_causes_at_most_one_fetch_a_minute() {
         let forged = format!("{}.{}", forged.rsplit_once('.').unwrap().0, "AAAA");
         assert_eq!(bench.reason(&forged).await, Reason::Signature);
     }
-    assert_eq!(bench.idp.fetches().jwks, 2, "the first, and one for all strangers");
-    tokio::time::advance(MINUTE).await;
+    assert_eq!(bench.idp.fetches().jwks, 3, "the first, and two for all strangers");
+    for minute in 1..=5 {
+        tokio::time::advance(MINUTE).await;
+        for _ in 0..100 {
+            assert_eq!(bench.reason(&bench.idp.token().sign_with_unknown_kid()).await, Reason::KeyUnknown);
+        }
+        assert_eq!(bench.idp.fetches().jwks, 3 + minute);
+    }
+    // However long it was quiet, there are never more than two at once.
+    tokio::time::advance(MINUTE * 600).await;
     for _ in 0..100 {
         assert_eq!(bench.reason(&bench.idp.token().sign_with_unknown_kid()).await, Reason::KeyUnknown);
     }
-    assert_eq!(bench.idp.fetches().jwks, 3);
+    assert_eq!(bench.idp.fetches().jwks, 10);
 }
 
 #[tokio::test(start_paused = true)]
