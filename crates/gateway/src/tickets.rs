@@ -79,7 +79,12 @@ impl Tickets<Body> for KickoffTickets {
 
     fn answer(&self, approval: &Approval) -> Response<Body> {
         match approval.asked.run {
-            Some(run) => json(kickoff_answer(run)),
+            Some(run) => {
+                let mut response = json(kickoff_answer(run));
+                // For the record: the answer belongs to the run it names.
+                response.extensions_mut().insert(run);
+                response
+            }
             None => {
                 let text = "the ticket has no id";
                 Refusal::new(By::Approval, StatusCode::INTERNAL_SERVER_ERROR, "ticket_missing", text)

@@ -120,7 +120,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 fn state(value: &Value) -> &str {
     match value.get("state") {
         Some(Value::String(state)) => state,
-        Some(state) => text(state, "state"),
+        Some(state) => text(state, "name"),
         None => "-",
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod crew;
 mod diagnostic;
 mod raw;
+mod read;
 mod settings;
 mod units;
 

@@ -1,0 +1,287 @@
+//! From what was typed to what it means.
+
+use std::{
+    collections::BTreeSet,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use crewgate_core::{PrincipalKind, Timestamp};
+
+use super::{
+    check::{Checker, name, url},
+    crew, raw,
+    settings::{
+        ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
+        LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
+    },
+    units::{address, duration, instant, rate, until},
+};
+
+pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp) -> Option<Settings> {
+    check.unique("issuer", raw.issuers.iter().map(|issuer| &issuer.name));
+    check.unique("issuer URL", raw.issuers.iter().map(|issuer| &issuer.url));
+    check.unique("crew", raw.crews.iter().map(|crew| &crew.name));
+    check.unique("approvers", raw.approvers.iter().map(|approvers| &approvers.name));
+    let issuers: Vec<_> = raw.issuers.iter().filter_map(|raw| issuer(check, raw)).collect();
+    let crews: Vec<_> = raw.crews.iter().filter_map(|raw| crew::crew(check, raw, now)).collect();
+    let roles: Vec<_> = raw.roles.iter().filter_map(|raw| role(check, raw, &issuers)).collect();
+    let role_names: BTreeSet<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+    let approvers: Vec<_> =
+        raw.approvers.iter().filter_map(|raw| approver(check, raw, &role_names)).collect();
+    let mut record_readers = BTreeSet::new();
+    for reader in &raw.record.readers {
+        if role_names.contains(reader.get_ref().as_str()) {
+            record_readers.insert(reader.get_ref().clone());
+        } else {
+            check.wrong(reader.span(), format!("no role `{}`", reader.get_ref()), None);
+        }
+    }
+    let persons = raw.persons.iter().filter_map(|raw| person(check, raw)).collect();
+    let beside = check.beside();
+    let policy = beside.join(raw.policy.path.get_ref());
+    if !policy.is_dir() {
+        check.wrong(raw.policy.path.span(), format!("`{}` is not a folder", policy.display()), None);
+    }
+    let store = check.parse(&raw.store.url, |text| match text.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(beside.join(path)),
+        _ => Err(format!("`{text}` is not a store: `sqlite:<file>`")),
+    });
+    let gateway = gateway(check, &raw.gateway);
+    if let (Some(gateway), Some(crew)) = (&gateway, raw.crews.iter().find(|crew| crew.human_input))
+        && gateway.public_url.is_none()
+        && !gateway.listen.address.ip().is_loopback()
+    {
+        let help = "give `gateway.public_url`: the address at which CrewAI reaches this gateway";
+        check.wrong(crew.name.span(), "a crew with `human_input` calls the gateway back", Some(help));
+    }
+    let console = match &raw.console {
+        Some(console) => {
+            Some(listener(check, &console.listen, console.tls.as_ref(), console.dangerously_plain_http)?)
+        }
+        None => None,
+    };
+    let ops = match &raw.ops {
+        Some(ops) => Some(check.parse(&ops.listen, address)?),
+        None => None,
+    };
+    let telemetry = telemetry(check, &raw.telemetry);
+    let approval = approval(check, &raw.approval);
+    Some(Settings {
+        file: check.file().to_owned(),
+        gateway: gateway?,
+        console,
+        ops,
+        issuers,
+        crews,
+        roles,
+        approvers,
+        approval,
+        persons,
+        policy,
+        store: store?,
+        record_readers,
+        telemetry,
+    })
+}
+
+fn gateway(check: &mut Checker<'_>, raw: &raw::Gateway) -> Option<GatewaySettings> {
+    let listen = listener(check, &raw.listen, raw.tls.as_ref(), raw.dangerously_plain_http);
+    let public_url = raw.public_url.as_ref().and_then(|text| check.parse(text, |text| url(text, true)));
+    let mut count = |value: &Option<toml::Spanned<u32>>, default: usize, what: &str| match value {
+        Some(value) if *value.get_ref() == 0 => {
+            check.wrong(value.span(), format!("`{what}` must be at least 1"), None);
+            default
+        }
+        Some(value) => usize::try_from(*value.get_ref()).unwrap_or(default),
+        None => default,
+    };
+    let max_connections = count(&raw.max_connections, 1024, "max_connections");
+    let max_calls = count(&raw.max_calls, 512, "max_calls");
+    let max_body_bytes = match &raw.max_body_bytes {
+        Some(value) => match usize::try_from(*value.get_ref()) {
+            Ok(bytes) if (1..=64 << 20).contains(&bytes) => bytes,
+            _ => {
+                check.wrong(value.span(), "`max_body_bytes` must be between 1 and 67108864 (64 MiB)", None);
+                1 << 20
+            }
+        },
+        None => 1 << 20,
+    };
+    let secs = Duration::from_secs;
+    let limits = LimitSettings {
+        max_body_bytes,
+        max_connections,
+        max_calls,
+        per_address: check.parse_or(raw.per_address.as_ref(), (500, secs(1)), rate),
+        header_timeout: check.parse_or(raw.header_timeout.as_ref(), secs(10), duration),
+        request_timeout: check.parse_or(raw.request_timeout.as_ref(), secs(120), duration),
+        drain_timeout: check.parse_or(raw.drain_timeout.as_ref(), secs(30), duration),
+    };
+    Some(GatewaySettings { listen: listen?, public_url, limits })
+}
+
+fn listener(
+    check: &mut Checker<'_>,
+    listen: &raw::Text,
+    tls: Option<&raw::Tls>,
+    plain: bool,
+) -> Option<ListenSettings> {
+    let beside = check.beside();
+    let at = check.parse(listen, address)?;
+    if tls.is_none() && !plain && !at.ip().is_loopback() {
+        let help = "give `tls = { certificate = …, key = … }`; `dangerously_plain_http = true` behind a TLS terminator";
+        check.wrong(listen.span(), format!("`{at}` would carry tokens in clear"), Some(help));
+        return None;
+    }
+    let tls = tls.map(|tls| TlsSettings {
+        certificate: beside.join(tls.certificate.get_ref()),
+        key: beside.join(tls.key.get_ref()),
+    });
+    Some(ListenSettings { address: at, tls })
+}
+
+fn issuer(check: &mut Checker<'_>, raw: &raw::Issuer) -> Option<IssuerSettings> {
+    let beside = check.beside();
+    let short = check.parse(&raw.name, |text| {
+        if text == "legacy" { Err("`legacy` is the gateway's own".to_owned()) } else { name(text) }
+    });
+    let address =
+        check.parse(&raw.url, |text| url(text, raw.dangerously_allow_http).map(|_| text.to_owned()));
+    let audience: BTreeSet<String> =
+        raw.audience.get_ref().iter().filter(|text| !text.is_empty()).cloned().collect();
+    if audience.is_empty() {
+        let help = "without one, every token of this issuer for any service would open this gateway";
+        check.wrong(raw.audience.span(), "an audience is mandatory", Some(help));
+    }
+    let jwks_uri = raw.jwks_uri.as_ref();
+    let jwks_uri = match jwks_uri {
+        Some(text) => {
+            Some(check.parse(text, |text| url(text, raw.dangerously_allow_http).map(|_| text.to_owned()))?)
+        }
+        None => None,
+    };
+    let groups = match raw.groups.as_ref().map(toml::Spanned::get_ref) {
+        None => vec!["groups".to_owned()],
+        Some(raw::ClaimPath::Dotted(path)) => path.split('.').map(str::to_owned).collect(),
+        Some(raw::ClaimPath::Names(names)) => names.clone(),
+    };
+    if let (Some(path), true) = (&raw.groups, groups.iter().any(String::is_empty)) {
+        check.wrong(path.span(), "a claim path holds no empty names", None);
+    }
+    let kind = check.parse_or(raw.kind.as_ref(), None, |text| match text {
+        "auto" => Ok(None),
+        "service" => Ok(Some(PrincipalKind::Service)),
+        "user" => Ok(Some(PrincipalKind::User)),
+        _ => Err(format!("`{text}` is neither `auto`, `user` nor `service`")),
+    });
+    let max_lifetime = raw.max_lifetime.as_ref().and_then(|text| check.parse(text, duration));
+    let skew = raw.skew.as_ref().and_then(|text| check.parse(text, duration));
+    if let (Some(text), Some(skew)) = (&raw.skew, skew)
+        && skew > Duration::from_secs(60)
+    {
+        check.wrong(text.span(), "`skew` is at most 60s", None);
+    }
+    let ca = raw.ca.as_ref().and_then(|path| check.parse(path, |path| crew::pem(&beside.join(path))));
+    Some(IssuerSettings {
+        name: short?,
+        url: address?,
+        audience,
+        jwks_uri,
+        algorithms: raw.algorithms.as_ref().map(|list| list.get_ref().clone()),
+        groups,
+        max_lifetime,
+        skew,
+        kind,
+        ca,
+        dangerously_allow_http: raw.dangerously_allow_http,
+    })
+}
+
+fn role(check: &mut Checker<'_>, raw: &raw::Role, issuers: &[IssuerSettings]) -> Option<RoleSettings> {
+    let mut prefixed = |list: &[raw::Text]| -> Vec<String> {
+        let known = |text: &str| match text.split_once(':') {
+            Some((issuer, rest))
+                if !rest.is_empty() && (issuer == "legacy" || issuers.iter().any(|i| i.name == issuer)) =>
+            {
+                Ok(text.to_owned())
+            }
+            _ => Err(format!(
+                "`{text}` must begin with the name of an issuer and a colon, like `okta:analysts`"
+            )),
+        };
+        list.iter().filter_map(|text| check.parse(text, known)).collect()
+    };
+    let (groups, subjects) = (prefixed(&raw.groups), prefixed(&raw.subjects));
+    if raw.groups.is_empty() && raw.subjects.is_empty() {
+        check.wrong(raw.name.span(), "nobody holds this role: give `groups` or `subjects`", None);
+    }
+    let from = raw.from.as_ref().and_then(|text| check.parse(text, instant));
+    let until = raw.until.as_ref().and_then(|text| check.parse(text, until));
+    Some(RoleSettings { name: check.parse(&raw.name, name)?, groups, subjects, from, until })
+}
+
+fn approver(
+    check: &mut Checker<'_>,
+    raw: &raw::Approvers,
+    roles: &BTreeSet<&str>,
+) -> Option<ApproverSettings> {
+    if raw.roles.get_ref().is_empty() {
+        check.wrong(raw.roles.span(), "nobody could approve: name at least one role", None);
+    }
+    for role in raw.roles.get_ref() {
+        if !roles.contains(role.as_str()) {
+            check.wrong(raw.roles.span(), format!("no role `{role}`"), None);
+        }
+    }
+    let need = match &raw.need {
+        Some(need) => match NonZeroU32::new(*need.get_ref()) {
+            Some(need) => need,
+            None => {
+                check.wrong(need.span(), "`need` must be at least 1", None);
+                return None;
+            }
+        },
+        None => NonZeroU32::MIN,
+    };
+    Some(ApproverSettings {
+        name: check.parse(&raw.name, name)?,
+        roles: raw.roles.get_ref().iter().cloned().collect(),
+        need,
+    })
+}
+
+fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
+    let hours = |n: u64| Duration::from_secs(n * 3600);
+    let held = raw.held.as_ref().and_then(|held| {
+        let seats = usize::try_from(*held.get_ref()).ok().and_then(NonZeroUsize::new);
+        if seats.is_none() {
+            check.wrong(held.span(), "`held` must be at least 1", None);
+        }
+        seats
+    });
+    ApprovalSettings {
+        expires: check.parse_or(raw.expires.as_ref(), hours(4), duration),
+        usable: check.parse_or(raw.usable.as_ref(), hours(1), duration),
+        held: held.unwrap_or(crewgate_approval::DEFAULT_HOLD_LIMIT),
+    }
+}
+
+fn person(check: &mut Checker<'_>, raw: &raw::Person) -> Option<PersonSettings> {
+    if raw.identities.get_ref().iter().any(|identity| !identity.contains(':')) {
+        check.wrong(raw.identities.span(), "an identity is `issuer:subject`", None);
+        return None;
+    }
+    Some(PersonSettings { name: check.parse(&raw.name, name)?, identities: raw.identities.get_ref().clone() })
+}
+
+fn telemetry(check: &mut Checker<'_>, raw: &raw::Telemetry) -> TelemetrySettings {
+    let format = check.parse_or(raw.log.as_ref(), LogFormat::Human, |text| match text {
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is neither `human` nor `json`")),
+    });
+    let level = raw.level.as_ref().map_or_else(|| "info".to_owned(), |level| level.get_ref().clone());
+    let otlp = raw.otlp.as_ref().and_then(|text| check.parse(text, |text| url(text, true)));
+    TelemetrySettings { format, level, otlp }
+}
