@@ -1,13 +1,19 @@
 //! Logs, traces and metrics.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
 use opentelemetry::{
     global,
     metrics::{Counter, Histogram, Meter},
     propagation::{Extractor, Injector},
     trace::TracerProvider,
 };
-use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     metrics::{PeriodicReader, SdkMeterProvider},
@@ -18,7 +24,10 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::{LogFormat, TelemetrySettings};
+use crate::{
+    client::Client,
+    config::{LogFormat, TelemetrySettings},
+};
 
 /// What must be flushed at the end, and the registry behind `/metrics`.
 #[derive(Debug)]
@@ -46,10 +55,12 @@ impl Telemetry {
         let mut metrics = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(pull);
         let mut traces = None;
         if let Some(otlp) = &settings.otlp {
+            let collector = Collector::new()?;
             let base = otlp.to_string();
             let base = base.trim_end_matches('/');
             let spans = opentelemetry_otlp::SpanExporter::builder()
                 .with_http()
+                .with_http_client(collector.clone())
                 .with_protocol(Protocol::HttpBinary)
                 .with_endpoint(format!("{base}/v1/traces"))
                 .build()
@@ -58,6 +69,7 @@ impl Telemetry {
                 Some(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(spans).build());
             let push = opentelemetry_otlp::MetricExporter::builder()
                 .with_http()
+                .with_http_client(collector.clone())
                 .with_protocol(Protocol::HttpBinary)
                 .with_endpoint(format!("{base}/v1/metrics"))
                 .build()
@@ -104,6 +116,41 @@ impl Telemetry {
             let _ = traces.shutdown();
         }
         let _ = self.metrics.shutdown();
+    }
+}
+
+/// The way to the collector. The exporters work on threads of their own; the request runs on our runtime.
+#[derive(Debug, Clone)]
+struct Collector {
+    client: Client,
+    runtime: tokio::runtime::Handle,
+}
+
+/// Time the collector may take.
+const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Largest answer of the collector that is read; it says next to nothing.
+const MAX_COLLECTOR_ANSWER: usize = 1 << 20;
+
+impl Collector {
+    fn new() -> Result<Self, String> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| format!("telemetry: {error}"))?;
+        Ok(Self { client: crate::client::build(None)?, runtime })
+    }
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let exchange = async move {
+            let answer = client.request(request.map(Full::new)).await?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_COLLECTOR_ANSWER).collect().await?.to_bytes();
+            Ok::<_, HttpError>(Response::from_parts(head, body))
+        };
+        // The timer too is made inside: this future is polled where there is no runtime.
+        self.runtime.spawn(async move { tokio::time::timeout(COLLECTOR_TIMEOUT, exchange).await }).await??
     }
 }
 
