@@ -154,6 +154,10 @@ impl HttpClient for Collector {
     }
 }
 
+/// Seconds; the HTTP semantic conventions' own advice.
+const BOUNDARIES: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
 /// The instruments of the data plane.
 #[derive(Debug, Clone)]
 pub struct Instruments {
@@ -174,7 +178,11 @@ impl Instruments {
         let meter: Meter = global::meter("crewgate");
         Self {
             calls: meter.u64_counter("crewgate.calls").with_description("Calls answered").build(),
-            latency: meter.f64_histogram("crewgate.call.duration").with_unit("s").build(),
+            latency: meter
+                .f64_histogram("crewgate.call.duration")
+                .with_unit("s")
+                .with_boundaries(BOUNDARIES.to_vec())
+                .build(),
             limited: meter
                 .u64_counter("crewgate.calls.limited")
                 .with_description("Calls over the per-address limit")
