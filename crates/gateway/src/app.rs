@@ -89,7 +89,6 @@ impl Gateway {
         let settings = Arc::new(settings);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let profiles = Profiles::builtin();
-        check_masks(&settings, &profiles)?;
         let policy = policies::load(&settings, &profiles).map_err(|error| StartError(error.to_string()))?;
         let policy = Arc::new(Swap::new(policy));
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
@@ -204,19 +203,6 @@ impl Gateway {
             path: parts.path,
         })
     }
-}
-
-/// Every profile the configuration names must be known; policy's own are checked when it loads.
-fn check_masks(settings: &Settings, profiles: &Profiles) -> Result<(), StartError> {
-    for crew in &settings.crews {
-        if profiles.masker(&crew.floor).is_none() {
-            let known: Vec<&str> = profiles.names().map(crewgate_core::MaskProfile::as_str).collect();
-            let text =
-                format!("crew `{}`: a mask profile is not known; there are {}", crew.name, known.join(", "));
-            return Err(StartError(text));
-        }
-    }
-    Ok(())
 }
 
 /// Starts approved requests whose crew lets the gateway do so.

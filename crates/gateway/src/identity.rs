@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, Timestamp, TokenFacts};
-use crewgate_oidc::{Algorithm, Bearer, HttpFetch, IssuerConfig, KindRule, Rejection, Verifier, VerifyToken};
+use crewgate_oidc::{Bearer, HttpFetch, IssuerConfig, KindRule, Rejection, Verifier, VerifyToken};
 use sha2::{Digest, Sha256};
 
 use crate::config::{IssuerSettings, Settings};
@@ -116,11 +116,8 @@ fn issuer(settings: &IssuerSettings) -> Result<IssuerConfig, String> {
             .map_err(invalid)?
             .groups_claim(settings.groups.clone())
             .max_lifetime(settings.max_lifetime.unwrap_or(Duration::from_secs(3600)));
-    if let Some(names) = &settings.algorithms {
-        let parsed: Result<Vec<Algorithm>, _> = names.iter().map(|name| name.parse()).collect();
-        config = config.algorithms(
-            parsed.map_err(|_| format!("issuer `{}`: an algorithm is not known", settings.name))?,
-        );
+    if let Some(algorithms) = &settings.algorithms {
+        config = config.algorithms(algorithms.iter().copied());
     }
     if let Some(skew) = settings.skew {
         config = config.skew(skew);

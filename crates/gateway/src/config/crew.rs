@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_core::{MaskProfile, Timestamp};
+use crewgate_masking::Profiles;
 use http::Uri;
 
 use super::{
@@ -211,7 +212,16 @@ fn floor(check: &mut Checker<'_>, raw: &raw::Crew) -> Option<BTreeSet<MaskProfil
             check.wrong(mask.span(), "an empty floor mask masks nothing", Some(help));
             None
         }
-        (Some(mask), false) => Some(mask.get_ref().iter().map(MaskProfile::new).collect()),
+        (Some(mask), false) => {
+            let floor: BTreeSet<MaskProfile> = mask.get_ref().iter().map(MaskProfile::new).collect();
+            let known = Profiles::builtin();
+            for profile in floor.iter().filter(|profile| !known.names().any(|name| name == *profile)) {
+                let names: Vec<&str> = known.names().map(MaskProfile::as_str).collect();
+                let help = format!("there are {}", names.join(", "));
+                check.wrong(mask.span(), format!("no mask profile `{profile}`"), Some(&help));
+            }
+            Some(floor)
+        }
         (Some(mask), true) => {
             check.wrong(mask.span(), "`mask` and `dangerously_unmasked` contradict each other", None);
             None

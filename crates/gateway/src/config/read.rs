@@ -7,6 +7,7 @@ use std::{
 };
 
 use crewgate_core::{PrincipalKind, Timestamp};
+use crewgate_oidc::Algorithm;
 
 use super::{
     check::{Checker, name, url},
@@ -183,12 +184,22 @@ fn issuer(check: &mut Checker<'_>, raw: &raw::Issuer) -> Option<IssuerSettings> 
         check.wrong(text.span(), "`skew` is at most 60s", None);
     }
     let ca = raw.ca.as_ref().and_then(|path| check.parse(path, |path| crew::pem(&beside.join(path))));
+    let mut algorithms = None;
+    if let Some(list) = &raw.algorithms {
+        match list.get_ref().iter().map(|name| name.parse()).collect::<Result<Vec<Algorithm>, _>>() {
+            Ok(known) if !known.is_empty() => algorithms = Some(known),
+            _ => {
+                let help = "signatures by a key pair only: RS256, PS256, ES256, ES384, EdDSA and their kin";
+                check.wrong(list.span(), "an algorithm is not known, or none is named", Some(help));
+            }
+        }
+    }
     Some(IssuerSettings {
         name: short?,
         url: address?,
         audience,
         jwks_uri,
-        algorithms: raw.algorithms.as_ref().map(|list| list.get_ref().clone()),
+        algorithms,
         groups,
         max_lifetime,
         skew,

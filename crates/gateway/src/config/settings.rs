@@ -110,7 +110,7 @@ pub struct IssuerSettings {
     /// Key set address instead of discovery.
     pub jwks_uri: Option<String>,
     /// Algorithms instead of the default list.
-    pub algorithms: Option<Vec<String>>,
+    pub algorithms: Option<Vec<crewgate_oidc::Algorithm>>,
     /// Path to the groups claim.
     pub groups: Vec<String>,
     /// Longest life of a token.
