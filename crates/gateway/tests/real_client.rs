@@ -73,8 +73,7 @@ async fn crewais_client_waits_for_an_approval_as_for_a_slow_crew() {
     let approvals = format!("{}/api/approvals", house.gateway.console);
     let id = until("the client's request", Duration::from_secs(60), async || {
         let list = hanna.get(&approvals).await.expect(200).json();
-        let rows = list.get("approvals").unwrap_or(&list).as_array().unwrap().clone();
-        rows.first().map(|row| text(row, "id").to_owned())
+        real::waiting(&list).first().map(|row| text(row, "id").to_owned())
     })
     .await;
     // Long enough for the client to ask for the status and be told to wait.

@@ -32,6 +32,10 @@ impl Http {
         Self { client, bearer: None }
     }
 
+    pub(crate) fn bearer(&self) -> &str {
+        self.bearer.as_deref().unwrap_or_default()
+    }
+
     pub(crate) fn with(bearer: impl Into<String>) -> Self {
         Self { bearer: Some(bearer.into()), ..Self::new() }
     }

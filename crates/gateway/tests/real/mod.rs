@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 pub(crate) use self::{
     crews::{CREW_KEY, CrewServer, ORIGINAL},
     gateway::{Folder, Gateway},
@@ -64,6 +66,11 @@ pub(crate) async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnM
         assert!(start.elapsed() < limit, "waited {limit:?} for {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The approvals that wait for whoever asked for this list.
+pub(crate) fn waiting(list: &Value) -> Vec<Value> {
+    list.get("waiting").and_then(Value::as_array).unwrap().clone()
 }
 
 /// A port that was free a moment ago.
