@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use real::{Dialect, House, Http, TOOLS, churn, parts, text, until};
+use real::{Dialect, Folder, House, Http, TOOLS, churn, parts, text, until};
 use serde_json::{Value, json};
 
 /// Runs the client to its end; what it returned to its agent.
 fn client(python: &Path, url: &str, token: &str) -> String {
+    let storage = Folder::new("", "");
     let mut child = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/client.py"))
         .envs([
@@ -22,7 +23,7 @@ fn client(python: &Path, url: &str, token: &str) -> String {
             ("OTEL_SDK_DISABLED", "true"),
             ("CREWAI_TRACING_ENABLED", "false"),
         ])
-        .env("CREWAI_STORAGE_DIR", std::env::temp_dir().join("crewgate-client"))
+        .env("CREWAI_STORAGE_DIR", storage.file("crewai"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
