@@ -101,6 +101,18 @@ fn every_mistake_is_told_with_its_place() {
             11,
             "masks nothing",
         ),
+        (
+            "url = \"https://support-abc.crewai.com\"",
+            "url = \"https://x.example\"\nmask = [\"pii\"]",
+            11,
+            "no mask profile",
+        ),
+        (
+            "audience = [\"crewgate\"]",
+            "audience = [\"crewgate\"]\nalgorithms = [\"HS256\"]",
+            8,
+            "algorithm is not known",
+        ),
     ] {
         assert!(MINIMAL.contains(from), "{from}");
         let error = folder.parse(&MINIMAL.replacen(from, to, 1)).unwrap_err();
