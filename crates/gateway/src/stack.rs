@@ -8,7 +8,7 @@ use crewgate_approval::{
 };
 use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent};
 use crewgate_cedar::CedarPolicy;
-use crewgate_core::{Clock, Operation, RequestId};
+use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
 use crewgate_oidc::AuthenticateLayer;
@@ -173,7 +173,11 @@ fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
 
 /// Opens the way back in for approved requests, each with a record of its own that names the request it belongs to.
 fn open_releases(parts: &Parts, entry: Entry) {
-    let recorded = ServiceBuilder::new().map_response(boxed).layer(audit(parts)).service(entry);
+    let recorded = ServiceBuilder::new()
+        .map_response(boxed)
+        .layer(audit(parts))
+        .map_request(note_requester)
+        .service(entry);
     let longest = parts.settings.crews.iter().map(|crew| crew.timeout).max().unwrap_or_default();
     let releaser = Releaser::new(Arc::clone(&parts.approvals), BoxCloneSyncService::new(recorded))
         .clock(Arc::clone(&parts.clock))
@@ -184,6 +188,10 @@ fn open_releases(parts: &Parts, entry: Entry) {
             extensions.insert(Parent(approval.asked.request));
             if let Some(run) = approval.asked.run {
                 extensions.insert(Reserved(run));
+                if let Some(operation) = extensions.get_mut::<Operation>() {
+                    // From here on the ticket's run is what it is about, on the record too.
+                    operation.run = Some(run);
+                }
             }
         });
     parts.releases.open(releaser);
@@ -192,6 +200,21 @@ fn open_releases(parts: &Parts, entry: Entry) {
         let desk = desk.clone();
         async move { desk.release(approval, principal).await }
     });
+}
+
+/// A released call passes no authentication; whose it is stands on its record all the same.
+fn note_requester(request: Request<Body>) -> Request<Body> {
+    let extensions = request.extensions();
+    if let (Some(trail), Some(principal)) = (extensions.get::<Trail>(), extensions.get::<Principal>()) {
+        trail.note(Fact::Authenticated {
+            principal: principal.key.clone(),
+            kind: principal.kind,
+            client: principal.client.clone(),
+            expires: principal.token.expires,
+            token: principal.token.fingerprint.clone(),
+        });
+    }
+    request
 }
 
 fn starts_run(operation: &Operation) -> bool {
