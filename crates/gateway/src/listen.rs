@@ -21,14 +21,11 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     config::{ListenSettings, TlsSettings},
-    gate::{Gate, Patience, Violation},
+    gate::{Gate, Violation},
 };
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// Time a kept-alive connection may be silent between two requests.
-const IDLE: Duration = Duration::from_secs(75);
 
 /// Streams one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 100;
@@ -42,7 +39,7 @@ pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
     seats: Arc<Semaphore>,
-    patience: Patience,
+    patience: Duration,
 }
 
 impl fmt::Debug for Listener {
@@ -63,12 +60,7 @@ impl Listener {
     pub async fn bind(settings: &ListenSettings, connections: usize, head: Duration) -> io::Result<Self> {
         let tls = settings.tls.as_ref().map(acceptor).transpose()?;
         let tcp = TcpListener::bind(settings.address).await?;
-        Ok(Self {
-            tcp,
-            tls,
-            seats: Arc::new(Semaphore::new(connections)),
-            patience: Patience { head, idle: IDLE },
-        })
+        Ok(Self { tcp, tls, seats: Arc::new(Semaphore::new(connections)), patience: head })
     }
 
     /// The address it is bound to.
@@ -128,7 +120,7 @@ async fn connection<S>(
     tls: Option<TlsAcceptor>,
     service: S,
     stop: watch::Receiver<bool>,
-    patience: Patience,
+    patience: Duration,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
@@ -149,7 +141,7 @@ async fn http1<IO, S>(
     remote: SocketAddr,
     service: S,
     mut stop: watch::Receiver<bool>,
-    patience: Patience,
+    patience: Duration,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,

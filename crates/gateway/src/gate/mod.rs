@@ -14,6 +14,7 @@ mod head;
 
 use std::{
     collections::VecDeque,
+    future::Future as _,
     io,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -25,7 +26,7 @@ use bytes::{Buf, BytesMut};
 use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
+    time::Sleep,
 };
 
 pub use self::{
@@ -56,15 +57,6 @@ impl Verdicts {
     }
 }
 
-/// Times a connection may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// From a head's first byte to its last.
-    pub head: Duration,
-    /// Between two requests.
-    pub idle: Duration,
-}
-
 pin_project! {
     /// A connection whose incoming bytes are checked.
     #[derive(Debug)]
@@ -76,15 +68,16 @@ pin_project! {
         checked: BytesMut,
         verdicts: Verdicts,
         refused: bool,
-        patience: Patience,
-        in_head: bool,
-        deadline: Pin<Box<Sleep>>,
+        patience: Duration,
+        // Set while a head has begun and not ended.
+        deadline: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<IO> Gate<IO> {
-    /// Puts the gate before a connection; the returned handle tells what it found.
-    pub fn new(io: IO, patience: Patience) -> (Self, Verdicts) {
+    /// Puts the gate before a connection; the returned handle tells what it found. A head may take `patience` from its
+    /// first byte to its last; silence between two requests is hyper's to end.
+    pub fn new(io: IO, patience: Duration) -> (Self, Verdicts) {
         let verdicts = Verdicts::default();
         let gate = Self {
             io,
@@ -94,8 +87,7 @@ impl<IO> Gate<IO> {
             verdicts: verdicts.clone(),
             refused: false,
             patience,
-            in_head: false,
-            deadline: Box::pin(tokio::time::sleep(patience.idle)),
+            deadline: None,
         };
         (gate, verdicts)
     }
@@ -119,14 +111,12 @@ impl<IO: AsyncRead> AsyncRead for Gate<IO> {
             }
             match this.framer.take(this.raw) {
                 Ok(Some(Piece::Head(bytes))) => {
-                    *this.in_head = false;
-                    this.deadline.as_mut().reset(Instant::now() + this.patience.idle);
+                    *this.deadline = None;
                     this.verdicts.push(None);
                     *this.checked = bytes;
                     continue;
                 }
                 Ok(Some(Piece::Body(bytes))) => {
-                    this.deadline.as_mut().reset(Instant::now() + this.patience.idle);
                     *this.checked = bytes;
                     continue;
                 }
@@ -142,9 +132,8 @@ impl<IO: AsyncRead> AsyncRead for Gate<IO> {
                     continue;
                 }
             }
-            if this.framer.at_head() && !this.raw.is_empty() && !*this.in_head {
-                *this.in_head = true;
-                this.deadline.as_mut().reset(Instant::now() + this.patience.head);
+            if this.framer.at_head() && !this.raw.is_empty() && this.deadline.is_none() {
+                *this.deadline = Some(Box::pin(tokio::time::sleep(*this.patience)));
             }
             let mut space = [0_u8; READ_BYTES];
             let mut buffer = ReadBuf::new(&mut space);
@@ -153,8 +142,9 @@ impl<IO: AsyncRead> AsyncRead for Gate<IO> {
                 Poll::Ready(Ok(())) => this.raw.extend_from_slice(buffer.filled()),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    // Only a caller who owes us a head is timed: while an answer streams, silence is fine.
-                    if *this.in_head && this.deadline.as_mut().poll(cx).is_ready() {
+                    if let Some(deadline) = this.deadline
+                        && deadline.as_mut().poll(cx).is_ready()
+                    {
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }
                     return Poll::Pending;
@@ -190,15 +180,13 @@ impl<IO: AsyncWrite> AsyncWrite for Gate<IO> {
     }
 }
 
-use std::future::Future as _;
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
 
-    const PATIENCE: Patience = Patience { head: Duration::from_secs(10), idle: Duration::from_secs(60) };
+    const PATIENCE: Duration = Duration::from_secs(10);
 
     async fn read(bytes: &'static [u8]) -> (io::Result<Vec<u8>>, Verdicts) {
         let (mut gate, verdicts) = Gate::new(bytes, PATIENCE);
