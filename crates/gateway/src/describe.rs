@@ -4,12 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use crewgate_core::{Fact, Layer as By, Operation, Principal, Refusal, Trail};
-use crewgate_crewai::{Crew as Wire, InputDeclaration, InputKind as Kind, Undeclared};
+use crewgate_crewai::{Crew as Wire, Undeclared};
 use crewgate_policy::Describe;
 use http::{StatusCode, request::Parts};
 
 use crate::{
-    config::{CrewSettings, InputKind},
+    config::CrewSettings,
     identity::{Gatekeeper, LEGACY},
     relay::Relays,
 };
@@ -74,22 +74,8 @@ fn wire(settings: &CrewSettings) -> Wire {
     for fleet in &settings.fleet {
         crew = crew.fleet(fleet.as_str());
     }
-    for (name, input) in &settings.inputs {
-        let mut declaration = InputDeclaration::of(match input.kind {
-            InputKind::Boolean => Kind::Boolean,
-            InputKind::Integer => Kind::Integer,
-            InputKind::Json => Kind::Json,
-            InputKind::String => Kind::String,
-            InputKind::Strings => Kind::Strings,
-            InputKind::Text => Kind::Text,
-        });
-        if input.dataset {
-            declaration = declaration.dataset();
-        }
-        if input.required {
-            declaration = declaration.required();
-        }
-        crew = crew.input(name.as_str(), declaration);
+    for (name, declaration) in &settings.inputs {
+        crew = crew.input(name.as_str(), *declaration);
     }
     crew.undeclared(if settings.pass_undeclared { Undeclared::Ignore } else { Undeclared::Refuse })
 }

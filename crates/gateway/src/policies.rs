@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use crewgate_cedar::{CedarPolicy, CrewDeclaration, InputType, LoadError, Vocabulary};
 use crewgate_core::{ApproverSet, RoleName};
+use crewgate_crewai::{InputDeclaration, InputKind};
 use crewgate_masking::Profiles;
 
-use crate::config::{ConfigError, CrewSettings, Diagnostic, InputKind, Settings};
+use crate::config::{ConfigError, CrewSettings, Diagnostic, Settings};
 
 /// Loads the folder.
 ///
@@ -39,7 +40,7 @@ fn vocabulary(settings: &Settings, profiles: &Profiles) -> Vocabulary {
 }
 
 fn declaration(crew: &CrewSettings) -> CrewDeclaration {
-    let seen = |(name, input): &(String, crate::config::InputSettings)| {
+    let seen = |(name, input): &(String, InputDeclaration)| {
         let kind = match input.kind {
             InputKind::Boolean => InputType::Bool,
             InputKind::Integer => InputType::Long,

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_core::{MaskProfile, Timestamp};
+use crewgate_crewai::{InputDeclaration, InputKind};
 use crewgate_masking::Profiles;
 use http::Uri;
 
@@ -28,7 +29,7 @@ pub struct CrewSettings {
     /// Groups of crews it belongs to.
     pub fleet: Vec<String>,
     /// Its declared inputs.
-    pub inputs: Vec<(String, InputSettings)>,
+    pub inputs: Vec<(String, InputDeclaration)>,
     /// Whether inputs it does not declare are passed on unseen by policy (`ignore`) instead of refused.
     pub pass_undeclared: bool,
     /// Whether its tasks ask people for input.
@@ -47,35 +48,6 @@ pub struct CrewSettings {
     pub observe: Option<Observe>,
     /// Accept the old shared key until an instant.
     pub shared_key: Option<SharedKeySettings>,
-}
-
-/// An input a crew declares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputSettings {
-    /// Its type.
-    pub kind: InputKind,
-    /// Whether its values name datasets.
-    pub dataset: bool,
-    /// Whether a kickoff without it is refused.
-    pub required: bool,
-}
-
-/// Types of inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a new type of input must be thought through everywhere")]
-pub enum InputKind {
-    /// `true` or `false`.
-    Boolean,
-    /// A whole number.
-    Integer,
-    /// Any JSON; policy does not see it.
-    Json,
-    /// A short string for rules.
-    String,
-    /// A list of short strings for rules.
-    Strings,
-    /// Free text; policy does not see it, masks may change it.
-    Text,
 }
 
 /// Observe mode.
@@ -140,10 +112,7 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
             if input.dataset && !matches!(kind, InputKind::String | InputKind::Strings) {
                 check.wrong(input.kind.span(), "only a `string` or `strings` input can name datasets", None);
             }
-            inputs.push((
-                key.clone(),
-                InputSettings { kind, dataset: input.dataset, required: input.required },
-            ));
+            inputs.push((key.clone(), declaration(kind, input)));
         }
     }
     let pass_undeclared = check.parse_or(raw.undeclared_inputs.as_ref(), false, |text| match text {
@@ -185,6 +154,17 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
         observe,
         shared_key,
     })
+}
+
+fn declaration(kind: InputKind, input: &raw::Input) -> InputDeclaration {
+    let mut declaration = InputDeclaration::of(kind);
+    if input.dataset {
+        declaration = declaration.dataset();
+    }
+    if input.required {
+        declaration = declaration.required();
+    }
+    declaration
 }
 
 fn input_kind(text: &str) -> Result<InputKind, String> {

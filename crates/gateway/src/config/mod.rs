@@ -15,7 +15,7 @@ mod units;
 mod tests;
 
 pub use self::{
-    crew::{CrewSettings, InputKind, InputSettings, Observe, ReleaseRule, SharedKeySettings},
+    crew::{CrewSettings, Observe, ReleaseRule, SharedKeySettings},
     diagnostic::{ConfigError, Diagnostic},
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
