@@ -1,8 +1,9 @@
 //! A gateway with an identity provider and two scripted crews, in a folder of its own, and a client that writes the
 //! bytes it is given.
-#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this module")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod program;
 mod wire;
 
 use std::{
@@ -20,7 +21,10 @@ use crewgate_store::SqliteStore;
 use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
 use serde_json::{Value, json};
 
-pub(crate) use self::wire::{Answer, Wire, request};
+pub(crate) use self::{
+    program::{Serving, crewgate, said},
+    wire::{Answer, Wire, request},
+};
 
 /// Longest wait for anything; nothing is asserted about how long it really took.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -155,7 +159,10 @@ impl House {
     }
 
     pub(crate) async fn with(plan: Plan) -> Self {
-        let ground = Ground::lay(plan).await;
+        Self::start(Ground::lay(plan).await).await
+    }
+
+    pub(crate) async fn start(ground: Ground) -> Self {
         let settings = Settings::load(&ground.config).unwrap_or_else(|error| panic!("{error}"));
         let running = Gateway::start(settings).await.unwrap();
         Self { ground, running }
@@ -384,6 +391,10 @@ permit (
 
 @id("payroll-needs-a-data-owner")
 @approval("data-owners")
+forbid (principal, action == Action::"kickoff", resource in Fleet::"hr");
+
+@id("payroll-gets-no-secrets")
+@mask("secrets")
 forbid (principal, action == Action::"kickoff", resource in Fleet::"hr");
 
 @id("answers-are-masked")
