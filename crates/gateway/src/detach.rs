@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tower::{Layer, Service};
+use tracing::Instrument as _;
 
 /// Runs each call in a task, of which at most a number exist at once.
 #[derive(Debug, Clone)]
@@ -79,11 +80,13 @@ where
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
         // The service is called inside the task: whatever it does before its first await is done there too.
-        let task = tokio::spawn(async move {
+        // In the caller's span: a task of its own would otherwise lose the trace before it reaches CrewAI.
+        let call = async move {
             let response = ready.call(request).await;
             drop(seat);
             response
-        });
+        };
+        let task = tokio::spawn(call.in_current_span());
         let mut caller = Caller { task, departure };
         Box::pin(async move {
             match (&mut caller.task).await {

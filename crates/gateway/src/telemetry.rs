@@ -22,7 +22,12 @@ use opentelemetry_sdk::{
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     client::Client,
@@ -84,9 +89,11 @@ impl Telemetry {
             LogFormat::Human => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
             LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         };
-        let spans = traces
-            .as_ref()
-            .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("crewgate")));
+        // Our own spans alone: what HTTP libraries say about themselves at finer levels can hold headers.
+        let ours = Targets::new().with_target("crewgate", LevelFilter::INFO);
+        let spans = traces.as_ref().map(|provider| {
+            tracing_opentelemetry::layer().with_tracer(provider.tracer("crewgate")).with_filter(ours)
+        });
         Registry::default()
             .with(spans)
             .with(lines.with_filter(filter))
