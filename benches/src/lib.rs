@@ -1,2 +1,3 @@
 #![forbid(unsafe_code)]
-//! Placeholder.
+//! Criterion benches, one per layer and one for the whole stack. They live in `benches/`; `docs/performance.md` keeps
+//! what they measured, with the commands.

@@ -6,6 +6,7 @@ use axum::body::Body;
 use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use opentelemetry::metrics::Counter;
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -22,6 +23,7 @@ use tower::{Service, ServiceExt};
 use crate::{
     config::{ListenSettings, TlsSettings},
     gate::{Gate, Violation},
+    telemetry::Instruments,
 };
 
 /// Time for a TLS handshake.
@@ -40,6 +42,7 @@ pub struct Listener {
     tls: Option<TlsAcceptor>,
     seats: Arc<Semaphore>,
     patience: Duration,
+    crowded: Counter<u64>,
 }
 
 impl fmt::Debug for Listener {
@@ -60,7 +63,8 @@ impl Listener {
     pub async fn bind(settings: &ListenSettings, connections: usize, head: Duration) -> io::Result<Self> {
         let tls = settings.tls.as_ref().map(acceptor).transpose()?;
         let tcp = TcpListener::bind(settings.address).await?;
-        Ok(Self { tcp, tls, seats: Arc::new(Semaphore::new(connections)), patience: head })
+        let (seats, crowded) = (Arc::new(Semaphore::new(connections)), Instruments::new().crowded);
+        Ok(Self { tcp, tls, seats, patience: head, crowded })
     }
 
     /// The address it is bound to.
@@ -95,6 +99,7 @@ impl Listener {
                 }
             };
             let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() else {
+                self.crowded.add(1, &[]);
                 tracing::debug!(%remote, "too many connections");
                 continue;
             };
