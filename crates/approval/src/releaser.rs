@@ -8,6 +8,7 @@ use std::{
 use crewgate_core::{Approvals, Clock, Layer as By, Principal, Refusal, SystemClock, Timestamp};
 use http::{Request, Response, StatusCode};
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use crate::{
     Approval, ApprovalStore, Filter, Lease, LeaseError, Phase, ReleaseMode, Releasing, StoreError,
@@ -113,7 +114,7 @@ where
         approval: Approval,
         principal: Principal,
     ) -> impl Future<Output = Option<Response<B>>> + Send + use<S, ReqB, B> {
-        let attempt = tokio::spawn(self.clone().attempt(approval, principal));
+        let attempt = tokio::spawn(self.clone().attempt(approval, principal).in_current_span());
         async move {
             match attempt.await {
                 Ok(answer) => answer,

@@ -16,6 +16,7 @@ use crewgate_runs::{NewRun, RunLedger};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tower::{Layer, Service, util::BoxCloneSyncService};
+use tracing::Instrument as _;
 
 use crate::masks::Masks;
 
@@ -177,7 +178,8 @@ impl TicketStatusDesk {
         if matches!(state, State::Approved { .. }) {
             // The owner is here with a valid token: this is the claim. It runs on without them.
             let (desk, approval) = (self.releases.clone(), approval.clone());
-            tokio::spawn(async move { desk.release(approval, principal).await });
+            // In the span of this poll, which is what started it.
+            tokio::spawn(async move { desk.release(approval, principal).await }.in_current_span());
         }
         let masker = self.masks.stored(&operation.resource.name).ok_or_else(unknown)?;
         let masked = |text: String| masker.mask_text(&text).text;

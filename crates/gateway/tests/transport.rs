@@ -142,6 +142,26 @@ async fn health_is_told_and_amber_still_serves() {
     house.stop().await;
 }
 
+/// Has a kickoff of payroll approved and started by a poll with this trace: the trace CrewAI got.
+async fn released_trace(ground: &Ground, serving: &Serving, parent: &str) -> String {
+    let (data, console) = (serving.address("data"), serving.address("console"));
+    let (alice, dora) = (ground.alice(), ground.dora());
+    let body = json!({ "inputs": { "employee_id": "E-2001" } });
+    let run = call(data, "POST", "/payroll/kickoff", &alice, Some(body)).await.field("kickoff_id");
+    let list = call(console, "GET", "/api/approvals", &dora, None).await.json();
+    let id = list.pointer("/waiting/0/id").and_then(Value::as_str).unwrap().to_owned();
+    let digest = call(console, "GET", &format!("/api/approvals/{id}"), &dora, None).await.field("digest");
+    let yes = json!({ "verdict": "approve", "digest": digest });
+    let answer = call(console, "POST", &format!("/api/approvals/{id}/decision"), &dora, Some(yes)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let authorization = format!("authorization: Bearer {alice}");
+    let mut wire = Wire::connect(data).await;
+    wire.send(&request("GET", &format!("/payroll/status/{run}"), &[&authorization, parent], b"")).await;
+    assert_eq!(wire.answer().await.unwrap().status, 200);
+    let sent = until("the kickoff at payroll", async || ground.payroll.kickoffs().pop()).await;
+    sent.headers.get("traceparent").unwrap().to_str().unwrap().to_owned()
+}
+
 type Told = Arc<Mutex<Vec<(String, Bytes)>>>;
 
 /// A collector that takes whatever it is sent.
@@ -178,12 +198,17 @@ async fn a_trace_goes_through_to_the_crew_and_telemetry_to_the_collector() {
     assert!(passed.starts_with(&format!("00-{trace}-")), "{passed}");
     assert!(!passed.contains("00f067aa0ba902b7"), "the span is the gateway's own: {passed}");
     assert!(passed.ends_with("-01"), "{passed}");
+    let released = released_trace(&ground, &serving, &parent).await;
+    assert!(
+        released.starts_with(&format!("00-{trace}-")),
+        "the poll that starts it passes its trace on: {released}"
+    );
 
     let metrics = call(serving.address("ops"), "GET", "/metrics", "", None).await.text();
     let calls = metrics
         .lines()
         .find(|line| line.starts_with("crewgate_calls_total{") && line.contains("status=\"200\""));
-    assert!(calls.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
+    assert!(calls.is_some_and(|line| line.ends_with(" 3")), "{metrics}");
 
     assert_eq!(tokio::task::spawn_blocking(|| serving.terminate()).await.unwrap(), Some(0));
     let told = told.lock().unwrap().clone();
