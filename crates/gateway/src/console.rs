@@ -10,7 +10,10 @@ use http::{Request, Response};
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
-    identity::Gatekeeper, masks::Masks, problem::RenderRefusalsLayer, stack::Parts,
+    identity::Gatekeeper,
+    masks::{Masks, with_own_ids},
+    problem::RenderRefusalsLayer,
+    stack::Parts,
     violations::RefuseViolationsLayer,
 };
 
@@ -43,7 +46,8 @@ fn show(masks: &Masks, asked: &NewApproval) -> Option<Shown> {
     if asked.outgoing.body.is_empty() {
         return Some(Shown { body: String::new(), masked: Vec::new() });
     }
-    let masked = masker.mask_json(&asked.outgoing.body).ok()?;
+    let body = with_own_ids(&asked.operation, &asked.outgoing)?;
+    let masked = masker.mask_json(body.as_bytes()).ok()?;
     let span = |span: &crewgate_masking::Span| MaskedSpan {
         at: span.at,
         shown: span.entity.name().len() + 2,

@@ -45,7 +45,8 @@ impl Masks {
         if outgoing.body.is_empty() {
             return None;
         }
-        let masked = self.stored(&operation.resource.name)?.mask_json(&outgoing.body).ok()?;
+        let body = with_own_ids(operation, outgoing)?;
+        let masked = self.stored(&operation.resource.name)?.mask_json(body.as_bytes()).ok()?;
         Some(Bytes::from(masked.text))
     }
 }
@@ -59,4 +60,11 @@ impl Mask for Masks {
         profiles.extend(duties.masks.iter().cloned());
         self.profiles.masker(&profiles)
     }
+}
+
+/// What will be sent, with our ids in the places of CrewAI's: whoever reads it later knows only ours.
+pub(crate) fn with_own_ids(operation: &Operation, outgoing: &Outgoing) -> Option<String> {
+    let body = std::str::from_utf8(&outgoing.body).ok()?.to_owned();
+    let known = operation.ids.iter().filter_map(|id| Some((id.upstream.as_deref()?, id.own)));
+    Some(known.fold(body, |body, (upstream, own)| body.replace(upstream, &own.to_string())))
 }

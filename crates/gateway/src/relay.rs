@@ -140,12 +140,19 @@ impl RelayDesk {
         let body = body.to_bytes();
         let told = parse_human_input(&body)?;
         let run = self.run(crew, &told).await;
-        let waiting = match &run {
+        let registered = match &run {
             Some(run) => self.register(run, &told).await,
             None => Err("no run of this crew is known by that id".to_owned()),
         };
-        self.record(crew, run.as_ref(), &body).await?;
-        waiting.map_err(|error| {
+        // On the record stand our ids, as everywhere a person may read.
+        let body =
+            registered.iter().flatten().fold(String::from_utf8_lossy(&body).into_owned(), |body, id| {
+                id.upstream
+                    .as_ref()
+                    .map_or(body.clone(), |upstream| body.replace(upstream, &id.own.to_string()))
+            });
+        self.record(crew, run.as_ref(), body.as_bytes()).await?;
+        registered.map(|_| ()).map_err(|error| {
             tracing::warn!(crew, error, "a task that waits for a person cannot be shown");
             refuse(StatusCode::SERVICE_UNAVAILABLE, "webhook_unmatched", "the run is not known here")
         })
@@ -166,8 +173,12 @@ impl RelayDesk {
         }
     }
 
-    async fn register(&self, run: &OwnedId, told: &HumanInput) -> Result<(), String> {
-        let ids = vec![(IdKind::Run, told.execution_id.clone()), (IdKind::Task, told.task_id.clone())];
+    async fn register(&self, run: &OwnedId, told: &HumanInput) -> Result<Vec<OwnedId>, String> {
+        let ids = vec![
+            (IdKind::Run, told.execution_id.clone()),
+            (IdKind::Run, told.kickoff_id.clone()),
+            (IdKind::Task, told.task_id.clone()),
+        ];
         let owned =
             self.runs.register(run.run, ids, self.clock.now()).await.map_err(|error| error.to_string())?;
         let own = |kind| owned.iter().find(|id| id.kind == kind).map(|id| id.own);
@@ -175,7 +186,8 @@ impl RelayDesk {
             return Err("its ids were not registered".to_owned());
         };
         let (execution, task) = (RunId::from_uuid(execution), TaskId::from_uuid(task));
-        self.runs.task_waiting(run.run, execution, task).await.map(|_| ()).map_err(|error| error.to_string())
+        self.runs.task_waiting(run.run, execution, task).await.map_err(|error| error.to_string())?;
+        Ok(owned)
     }
 
     async fn record(&self, crew: &str, run: Option<&OwnedId>, body: &[u8]) -> Result<(), Refusal> {

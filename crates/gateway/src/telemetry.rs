@@ -37,7 +37,7 @@ use crate::{
 /// What must be flushed at the end, and the registry behind `/metrics`.
 #[derive(Debug)]
 pub struct Telemetry {
-    traces: Option<SdkTracerProvider>,
+    traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
     registry: prometheus::Registry,
 }
@@ -58,7 +58,8 @@ impl Telemetry {
             .build()
             .map_err(|error| format!("metrics: {error}"))?;
         let mut metrics = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(pull);
-        let mut traces = None;
+        // Without a collector too there are traces: what the caller began goes on to CrewAI.
+        let mut traces = SdkTracerProvider::builder().with_resource(resource);
         if let Some(otlp) = &settings.otlp {
             let collector = Collector::new()?;
             let base = otlp.to_string();
@@ -70,8 +71,7 @@ impl Telemetry {
                 .with_endpoint(format!("{base}/v1/traces"))
                 .build()
                 .map_err(|error| format!("traces: {error}"))?;
-            traces =
-                Some(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(spans).build());
+            traces = traces.with_batch_exporter(spans);
             let push = opentelemetry_otlp::MetricExporter::builder()
                 .with_http()
                 .with_http_client(collector.clone())
@@ -81,7 +81,7 @@ impl Telemetry {
                 .map_err(|error| format!("metrics: {error}"))?;
             metrics = metrics.with_reader(PeriodicReader::builder(push).build());
         }
-        let metrics = metrics.build();
+        let (metrics, traces) = (metrics.build(), traces.build());
         global::set_meter_provider(metrics.clone());
         let filter =
             EnvFilter::try_new(&settings.level).map_err(|error| format!("telemetry.level: {error}"))?;
@@ -91,9 +91,7 @@ impl Telemetry {
         };
         // Our own spans alone: what HTTP libraries say about themselves at finer levels can hold headers.
         let ours = Targets::new().with_target("crewgate", LevelFilter::INFO);
-        let spans = traces.as_ref().map(|provider| {
-            tracing_opentelemetry::layer().with_tracer(provider.tracer("crewgate")).with_filter(ours)
-        });
+        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer("crewgate")).with_filter(ours);
         Registry::default()
             .with(spans)
             .with(lines.with_filter(filter))
@@ -119,9 +117,7 @@ impl Telemetry {
 
     /// Hands over what is still buffered. Blocks; call it when serving has ended.
     pub fn finish(self) {
-        if let Some(traces) = self.traces {
-            let _ = traces.shutdown();
-        }
+        let _ = self.traces.shutdown();
         let _ = self.metrics.shutdown();
     }
 }
