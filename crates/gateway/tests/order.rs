@@ -365,6 +365,13 @@ async fn a_task_that_waits_for_a_person_is_answered_under_our_ids() {
         );
         let body: Vec<u8> = entry.frames.iter().flat_map(|frame| frame.bytes.clone()).collect();
         assert!(contains(&body, "<EMAIL>") && !contains(&body, MAIL), "{body:?}");
+        assert!(contains(&body, &run), "the record knows the run by our id");
+    }
+    // Nothing a person may read of this run names an id of CrewAI's.
+    for entry in house.entries(Query::default()).await {
+        let frames = entry.frames.iter().flat_map(|frame| frame.bytes.clone());
+        let read: Vec<u8> = entry.request_body.iter().flatten().copied().chain(frames).collect();
+        assert!(!contains(&read, &theirs), "{:?}: {}", entry.phase, String::from_utf8_lossy(&read));
     }
     let ground = house.stop().await;
     let database = ground.folder.database();
