@@ -1,6 +1,9 @@
 //! Which masks apply where.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use crewgate_core::{Decision, MaskProfile, Operation, Outgoing};
@@ -12,30 +15,51 @@ use crate::crews::Crews;
 /// The profile every stored or shown request is masked with, whatever policy says of its answer.
 const STORED: &str = "pii-basic";
 
-/// The masks of a request: its crew's floor and its decision's duties.
+/// Combinations of crew and profiles whose masker is kept ready; building one compiles its patterns.
+const MAX_READY: usize = 4096;
+
+/// The masks of a request: its crew's floor and its decision's duties. The crew's own key is masked whatever they say:
+/// a crew that prints it must not hand it out.
 #[derive(Debug, Clone)]
 pub(crate) struct Masks {
     profiles: Profiles,
     crews: Arc<Crews>,
+    ready: Arc<Mutex<HashMap<Wanted, Masker>>>,
 }
+
+/// A crew and the profiles that apply.
+type Wanted = (String, BTreeSet<MaskProfile>);
 
 impl Masks {
     /// Over these profiles and crews.
     #[must_use]
     pub(crate) fn new(profiles: Profiles, crews: Arc<Crews>) -> Self {
-        Self { profiles, crews }
-    }
-
-    fn floor(&self, crew: &str) -> Option<BTreeSet<MaskProfile>> {
-        self.crews.find(crew).map(|crew| crew.settings.floor.clone())
+        Self { profiles, crews, ready: Arc::default() }
     }
 
     /// For what is stored about a crew, or shown to people who decide.
     #[must_use]
     pub(crate) fn stored(&self, crew: &str) -> Option<Masker> {
-        let mut profiles = self.floor(crew)?;
-        profiles.insert(MaskProfile::new(STORED));
-        self.profiles.masker(&profiles)
+        self.with_floor(crew, [MaskProfile::new(STORED)])
+    }
+
+    /// The crew's floor, these profiles and the crew's keys.
+    fn with_floor(&self, name: &str, more: impl IntoIterator<Item = MaskProfile>) -> Option<Masker> {
+        let crew = self.crews.find(name)?;
+        let mut profiles = crew.settings.floor.clone();
+        profiles.extend(more);
+        let key = (name.to_owned(), profiles);
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(masker) = ready.get(&key) {
+            return Some(masker.clone());
+        }
+        let shared = crew.settings.shared_key.as_ref().map(|shared| shared.key.expose());
+        let secrets = [crew.settings.credential.expose()].into_iter().chain(shared);
+        let masker = self.profiles.masker(&key.1)?.also(secrets).ok()?;
+        if ready.len() < MAX_READY {
+            ready.insert(key, masker.clone());
+        }
+        Some(masker)
     }
 
     /// The body of a request as it may be stored: `None` where there is none, and nothing of one that cannot be masked.
@@ -56,9 +80,7 @@ impl Mask for Masks {
     fn masker(&self, extensions: &Extensions) -> Option<Masker> {
         let operation = extensions.get::<Operation>()?;
         let duties = extensions.get::<Decision>()?.duties()?;
-        let mut profiles = self.floor(&operation.resource.name)?;
-        profiles.extend(duties.masks.iter().cloned());
-        self.profiles.masker(&profiles)
+        self.with_floor(&operation.resource.name, duties.masks.iter().cloned())
     }
 }
 

@@ -268,7 +268,7 @@ async fn everything(house: &House, token: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn crewais_key_and_crewais_ids_reach_nobody_and_the_callers_token_stays_here() {
     let script = Script::new()
-        .result("I am run {kickoff_id}; I call with Authorization: Bearer org-5b1c0d9e7f3a. Yours, {topic}");
+        .result("I am run {kickoff_id}; I call with Authorization: Bearer org-5b1c0d9e7f3a, or org-5b1c0d9e7f3a for short. Yours, {topic}");
     let house = House::with(Plan { script: Some(script), ..Plan::default() }).await;
     let token = house.alice();
     let shown = everything(&house, &token).await;

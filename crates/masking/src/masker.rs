@@ -9,12 +9,15 @@ use regex::Regex;
 
 use crate::{
     Entity,
-    detect::{Detector, Hit},
+    detect::{Detector, Hit, Tail, is_token},
     stream::{JsonStream, MaskError, TextStream},
 };
 
 /// Hits per entity; never the values.
 pub type Findings = BTreeMap<Entity, u64>;
+
+/// Longest secret that can be told to the letter: shorter than what a detector sees, so that every split finds it.
+const MAX_KNOWN: usize = 256;
 
 /// Finds and replaces what a set of entities names. A clone costs a reference count.
 #[derive(Clone)]
@@ -24,6 +27,7 @@ struct Inner {
     profiles: BTreeSet<MaskProfile>,
     gate: Option<Regex>,
     detectors: Vec<(Entity, &'static Detector)>,
+    known: Vec<String>,
 }
 
 impl fmt::Debug for Masker {
@@ -68,13 +72,49 @@ impl Masker {
         Self::of([])
     }
 
+    /// This masker, which also finds these secrets to the letter, in the middle of words too. For keys that must not
+    /// leave whoever prints them.
+    ///
+    /// # Errors
+    ///
+    /// Gives back a secret it could not find in every split of a text: one that is empty, longer than 256 bytes, or has
+    /// other characters than a bearer token (RFC 6750 `b64token`).
+    pub fn also<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
+        let mut known = self.0.known.clone();
+        for secret in secrets {
+            if secret.is_empty() || secret.len() > MAX_KNOWN || !secret.chars().all(is_token) {
+                return Err(secret);
+            }
+            known.push(secret.to_owned());
+        }
+        // Longest first, so that a secret that begins like another is found whole.
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Ok(Self::build(self.0.profiles.clone(), self.0.detectors.clone(), known))
+    }
+
     pub(crate) fn named(profiles: BTreeSet<MaskProfile>, entities: BTreeSet<Entity>) -> Self {
-        let detectors: Vec<_> = entities.into_iter().map(|entity| (entity, entity.detector())).collect();
-        let gates: Vec<_> = detectors.iter().map(|(_, detector)| format!("(?:{})", detector.gate)).collect();
-        #[expect(clippy::expect_used, reason = "joins constant patterns; a test builds every one of them")]
+        let detectors =
+            entities.into_iter().filter_map(|entity| Some((entity, entity.detector()?))).collect();
+        Self::build(profiles, detectors, Vec::new())
+    }
+
+    fn build(
+        profiles: BTreeSet<MaskProfile>,
+        detectors: Vec<(Entity, &'static Detector)>,
+        known: Vec<String>,
+    ) -> Self {
+        let shapes = detectors.iter().map(|(_, detector)| detector.gate.to_owned());
+        let gates: Vec<_> = shapes
+            .chain(known.iter().map(|secret| regex::escape(secret)))
+            .map(|gate| format!("(?:{gate})"))
+            .collect();
+        #[expect(
+            clippy::expect_used,
+            reason = "joins constant patterns and escaped text; tests build all of them"
+        )]
         let gate =
             (!gates.is_empty()).then(|| Regex::new(&gates.join("|")).expect("the gates are valid patterns"));
-        Self(Arc::new(Inner { profiles, gate, detectors }))
+        Self(Arc::new(Inner { profiles, gate, detectors, known }))
     }
 
     /// The profiles it stands for; empty when it was made of entities.
@@ -148,12 +188,15 @@ impl Masker {
 
     /// The longest hit at the start of this window, which stands behind `before`.
     pub(crate) fn decide(&self, window: &str, before: Option<char>) -> Option<(Entity, Hit)> {
-        self.0
+        let shaped = self
+            .0
             .detectors
             .iter()
             .filter(|(_, detector)| before.is_none_or(detector.begins_behind))
-            .filter_map(|(entity, detector)| (detector.decide)(window).map(|hit| (*entity, hit)))
-            .reduce(|best, next| if next.1.len > best.1.len { next } else { best })
+            .filter_map(|(entity, detector)| (detector.decide)(window).map(|hit| (*entity, hit)));
+        let known = self.0.known.iter().filter(|secret| window.starts_with(secret.as_str()));
+        let known = known.map(|secret| (Entity::KnownSecret, Hit { len: secret.len(), tail: Tail::None }));
+        shaped.chain(known).reduce(|best, next| if next.1.len > best.1.len { next } else { best })
     }
 }
 
@@ -162,6 +205,7 @@ mod tests {
     use crewgate_core::Number;
 
     use super::*;
+    use crate::{Dialect, MaskStream};
 
     fn all() -> Masker {
         Masker::of(Entity::ALL)
@@ -186,6 +230,21 @@ mod tests {
         ]);
         assert_eq!(value, expected);
         assert_eq!(findings.values().sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn a_known_secret_is_found_to_the_letter_however_the_text_is_cut() {
+        let masker = all().also(["org-5b1c0d9e7f3a"]).unwrap();
+        assert_eq!(masker.mask_text("my key is org-5b1c0d9e7f3a!").text, "my key is <KNOWN_SECRET>!");
+        assert_eq!(masker.mask_text("xorg-5b1c0d9e7f3ax").text, "x<KNOWN_SECRET>x");
+        let mut stream = MaskStream::new(masker, Dialect::Json);
+        let pieces =
+            br#"{"a":"see org-5b1c0d9e7f3a"}"#.chunks(1).map(|byte| stream.push(byte).unwrap().to_vec());
+        let mut out: Vec<u8> = pieces.collect::<Vec<_>>().concat();
+        out.extend_from_slice(&stream.finish().unwrap());
+        assert_eq!(out, br#"{"a":"see <KNOWN_SECRET>"}"#);
+        assert_eq!(all().also(["with space"]).err(), Some("with space"));
+        assert!(all().also([""]).is_err() && all().also(["x".repeat(300).as_str()]).is_err());
     }
 
     #[test]

@@ -48,8 +48,11 @@ pub(super) fn secret(reference: &SecretRef, beside: &Path) -> Result<Secret, Str
     if text.is_empty() {
         return Err(format!("{whence} is empty"));
     }
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!("{whence} holds characters that cannot stand in an HTTP header"));
+    // RFC 6750 `b64token`: what a bearer token is made of, and what masks can find to the letter.
+    let token =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
+    if text.len() > 256 || !text.bytes().all(token) {
+        return Err(format!("{whence} is not a bearer token: letters, digits and `-._~+/=`, at most 256"));
     }
     Ok(Secret(text))
 }
