@@ -12,7 +12,7 @@ use crewgate_policy::{MemoryMeter, Swap};
 use crewgate_runs::RunLedger;
 use crewgate_store::{Options, SqliteStore};
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
 
@@ -21,6 +21,7 @@ use crate::{
     config::{ListenSettings, Settings},
     console,
     crews::Crews,
+    detach::RunToEndLayer,
     edge::Edge,
     identity::Gatekeeper,
     limit::AddressLimit,
@@ -94,6 +95,7 @@ impl Gateway {
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
         let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock)).map_err(StartError)?;
         let people = People::new(&settings, Arc::clone(&clock));
+        private(&settings.store).map_err(|error| StartError::of("the store cannot be created", error))?;
         let store = SqliteStore::open(&settings.store, Options::default())
             .await
             .map_err(|error| StartError::of("the store cannot be opened", error))?;
@@ -144,6 +146,7 @@ impl Gateway {
             audit: Arc::clone(&audit),
             approvals: Arc::clone(&approvals),
             runs: Arc::clone(&runs),
+            calls: RunToEndLayer::new(limits.max_calls),
             releases: ReleaseDesk::default(),
             path: ReleasePath::closed(),
             clock: Arc::clone(&clock),
@@ -158,6 +161,7 @@ impl Gateway {
                 audit: Arc::clone(&audit),
                 masks: masks.clone(),
                 clock: Arc::clone(&clock),
+                seats: Arc::new(Semaphore::new(crate::relay::SEATS)),
             },
             instruments: Instruments::new(),
             timeout: limits.request_timeout,
@@ -199,10 +203,18 @@ impl Gateway {
             stop,
             listeners,
             background,
+            calls: parts.calls,
             releases: parts.releases,
             path: parts.path,
         })
     }
+}
+
+/// What is in the store is nobody else's on this machine: a new file is readable by us alone, and so is what SQLite
+/// puts beside it.
+fn private(store: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(store).map(|_| ())
 }
 
 /// Starts approved requests whose crew lets the gateway do so.
@@ -222,7 +234,7 @@ async fn auto_runs(approvals: Arc<dyn ApprovalStore>, releases: ReleaseDesk, clo
                     tried.insert(approval.id(), now);
                     let requester = approval.asked.requester.clone();
                     // Its answer is on the record and in the run; nobody waits for it here.
-                    let _ = releases.release(approval, requester).await;
+                    releases.release_unattended(approval, requester).await;
                 }
             }
             Err(error) => tracing::warn!(%error, "approved requests cannot be listed"),
@@ -244,6 +256,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
     background: Vec<JoinHandle<()>>,
+    calls: RunToEndLayer,
     releases: ReleaseDesk,
     path: ReleasePath<Body>,
 }
@@ -335,6 +348,15 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
         for task in &self.background {
             task.abort();
+        }
+        // What has left ends, and is on the record, whoever still waits for it. CrewAI's own time-outs bound it.
+        let longest = self.settings.crews.iter().map(|crew| crew.timeout).max().unwrap_or_default();
+        let ended = async {
+            self.calls.idle().await;
+            self.releases.idle().await;
+        };
+        if tokio::time::timeout(longest + self.settings.gateway.limits.drain_timeout, ended).await.is_err() {
+            tracing::warn!("calls were still under way when the time to drain had passed");
         }
         self.releases.close();
         self.path.close();

@@ -1,13 +1,14 @@
 //! The control API behind the same identity as the data plane, on a listener of its own.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use crewgate_approval::NewApproval;
 use crewgate_console::{Console, MaskedSpan, Shown, router};
 use crewgate_oidc::AuthenticateLayer;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
+use tower_http::timeout::TimeoutLayer;
 
 use crate::{
     identity::Gatekeeper,
@@ -16,6 +17,9 @@ use crate::{
     stack::Parts,
     violations::RefuseViolationsLayer,
 };
+
+/// Time a call to the control API may take, its body's arrival included.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The console's service.
 pub(crate) fn service(
@@ -33,6 +37,7 @@ pub(crate) fn service(
     .record_readers(Arc::new(parts.people.clone()))
     .clock(Arc::clone(&parts.clock));
     let service = ServiceBuilder::new()
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
         .layer(RenderRefusalsLayer)
         .layer(RefuseViolationsLayer)
         .layer(AuthenticateLayer::new(gatekeeper.verifier().clone()))

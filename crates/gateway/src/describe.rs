@@ -36,7 +36,7 @@ impl DescribeCrews {
         if principal.key.issuer != LEGACY {
             return Ok(());
         }
-        match self.gatekeeper.shared_until(crew).filter(|_| principal.key.subject == crew) {
+        match self.gatekeeper.shared_until(&principal.key.subject, crew) {
             Some(until) => {
                 if let Some(trail) = head.extensions.get::<Trail>() {
                     trail.note(Fact::SharedKey { crew: crew.to_owned(), until });

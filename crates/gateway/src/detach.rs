@@ -23,13 +23,23 @@ use tracing::Instrument as _;
 #[derive(Debug, Clone)]
 pub struct RunToEndLayer {
     seats: Arc<Semaphore>,
+    calls: usize,
 }
 
 impl RunToEndLayer {
     /// At most `calls` in progress, those included whose caller is gone.
     #[must_use]
     pub fn new(calls: usize) -> Self {
-        Self { seats: Arc::new(Semaphore::new(calls)) }
+        Self { seats: Arc::new(Semaphore::new(calls)), calls }
+    }
+
+    /// Resolves when no call is in progress; from then on every call is turned away.
+    pub async fn idle(&self) {
+        let all = u32::try_from(self.calls).unwrap_or(u32::MAX);
+        // Kept for ever: whoever waits for this is about to end.
+        if let Ok(seats) = self.seats.acquire_many(all).await {
+            seats.forget();
+        }
     }
 }
 

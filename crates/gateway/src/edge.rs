@@ -77,7 +77,8 @@ impl Edge {
         {
             return document;
         }
-        let request = match self.relay.answer(request).await {
+        let violates = request.extensions().get::<crate::gate::Violation>().is_some();
+        let request = match if violates { Err(request) } else { self.relay.answer(request).await } {
             Ok(answer) => return answer,
             Err(request) => request,
         };

@@ -94,9 +94,12 @@ impl Gatekeeper {
         })
     }
 
-    /// When the shared key of a legacy principal stops working.
-    pub(crate) fn shared_until(&self, crew: &str) -> Option<Timestamp> {
-        self.keys.iter().find(|key| key.crew == crew).map(|key| key.until)
+    /// When the shared key of a legacy principal stops working on this crew, whose key it must be: several crews may
+    /// have had the same one, and the principal is named after the first.
+    pub(crate) fn shared_until(&self, principal: &str, crew: &str) -> Option<Timestamp> {
+        let of = |name: &str| self.keys.iter().find(|key| key.crew == name);
+        let (used, wanted) = (of(principal)?, of(crew)?);
+        (used.digest == wanted.digest && self.clock.0.now() < wanted.until).then_some(wanted.until)
     }
 }
 

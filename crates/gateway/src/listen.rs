@@ -1,6 +1,15 @@
 //! Listeners: accept, TLS, the strict gate, hyper, and a drain that lets calls end.
 
-use std::{convert::Infallible, fmt, fs, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt, fs, io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{Request, Response, header};
@@ -29,8 +38,11 @@ use crate::{
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// Time until an HTTP/2 connection asks its first question.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
+
 /// Streams one HTTP/2 connection may have open.
-const MAX_STREAMS: u32 = 100;
+const MAX_STREAMS: u32 = 32;
 
 /// The other end's address, in the request's extensions.
 #[derive(Debug, Clone, Copy)]
@@ -181,7 +193,10 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    let asked = Arc::new(AtomicBool::new(false));
+    let first = Arc::clone(&asked);
     let serve = hyper::service::service_fn(move |request: Request<Incoming>| {
+        first.store(true, Ordering::Relaxed);
         let violation = http2_violation(&request);
         call(service.clone(), request, remote, violation)
     });
@@ -192,10 +207,21 @@ where
         .keep_alive_interval(Some(Duration::from_secs(20)))
         .serve_connection(TokioIo::new(io), serve);
     tokio::pin!(served);
-    tokio::select! {
-        end = served.as_mut() => return Ok(end?),
-        _ = stop.wait_for(|stop| *stop) => served.as_mut().graceful_shutdown(),
+    // hyper waits for ever for a client that never begins; a connection that asks nothing gives its seat back.
+    let silence = tokio::time::sleep(FIRST_REQUEST);
+    tokio::pin!(silence);
+    loop {
+        tokio::select! {
+            end = served.as_mut() => return Ok(end?),
+            _ = stop.wait_for(|stop| *stop) => break,
+            () = silence.as_mut(), if !asked.load(Ordering::Relaxed) => {
+                if !asked.load(Ordering::Relaxed) {
+                    return Err("nothing was asked".into());
+                }
+            }
+        }
     }
+    served.as_mut().graceful_shutdown();
     Ok(served.await?)
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use crewgate_core::{Decision, MaskProfile, Operation, Outgoing};
+use crewgate_core::{Decision, Fact, MaskProfile, Operation, Outgoing, Trail};
 use crewgate_masking::{Mask, Masker, Profiles};
 use http::Extensions;
 
@@ -80,7 +80,12 @@ impl Mask for Masks {
     fn masker(&self, extensions: &Extensions) -> Option<Masker> {
         let operation = extensions.get::<Operation>()?;
         let duties = extensions.get::<Decision>()?.duties()?;
-        self.with_floor(&operation.resource.name, duties.masks.iter().cloned())
+        // What observe mode lets pass was refused before policy said how to mask it: as strictly as we know how.
+        let observed = extensions
+            .get::<Trail>()
+            .is_some_and(|trail| trail.facts().iter().any(|fact| matches!(fact, Fact::Observed { .. })));
+        let more = duties.masks.iter().cloned().chain(observed.then(|| MaskProfile::new(STORED)));
+        self.with_floor(&operation.resource.name, more)
     }
 }
 

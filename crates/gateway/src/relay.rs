@@ -14,6 +14,7 @@ use crewgate_crewai::{HumanInput, Relay, parse_human_input};
 use crewgate_runs::{OwnedId, RunLedger};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use tokio::sync::Semaphore;
 
 use crate::{config::CrewSettings, masks::Masks};
 
@@ -28,7 +29,7 @@ const MAX_BODY: usize = 1 << 20;
 
 /// CrewAI may call back before its answer to the kickoff was registered, and it never calls twice.
 const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Mints and checks relay tokens.
 pub(crate) struct Relays {
@@ -106,7 +107,12 @@ pub(crate) struct RelayDesk {
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) masks: Masks,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Calls at once; each may keep a body in memory while it waits for its run.
+    pub(crate) seats: Arc<Semaphore>,
 }
+
+/// Room for [`RelayDesk::seats`]: every run of a busy fleet may pause in the same moment.
+pub(crate) const SEATS: usize = 64;
 
 impl RelayDesk {
     /// Answers a request to a relay address; gives any other one back.
@@ -133,6 +139,9 @@ impl RelayDesk {
         if request.method() != Method::POST || !self.relays.accepts(crew, request.headers()) {
             return Err(refuse(StatusCode::UNAUTHORIZED, "relay_refused", "this address is for CrewAI"));
         }
+        let Ok(_seat) = self.seats.try_acquire() else {
+            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "relay_busy", "too many calls at once"));
+        };
         let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
         let body = body.map_err(|_| {
             refuse(StatusCode::PAYLOAD_TOO_LARGE, "webhook_too_large", "the body is too large")
@@ -181,6 +190,9 @@ impl RelayDesk {
         ];
         let owned =
             self.runs.register(run.run, ids, self.clock.now()).await.map_err(|error| error.to_string())?;
+        if owned.iter().any(|id| id.run != run.run) {
+            return Err("it names two runs".to_owned());
+        }
         let own = |kind| owned.iter().find(|id| id.kind == kind).map(|id| id.own);
         let (Some(execution), Some(task)) = (own(IdKind::Run), own(IdKind::Task)) else {
             return Err("its ids were not registered".to_owned());

@@ -51,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) approvals: Arc<dyn ApprovalStore>,
     pub(crate) runs: Arc<dyn RunLedger>,
+    pub(crate) calls: RunToEndLayer,
     pub(crate) releases: ReleaseDesk,
     pub(crate) path: ReleasePath<Body>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -68,7 +69,7 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
         DescribeCrews::new(&parts.settings.crews, Arc::clone(&parts.relays), parts.gatekeeper.clone());
     let stack = ServiceBuilder::new()
         // A call that has left ends, caller or no caller; outside the record, so that the record ends with it.
-        .layer(RunToEndLayer::new(limits.max_calls))
+        .layer(parts.calls.clone())
         // Refusals become problem documents outside everything that may refuse.
         .layer(RenderRefusalsLayer)
         .map_response(boxed)
@@ -96,6 +97,7 @@ fn below(parts: &Parts) -> Entry {
         .clock(Arc::clone(&parts.clock))
         .observe_when(move |operation, now| observes(&crews, operation, now));
     let tickets = TicketStatusDesk {
+        runs: Arc::clone(&parts.runs),
         approvals: Arc::clone(&parts.approvals),
         releases: parts.releases.clone(),
         masks: parts.masks.clone(),

@@ -15,6 +15,8 @@ use crewgate_crewai::{StatusShape, Ticket, kickoff_answer, ticket_status};
 use crewgate_runs::{NewRun, RunLedger};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service, util::BoxCloneSyncService};
 use tracing::Instrument as _;
 
@@ -24,23 +26,61 @@ use crate::masks::Masks;
 pub(crate) type Entry = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// Starts approved requests; empty until the stack it releases into stands.
-#[derive(Clone, Default)]
-pub(crate) struct ReleaseDesk(Arc<RwLock<Option<Releaser<Entry, Body>>>>);
+#[derive(Clone)]
+pub(crate) struct ReleaseDesk {
+    releaser: Arc<RwLock<Option<Releaser<Entry, Body>>>>,
+    /// One for each release under way.
+    under_way: Arc<Semaphore>,
+}
+
+/// Releases at once; each holds an approval, so there are far fewer.
+const MAX_RELEASES: u32 = 1 << 16;
+
+/// Largest answer of a release that nobody waits for and that is read all the same, for the record.
+const MAX_UNREAD: usize = 16 << 20;
+
+impl Default for ReleaseDesk {
+    fn default() -> Self {
+        let under_way =
+            Arc::new(Semaphore::new(usize::try_from(MAX_RELEASES).unwrap_or(Semaphore::MAX_PERMITS)));
+        Self { releaser: Arc::default(), under_way }
+    }
+}
 
 impl ReleaseDesk {
     pub(crate) fn open(&self, releaser: Releaser<Entry, Body>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(releaser);
+        *self.releaser.write().unwrap_or_else(PoisonError::into_inner) = Some(releaser);
     }
 
     /// Ends the circle of stack, desk and stack.
     pub(crate) fn close(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.releaser.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Starts an approval in a task of its own; `None` when it could not be claimed.
+    /// Starts an approval; `None` when it could not be claimed. It goes on in a task of its own when the caller goes.
     pub(crate) async fn release(&self, approval: Approval, principal: Principal) -> Option<Response<Body>> {
-        let releaser = self.0.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        releaser.release(approval, principal).await
+        let releaser = self.releaser.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let seat = Arc::clone(&self.under_way).try_acquire_owned().ok()?;
+        let attempt = async move {
+            let answer = releaser.release(approval, principal).await;
+            drop(seat);
+            answer
+        };
+        tokio::spawn(attempt.in_current_span()).await.ok()?
+    }
+
+    /// As [`release`](Self::release), for when nobody waits: the answer is read to its end, so that the record has it.
+    pub(crate) async fn release_unattended(&self, approval: Approval, principal: Principal) {
+        if let Some(answer) = self.release(approval, principal).await {
+            // Whether it broke off is on the record already.
+            let _ = Limited::new(answer.into_body(), MAX_UNREAD).collect().await;
+        }
+    }
+
+    /// Resolves when no release is under way.
+    pub(crate) async fn idle(&self) {
+        // An error: it was closed, which nobody does.
+        let _ = self.under_way.acquire_many(MAX_RELEASES).await;
     }
 }
 
@@ -100,6 +140,7 @@ impl Tickets<Body> for KickoffTickets {
 pub(crate) struct TicketStatusLayer(pub(crate) Arc<TicketStatusDesk>);
 
 pub(crate) struct TicketStatusDesk {
+    pub(crate) runs: Arc<dyn RunLedger>,
     pub(crate) approvals: Arc<dyn ApprovalStore>,
     pub(crate) releases: ReleaseDesk,
     pub(crate) masks: Masks,
@@ -153,6 +194,11 @@ where
 }
 
 impl TicketStatusDesk {
+    /// Whether a run of CrewAI's is bound to this ticket by now.
+    async fn has_started(&self, run: RunId) -> bool {
+        matches!(self.runs.find(run.as_uuid()).await, Ok(Some(id)) if id.upstream.is_some())
+    }
+
     async fn answer(
         &self,
         operation: &Operation,
@@ -179,7 +225,7 @@ impl TicketStatusDesk {
             // The owner is here with a valid token: this is the claim. It runs on without them.
             let (desk, approval) = (self.releases.clone(), approval.clone());
             // In the span of this poll, which is what started it.
-            tokio::spawn(async move { desk.release(approval, principal).await }.in_current_span());
+            tokio::spawn(async move { desk.release_unattended(approval, principal).await }.in_current_span());
         }
         let masker = self.masks.stored(&operation.resource.name).ok_or_else(unknown)?;
         let masked = |text: String| masker.mask_text(&text).text;
@@ -191,8 +237,12 @@ impl TicketStatusDesk {
             State::Approved { .. } | State::Executing { .. } => {
                 ticket_status(Ticket::Starting, StatusShape::Live)
             }
+            // Bound since this request's ids were looked up: the next status is CrewAI's own.
+            State::Executed { .. } if self.has_started(run).await => {
+                ticket_status(Ticket::Starting, StatusShape::Live)
+            }
             State::Executed { .. } => {
-                ended("CrewAI answered the approved kickoff without starting a run".to_owned())
+                ended("CrewAI's answer named no run; whether one has started is not known".to_owned())
             }
             State::Failed { reason } => ended(format!("it was approved and could not be started: {reason}")),
             State::Denied { reason: Some(reason), .. } => {

@@ -222,7 +222,7 @@ async fn a_kickoff_that_has_left_finds_its_owner_although_the_caller_hung_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_hangs_up_while_people_are_asked_leaves_the_question_standing() {
-    let house = House::with(Plan { payroll: "hold = \"60s\"", ..Plan::default() }).await;
+    let house = House::with(Plan { payroll: "hold = \"20s\"", ..Plan::default() }).await;
     let authorization = format!("authorization: Bearer {}", house.alice());
     let headers = [authorization.as_str(), "content-type: application/json"];
     let mut wire = Wire::connect(house.data()).await;

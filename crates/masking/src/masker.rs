@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn an_escape_in_json_inside_a_string_hides_nothing() {
+        for (text, expected) in [
+            (r#"{"k":"a\nsk-proj-abc123def456ghi789\n536-90-4399"}"#, r#"{"k":"a\n<API_KEY>\n<US_SSN>"}"#),
+            (r"\teyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", r"\t<JWT>"),
+            (r"\u003cAKIAIOSFODNN7EXAMPLE", r"\u003c<API_KEY>"),
+            (r"%0A4111 1111 1111 1111", r"%0A<CREDIT_CARD>"),
+        ] {
+            assert_eq!(all().mask_text(text).text, expected);
+        }
+    }
+
+    #[test]
     fn spans_tell_where_and_how_long() {
         let masked = all().mask_text("id 7, maria.keller@example.com; +49 30 901820");
         assert_eq!(masked.text, "id 7, <EMAIL>; <PHONE>");

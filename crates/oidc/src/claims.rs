@@ -16,7 +16,7 @@ pub struct Claims {
     pub(crate) subject: String,
     pub(crate) audience: Vec<String>,
     pub(crate) times: Times,
-    /// `client_id`, else `azp`, else `appid`.
+    /// `client_id`, else `azp`, else `cid` (Okta), else `appid` (Entra).
     pub(crate) client: Option<String>,
     pub(crate) all: Object,
 }
@@ -48,9 +48,9 @@ impl Claims {
             not_before: instant(&all, "nbf")?,
         };
         // All three are read, so that a wrong type in any of them is seen.
-        let (client_id, azp, appid) =
-            (string(&all, "client_id")?, string(&all, "azp")?, string(&all, "appid")?);
-        let client = client_id.or(azp).or(appid);
+        let (client_id, azp, cid, appid) =
+            (string(&all, "client_id")?, string(&all, "azp")?, string(&all, "cid")?, string(&all, "appid")?);
+        let client = client_id.or(azp).or(cid).or(appid);
         Ok(Self { subject, audience, times, client, all })
     }
 }

@@ -62,6 +62,12 @@ fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rej
     }
 }
 
+/// Keycloak's service accounts have a subject of their own and a name with this prefix.
+fn keycloak_service(claims: &Claims) -> bool {
+    let name = claims.all.get("preferred_username").and_then(Json::as_str);
+    name.is_some_and(|name| name.starts_with("service-account-"))
+}
+
 fn mistyped(config: &IssuerConfig, expected: &str, found: &Json) -> Rejection {
     Rejection::new(Reason::Claims)
         .expecting(format!("{} as {expected}", config.groups.join(".")))
@@ -77,6 +83,8 @@ fn kind(rule: KindRule, claims: &Claims) -> PrincipalKind {
             // Each of the two, not only the one that became `client`.
             is("client_id", &claims.subject)
                 || is("azp", &claims.subject)
+                || is("cid", &claims.subject)
+                || keycloak_service(claims)
                 || is("gty", "client-credentials")
                 || is("idtyp", "app")
                 || ["repo:", "project_path:", "system:serviceaccount:"]

@@ -7,7 +7,7 @@ use super::{
     ConfigFile,
     output::{Failure, Output},
 };
-use crate::{Gateway, policies, telemetry::Telemetry};
+use crate::{Gateway, crews::Crews, identity::Gatekeeper, policies, telemetry::Telemetry};
 
 pub(super) async fn run(config: &ConfigFile) -> Result<(), Failure> {
     let settings = config.load()?;
@@ -25,6 +25,11 @@ pub(super) async fn run(config: &ConfigFile) -> Result<(), Failure> {
 
 pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Failure> {
     let settings = config.load()?;
+    let clock = std::sync::Arc::new(crewgate_core::SystemClock);
+    Gatekeeper::new(&settings, clock).map_err(Failure::usage)?;
+    Crews::new(&settings.crews).map_err(Failure::usage)?;
+    tracing_subscriber::EnvFilter::try_new(&settings.telemetry.level)
+        .map_err(|error| Failure::usage(format!("telemetry.level: {error}")))?;
     let policy =
         policies::load(&settings, &Profiles::builtin()).map_err(|error| Failure::usage(error.to_string()))?;
     let report = json!({

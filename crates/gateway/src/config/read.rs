@@ -38,7 +38,9 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
             check.wrong(reader.span(), format!("no role `{}`", reader.get_ref()), None);
         }
     }
-    let persons = raw.persons.iter().filter_map(|raw| person(check, raw)).collect();
+    let mut identities = BTreeSet::new();
+    let persons =
+        raw.persons.iter().filter_map(|raw| person(check, raw, &issuers, &mut identities)).collect();
     let beside = check.beside();
     let policy = beside.join(raw.policy.path.get_ref());
     if !policy.is_dir() {
@@ -55,6 +57,18 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     {
         let help = "give `gateway.public_url`: the address at which CrewAI reaches this gateway";
         check.wrong(crew.name.span(), "a crew with `human_input` calls the gateway back", Some(help));
+    }
+    if let Some(gateway) = &gateway {
+        for (crew, raw) in crews
+            .iter()
+            .filter_map(|crew| Some((crew, raw.crews.iter().find(|raw| *raw.name.get_ref() == crew.name)?)))
+        {
+            if crew.hold.unwrap_or_default() + crew.timeout >= gateway.limits.request_timeout {
+                let help = "a call would be cut off while it is under way: raise `gateway.request_timeout`";
+                let text = "`hold` and `timeout` together must be below `gateway.request_timeout`";
+                check.wrong(raw.name.span(), text, Some(help));
+            }
+        }
     }
     let console = match &raw.console {
         Some(console) => {
@@ -278,10 +292,23 @@ fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
     }
 }
 
-fn person(check: &mut Checker<'_>, raw: &raw::Person) -> Option<PersonSettings> {
-    if raw.identities.get_ref().iter().any(|identity| !identity.contains(':')) {
-        check.wrong(raw.identities.span(), "an identity is `issuer:subject`", None);
-        return None;
+fn person(
+    check: &mut Checker<'_>,
+    raw: &raw::Person,
+    issuers: &[IssuerSettings],
+    seen: &mut BTreeSet<String>,
+) -> Option<PersonSettings> {
+    for identity in raw.identities.get_ref() {
+        let known = identity
+            .split_once(':')
+            .is_some_and(|(issuer, subject)| !subject.is_empty() && issuers.iter().any(|i| i.name == issuer));
+        if !known {
+            let text = format!("`{identity}` must be the name of an issuer, a colon and a subject");
+            check.wrong(raw.identities.span(), text, None);
+        }
+        if !seen.insert(identity.clone()) {
+            check.wrong(raw.identities.span(), format!("`{identity}` belongs to a person already"), None);
+        }
     }
     Some(PersonSettings { name: check.parse(&raw.name, name)?, identities: raw.identities.get_ref().clone() })
 }

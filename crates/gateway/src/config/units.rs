@@ -59,8 +59,9 @@ pub(super) fn secret(reference: &SecretRef, beside: &Path) -> Result<Secret, Str
 
 /// `30s`, `5m`, `1h`, `2days`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|error| format!("`{text}` is not a duration like `30s`, `5m` or `1h`: {error}"))
+    let parsed = humantime::parse_duration(text)
+        .map_err(|error| format!("`{text}` is not a duration like `30s`, `5m` or `1h`: {error}"))?;
+    if parsed.is_zero() { Err(format!("`{text}` is no time at all")) } else { Ok(parsed) }
 }
 
 /// `2026-12-31` (the first instant of that day, UTC) or a full RFC 3339 instant.

@@ -188,7 +188,7 @@ fn request_line(line: &[u8]) -> Result<(), Violation> {
 fn header(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
     let colon = line.iter().position(|b| *b == b':').ok_or(Violation::HeaderLine)?;
     let (name, value) = line.split_at_checked(colon).ok_or(Violation::HeaderLine)?;
-    let value = value.get(1..).unwrap_or_default().trim_ascii();
+    let value = trim(value.get(1..).unwrap_or_default());
     let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
     if name.is_empty()
         || !name.iter().all(token)
@@ -197,6 +197,14 @@ fn header(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
         return Err(Violation::HeaderLine);
     }
     Ok((name, value))
+}
+
+/// Without optional white space (RFC 9110 section 5.6.3) at its ends.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 fn host(value: &[u8]) -> Result<(), Violation> {
@@ -234,6 +242,7 @@ mod tests {
             (format!("{post}\r\nauthorization: a\r\nauthorization: b"), Violation::TwoAuthorizations),
             (format!("{post}\r\nx : y"), Violation::HeaderLine),
             (format!("{post}\r\nx: a\r\n folded"), Violation::HeaderLine),
+            (format!("{post}\r\nx: a\u{c}"), Violation::HeaderLine),
             (format!("{post}\nx: y"), Violation::BareLineEnd),
             (format!("{post}\r\nx: a\rb"), Violation::BareLineEnd),
             ("GET / HTTP/1.1".to_owned(), Violation::Host),

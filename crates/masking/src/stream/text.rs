@@ -3,13 +3,16 @@ use crate::{
     detect::{SCHEMES, Tail, WINDOW, is_token, may_join, may_join_over_space},
 };
 
+/// Bytes that are remembered of what has passed: the longest escape is `\u0040`.
+const REMEMBERED: usize = 8;
+
 /// Masks one text while it arrives.
 #[derive(Debug, Default)]
 pub(crate) struct TextStream {
     /// What has come and is not decided.
     held: String,
-    /// The character before `held`.
-    before: Option<char>,
+    /// The last characters before `held`: enough to see an escape.
+    before: String,
     /// Set behind a hit whose end has not come.
     swallowing: Option<Swallow>,
 }
@@ -54,6 +57,7 @@ impl TextStream {
     fn scan(&mut self, decided: usize, masker: &Masker, out: &mut Masked) {
         let held = std::mem::take(&mut self.held);
         let mut at = self.swallow(&held, 0, out);
+        let mut run_end = 0;
         while self.swallowing.is_none() && at < decided {
             let start = match masker.candidate(&held, at) {
                 Some(start) if start < decided => start,
@@ -63,7 +67,10 @@ impl TextStream {
                 }
             };
             self.emit(&held, at, start, out);
-            match masker.decide(window(&held, start), self.before) {
+            if start >= run_end {
+                run_end = next_cut(&held, start);
+            }
+            match masker.decide(window(&held, start, run_end), self.character_before()) {
                 Some((entity, hit)) => {
                     at = self.replace(&held, start, hit.len, entity, out);
                     self.swallowing = match hit.tail {
@@ -86,7 +93,7 @@ impl TextStream {
     fn emit(&mut self, held: &str, from: usize, to: usize, out: &mut Masked) -> usize {
         let text = held.get(from..to).unwrap_or_default();
         out.text.push_str(text);
-        self.before = text.chars().next_back().or(self.before);
+        self.remember(text);
         to.max(from)
     }
 
@@ -97,8 +104,19 @@ impl TextStream {
         out.text.push_str(entity.name());
         out.text.push('>');
         let end = start + len;
-        self.before = held.get(..end).and_then(|text| text.chars().next_back());
+        self.remember(held.get(start..end).unwrap_or_default());
         end
+    }
+
+    /// The character a hit would begin behind; none behind an escape.
+    fn character_before(&self) -> Option<char> {
+        if ends_in_escape(&self.before) { None } else { self.before.chars().next_back() }
+    }
+
+    fn remember(&mut self, passed: &str) {
+        self.before.push_str(passed);
+        let keep = self.before.floor_char_boundary(self.before.len().saturating_sub(REMEMBERED));
+        self.before.drain(..keep);
     }
 
     /// Passes over the rest of an unbounded hit; returns the first position behind it.
@@ -126,8 +144,8 @@ impl TextStream {
                 }
             }
             length += c.len_utf8();
-            self.before = Some(c);
         }
+        self.remember(rest.get(..length).unwrap_or_default());
         if let Some(span) = out.spans.last_mut() {
             span.len += length;
         }
@@ -147,16 +165,30 @@ fn cuts(before: &str, c: char, after: Option<char>) -> bool {
     !scheme && !may_join_over_space(last, after)
 }
 
-/// What a detector sees of a position: up to the window's length, and not beyond the first character that cuts.
-fn window(held: &str, start: usize) -> &str {
-    let end = held.floor_char_boundary((start + WINDOW).min(held.len()));
-    let window = held.get(start..end).unwrap_or_default();
-    let mut characters = window.char_indices().peekable();
+/// The first position at or behind `from` that no hit beginning at `from` can go beyond; the end where there is none.
+fn next_cut(held: &str, from: usize) -> usize {
+    let mut characters = held.get(from..).unwrap_or_default().char_indices().peekable();
     while let Some((at, c)) = characters.next() {
-        let before = window.get(..at).unwrap_or_default();
+        let before = held.get(..from + at).unwrap_or_default();
         if cuts(before, c, characters.peek().map(|(_, c)| *c)) {
-            return window.get(..at + c.len_utf8()).unwrap_or(window);
+            return from + at + c.len_utf8();
         }
     }
-    window
+    held.len()
+}
+
+/// What a detector sees of a position: up to the window's length, and not beyond what cuts.
+fn window(held: &str, start: usize, run_end: usize) -> &str {
+    let end = held.floor_char_boundary((start + WINDOW).min(run_end));
+    held.get(start..end).unwrap_or_default()
+}
+
+/// Whether a text ends in an escape of JSON (`\n`, `\u0040`) or of an address (`%0A`): its last letter is no letter of a
+/// word. Answers carry JSON inside strings, and one decoding has been done already.
+fn ends_in_escape(text: &str) -> bool {
+    let hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let tail = |n: usize| text.len().checked_sub(n).and_then(|at| text.get(at..));
+    tail(2).is_some_and(|two| two.starts_with('\\') && two.ends_with(['b', 'f', 'n', 'r', 't']))
+        || tail(6).and_then(|six| six.strip_prefix("\\u")).is_some_and(hex)
+        || tail(3).and_then(|three| three.strip_prefix('%')).is_some_and(hex)
 }
