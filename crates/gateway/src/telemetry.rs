@@ -1,6 +1,6 @@
 //! Logs, traces and metrics.
 
-use std::time::Duration;
+use std::{io::IsTerminal as _, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -86,7 +86,10 @@ impl Telemetry {
         let filter =
             EnvFilter::try_new(&settings.level).map_err(|error| format!("telemetry.level: {error}"))?;
         let lines = match settings.format {
-            LogFormat::Human => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed(),
+            LogFormat::Human => {
+                let colours = std::io::stderr().is_terminal();
+                tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
+            }
             LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         };
         // Our own spans alone: what HTTP libraries say about themselves at finer levels can hold headers.
