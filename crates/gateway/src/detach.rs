@@ -15,7 +15,10 @@ use axum::body::Body;
 use crewgate_core::{Departure, Layer as By, Refusal};
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
@@ -93,14 +96,14 @@ where
         // In the caller's span: a task of its own would otherwise lose the trace before it reaches CrewAI.
         let call = async move {
             let response = ready.call(request).await;
-            drop(seat);
-            response
+            // Behind the answer: where nobody waits, it is dropped, and so recorded, before the seat is free.
+            Left { response, _seat: seat }
         };
         let task = tokio::spawn(call.in_current_span());
         let mut caller = Caller { task, departure };
         Box::pin(async move {
             match (&mut caller.task).await {
-                Ok(response) => response,
+                Ok(left) => left.response,
                 Err(_) => {
                     let text = "the gateway failed while handling this call";
                     Ok(crate::problem::answer(Refusal::new(
@@ -117,8 +120,14 @@ where
 
 /// The caller's hold on the task.
 struct Caller {
-    task: JoinHandle<Result<Response<Body>, Infallible>>,
+    task: JoinHandle<Left>,
     departure: Departure,
+}
+
+/// A call that has ended. Fields are dropped in their order.
+struct Left {
+    response: Result<Response<Body>, Infallible>,
+    _seat: OwnedSemaphorePermit,
 }
 
 impl Drop for Caller {

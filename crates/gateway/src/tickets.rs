@@ -16,7 +16,7 @@ use crewgate_runs::{NewRun, RunLedger};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service, util::BoxCloneSyncService};
 use tracing::Instrument as _;
 
@@ -59,22 +59,28 @@ impl ReleaseDesk {
 
     /// Starts an approval; `None` when it could not be claimed. It goes on in a task of its own when the caller goes.
     pub(crate) async fn release(&self, approval: Approval, principal: Principal) -> Option<Response<Body>> {
-        let releaser = self.releaser.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        let seat = Arc::clone(&self.under_way).try_acquire_owned().ok()?;
-        let attempt = async move {
-            let answer = releaser.release(approval, principal).await;
-            drop(seat);
-            answer
-        };
-        tokio::spawn(attempt.in_current_span()).await.ok()?
+        self.attempt(approval, principal).await.map(|(answer, _)| answer)
     }
 
     /// As [`release`](Self::release), for when nobody waits: the answer is read to its end, so that the record has it.
     pub(crate) async fn release_unattended(&self, approval: Approval, principal: Principal) {
-        if let Some(answer) = self.release(approval, principal).await {
+        if let Some((answer, seat)) = self.attempt(approval, principal).await {
             // Whether it broke off is on the record already.
             let _ = Limited::new(answer.into_body(), MAX_UNREAD).collect().await;
+            drop(seat);
         }
+    }
+
+    /// The answer comes first: dropped unread, it is recorded before the seat is free.
+    async fn attempt(
+        &self,
+        approval: Approval,
+        principal: Principal,
+    ) -> Option<(Response<Body>, OwnedSemaphorePermit)> {
+        let releaser = self.releaser.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let seat = Arc::clone(&self.under_way).try_acquire_owned().ok()?;
+        let attempt = async move { Some((releaser.release(approval, principal).await?, seat)) };
+        tokio::spawn(attempt.in_current_span()).await.ok()?
     }
 
     /// Resolves when no release is under way.

@@ -236,3 +236,25 @@ async fn a_caller_who_hangs_up_while_people_are_asked_leaves_the_question_standi
     assert!(house.entries(Query::default().phase(Phase::Intent)).await.is_empty());
     house.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_for_a_call_that_has_left_though_its_caller_is_gone() {
+    let house = House::open().await;
+    house.support.set_delay(Duration::from_millis(1500));
+    let authorization = format!("authorization: Bearer {}", house.alice());
+    let headers = [authorization.as_str(), "content-type: application/json"];
+    let mut wire = Wire::connect(house.data()).await;
+    wire.send(&request("POST", "/support/kickoff", &headers, b"{\"inputs\":{\"topic\":\"churn\"}}")).await;
+    until("the call to leave", async || (house.support.calls().kickoff == 1).then_some(())).await;
+    drop(wire);
+    // Time for the gateway to see that nobody listens any more: the connection alone would not hold it.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let ground = house.stop().await;
+    let store = ground.folder.store().await;
+    let runs = RunLedger::list(&store, RunFilter::default()).await.unwrap();
+    assert!(matches!(&runs[..], [run] if run.upstream.is_some()), "its id was lost: {runs:?}");
+    let outcomes = store.leaves(Query::default().phase(Phase::Outcome)).await.unwrap();
+    let answered =
+        |entry: Entry| entry.facts.iter().any(|fact| matches!(fact, Fact::Answered { status: 200 }));
+    assert!(outcomes.iter().any(|leaf| answered(leaf.entry().unwrap())), "its outcome was lost");
+}
