@@ -59,6 +59,7 @@
 mod detect;
 mod layer;
 mod masker;
+mod operator;
 mod profile;
 mod stream;
 
@@ -66,6 +67,7 @@ pub use self::{
     detect::Entity,
     layer::{Mask, MaskBody, MaskRequest, MaskRequestLayer, MaskResponse, MaskResponseLayer},
     masker::{Findings, Masked, Masker, Span},
-    profile::Profiles,
+    operator::Operator,
+    profile::{Place, Profile, Profiles},
     stream::{Dialect, MaskError, MaskStream},
 };

@@ -4,12 +4,13 @@ use std::{
     sync::Arc,
 };
 
-use crewgate_core::{MaskProfile, Value};
+use crewgate_core::{MaskProfile, Number, Value};
 use regex::Regex;
 
 use crate::{
-    Entity,
+    Entity, Operator,
     detect::{Detector, Hit, Tail, is_token},
+    profile::Profile,
     stream::{JsonStream, MaskError, TextStream},
 };
 
@@ -25,6 +26,8 @@ pub struct Masker(Arc<Inner>);
 
 struct Inner {
     profiles: BTreeSet<MaskProfile>,
+    /// What is done with a hit, one per profile in force.
+    rules: Vec<Arc<Profile>>,
     gate: Option<Regex>,
     detectors: Vec<(Entity, &'static Detector)>,
     known: Vec<String>,
@@ -63,7 +66,7 @@ impl Masker {
     /// Finds these entities.
     #[must_use]
     pub fn of(entities: impl IntoIterator<Item = Entity>) -> Self {
-        Self::named(BTreeSet::new(), entities.into_iter().collect())
+        Self::named(BTreeSet::new(), vec![Arc::new(Profile::of(entities))])
     }
 
     /// Finds nothing: for a floor that was switched off by its dangerous name.
@@ -89,20 +92,17 @@ impl Masker {
         }
         // Longest first, so that a secret that begins like another is found whole.
         known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Ok(Self::build(self.0.profiles.clone(), self.0.detectors.clone(), known))
+        Ok(Self::build(self.0.profiles.clone(), self.0.rules.clone(), known))
     }
 
-    pub(crate) fn named(profiles: BTreeSet<MaskProfile>, entities: BTreeSet<Entity>) -> Self {
-        let detectors =
+    pub(crate) fn named(profiles: BTreeSet<MaskProfile>, rules: Vec<Arc<Profile>>) -> Self {
+        Self::build(profiles, rules, Vec::new())
+    }
+
+    fn build(profiles: BTreeSet<MaskProfile>, rules: Vec<Arc<Profile>>, known: Vec<String>) -> Self {
+        let entities: BTreeSet<Entity> = rules.iter().flat_map(|rule| rule.entities()).copied().collect();
+        let detectors: Vec<_> =
             entities.into_iter().filter_map(|entity| Some((entity, entity.detector()?))).collect();
-        Self::build(profiles, detectors, Vec::new())
-    }
-
-    fn build(
-        profiles: BTreeSet<MaskProfile>,
-        detectors: Vec<(Entity, &'static Detector)>,
-        known: Vec<String>,
-    ) -> Self {
         let shapes = detectors.iter().map(|(_, detector)| detector.gate.to_owned());
         let gates: Vec<_> = shapes
             .chain(known.iter().map(|secret| regex::escape(secret)))
@@ -114,7 +114,7 @@ impl Masker {
         )]
         let gate =
             (!gates.is_empty()).then(|| Regex::new(&gates.join("|")).expect("the gates are valid patterns"));
-        Self(Arc::new(Inner { profiles, gate, detectors, known }))
+        Self(Arc::new(Inner { profiles, rules, gate, detectors, known }))
     }
 
     /// The profiles it stands for; empty when it was made of entities.
@@ -134,7 +134,7 @@ impl Masker {
     }
 
     /// Masks a JSON document: string values and member names are decoded, scanned and written anew; a number that is a
-    /// hit (a card) becomes a string.
+    /// hit (a card) becomes another number.
     ///
     /// # Errors
     ///
@@ -150,35 +150,89 @@ impl Masker {
 
     /// Masks every string of a value in place, member names included, and counts the hits.
     pub fn mask_value(&self, value: &mut Value, findings: &mut Findings) {
-        let mut replace = |text: &mut String| {
-            let masked = self.mask_text(text);
-            for (entity, count) in masked.findings {
+        let mut add = |found: Findings| {
+            for (entity, count) in found {
                 *findings.entry(entity).or_default() += count;
             }
+        };
+        let replace = |text: &mut String| {
+            let masked = self.mask_text(text);
             *text = masked.text;
+            masked.findings
         };
         // An explicit stack: a stranger chooses how deep the value is.
         let mut waiting = vec![value];
         while let Some(value) = waiting.pop() {
             match value {
-                Value::String(text) => replace(text),
+                Value::String(text) => add(replace(text)),
                 Value::Number(number) => {
-                    let mut text = number.as_str().to_owned();
-                    replace(&mut text);
-                    if text != number.as_str() {
-                        *value = Value::String(text);
+                    let masked = self.mask_text(number.as_str());
+                    if !masked.findings.is_empty() {
+                        let text = self.number(number.as_str(), &masked);
+                        add(masked.findings);
+                        *value = Number::parse(text.as_str()).map_or(Value::Null, Value::Number);
                     }
                 }
                 Value::Array(items) => waiting.extend(items),
                 Value::Object(members) => {
                     for (name, value) in members {
-                        replace(name);
+                        add(replace(name));
                         waiting.push(value);
                     }
                 }
                 Value::Null | Value::Bool(_) | Value::Id(_) => {}
             }
         }
+    }
+
+    /// Writes what stands for a hit, and notes and counts it: every hit goes through here. `false` when every profile
+    /// in force allows this very value, which was then written as it is.
+    pub(crate) fn replace(&self, entity: &Entity, value: &str, out: &mut Masked) -> bool {
+        let rules = || self.0.rules.iter();
+        let found = rules().filter(|rule| !rule.allows(value)).filter_map(|rule| rule.operator(entity));
+        let tag = &Operator::Tag;
+        let operator = match found.max_by_key(|operator| operator.strictness()) {
+            Some(operator) => operator,
+            None if rules().any(|rule| rule.operator(entity).is_some()) => {
+                out.text.push_str(value);
+                return false;
+            }
+            // Told to the letter, by no profile.
+            None => tag,
+        };
+        out.spans.push(Span { entity: *entity, at: out.text.len(), len: value.len() });
+        *out.findings.entry(*entity).or_default() += 1;
+        operator.write(entity.name(), value, &mut out.text);
+        true
+    }
+
+    /// Whether a profile in force speaks of places, so that [`Masker::at`] must be asked for each.
+    pub(crate) fn by_place(&self) -> bool {
+        self.0.rules.iter().any(|rule| rule.by_place())
+    }
+
+    /// The masker for the value at this place of a JSON document, a JSON pointer like `/result/0/text`. The empty
+    /// pointer is the document. What stands at no place (text, an unknown shape) is masked by all profiles.
+    #[must_use]
+    pub fn at(&self, pointer: &str) -> Self {
+        if !self.by_place() {
+            return self.clone();
+        }
+        let covers = |rule: &&Arc<Profile>| rule.covers(pointer);
+        let rules: Vec<_> = self.0.rules.iter().filter(covers).cloned().collect();
+        if rules.len() == self.0.rules.len() {
+            return self.clone();
+        }
+        Self::build(self.0.profiles.clone(), rules, self.0.known.clone())
+    }
+
+    /// What is written for a JSON number that held a hit: a number again, unless a profile says otherwise.
+    pub(crate) fn number(&self, number: &str, masked: &Masked) -> String {
+        if crewgate_core::Number::parse(masked.text.as_str()).is_ok() {
+            return masked.text.clone();
+        }
+        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+        format!("1{}", "0".repeat(digits.saturating_sub(1)))
     }
 
     /// The next position at or after `from` where a hit may begin.
@@ -202,8 +256,6 @@ impl Masker {
 
 #[cfg(test)]
 mod tests {
-    use crewgate_core::Number;
-
     use super::*;
     use crate::{Dialect, MaskStream};
 
@@ -225,7 +277,7 @@ mod tests {
         all().mask_value(&mut value, &mut findings);
         let expected = Value::Object(vec![
             ("<EMAIL>".to_owned(), Value::Array(vec![Value::String("<US_SSN>".to_owned()), Value::Null])),
-            ("card".to_owned(), Value::String("<CREDIT_CARD>".to_owned())),
+            ("card".to_owned(), Value::Number(Number::parse("1000000000000000").unwrap())),
             ("n".to_owned(), Value::Number(Number::parse("1.10").unwrap())),
         ]);
         assert_eq!(value, expected);

@@ -302,16 +302,15 @@ pub(super) fn append(clear: &Masked, out: &mut Masked) {
     }
 }
 
-/// A number that is a hit becomes a string; any other passes in its source text.
+/// A number that is a hit becomes another; any other passes in its source text.
 pub(super) fn scalar(text: &str, masker: &Masker, out: &mut Masked) {
     let masked = masker.mask_text(text);
     if masked.findings.is_empty() {
         out.text.push_str(text);
         return;
     }
-    out.text.push('"');
-    append(&masked, out);
-    out.text.push('"');
+    let number = masker.number(text, &masked);
+    append(&Masked { text: number, spans: masked.spans, findings: masked.findings }, out);
 }
 
 /// Writes text as the inside of a JSON string (RFC 8259 section 7).

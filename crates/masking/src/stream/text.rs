@@ -1,5 +1,5 @@
 use crate::{
-    Entity, Masked, Masker, Span,
+    Entity, Masked, Masker,
     detect::{SCHEMES, Tail, WINDOW, is_token, may_join, may_join_over_space},
 };
 
@@ -72,7 +72,7 @@ impl TextStream {
             }
             match masker.decide(window(&held, start, run_end), self.character_before()) {
                 Some((entity, hit)) => {
-                    at = self.replace(&held, start, hit.len, entity, out);
+                    at = self.replace(&held, start, hit.len, entity, masker, out);
                     self.swallowing = match hit.tail {
                         Tail::None => None,
                         Tail::Pem => Some(Swallow::Pem { in_end_line: false, last: String::new() }),
@@ -97,14 +97,19 @@ impl TextStream {
         to.max(from)
     }
 
-    fn replace(&mut self, held: &str, start: usize, len: usize, entity: Entity, out: &mut Masked) -> usize {
-        out.spans.push(Span { entity, at: out.text.len(), len });
-        *out.findings.entry(entity).or_default() += 1;
-        out.text.push('<');
-        out.text.push_str(entity.name());
-        out.text.push('>');
+    fn replace(
+        &mut self,
+        held: &str,
+        start: usize,
+        len: usize,
+        entity: Entity,
+        masker: &Masker,
+        out: &mut Masked,
+    ) -> usize {
         let end = start + len;
-        self.remember(held.get(start..end).unwrap_or_default());
+        let value = held.get(start..end).unwrap_or_default();
+        masker.replace(&entity, value, out);
+        self.remember(value);
         end
     }
 
