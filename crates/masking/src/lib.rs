@@ -64,7 +64,7 @@ mod profile;
 mod stream;
 
 pub use self::{
-    detect::Entity,
+    detect::{CustomDetector, CustomError, Entity},
     layer::{Mask, MaskBody, MaskRequest, MaskRequestLayer, MaskResponse, MaskResponseLayer},
     masker::{Findings, Masked, Masker, Span},
     operator::Operator,

@@ -5,11 +5,10 @@ use std::{
 };
 
 use crewgate_core::{MaskProfile, Number, Value};
-use regex::Regex;
 
 use crate::{
-    Entity, Operator,
-    detect::{Detector, Hit, Tail, is_token},
+    CustomDetector, Entity, Operator,
+    detect::{Detector, Oracle, Rule, detectors, is_token},
     profile::Profile,
     stream::{JsonStream, MaskError, TextStream},
 };
@@ -27,21 +26,20 @@ pub struct Masker(Arc<Inner>);
 struct Inner {
     profiles: BTreeSet<MaskProfile>,
     /// What is done with a hit, one per profile in force.
-    rules: Vec<Arc<Profile>>,
-    gate: Option<Regex>,
-    detectors: Vec<(Entity, &'static Detector)>,
-    known: Vec<String>,
+    in_force: Vec<Arc<Profile>>,
+    rules: Vec<Rule>,
+    oracle: Oracle,
 }
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entities: Vec<_> = self.0.detectors.iter().map(|(entity, _)| entity).collect();
-        f.debug_struct("Masker").field("profiles", &self.0.profiles).field("entities", &entities).finish()
+        let rules = &self.0.rules;
+        f.debug_struct("Masker").field("profiles", &self.0.profiles).field("rules", rules).finish()
     }
 }
 
 /// Where a hit was and what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// What.
     pub entity: Entity,
@@ -83,38 +81,31 @@ impl Masker {
     /// Gives back a secret it could not find in every split of a text: one that is empty, longer than 256 bytes, or has
     /// other characters than a bearer token (RFC 6750 `b64token`).
     pub fn also<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
-        let mut known = self.0.known.clone();
+        let mut rules = self.0.rules.clone();
         for secret in secrets {
             if secret.is_empty() || secret.len() > MAX_KNOWN || !secret.chars().all(is_token) {
                 return Err(secret);
             }
-            known.push(secret.to_owned());
+            rules.push(Rule::Known(secret.into()));
         }
-        // Longest first, so that a secret that begins like another is found whole.
-        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Ok(Self::build(self.0.profiles.clone(), self.0.rules.clone(), known))
+        Ok(Self::build(self.0.profiles.clone(), self.0.in_force.clone(), rules))
     }
 
-    pub(crate) fn named(profiles: BTreeSet<MaskProfile>, rules: Vec<Arc<Profile>>) -> Self {
-        Self::build(profiles, rules, Vec::new())
+    /// This masker, which also finds what these detectors find.
+    #[must_use]
+    pub fn detecting(&self, detectors: impl IntoIterator<Item = CustomDetector>) -> Self {
+        let mut rules = self.0.rules.clone();
+        rules.extend(detectors.into_iter().map(|detector| Rule::Custom(Arc::new(detector))));
+        Self::build(self.0.profiles.clone(), self.0.in_force.clone(), rules)
     }
 
-    fn build(profiles: BTreeSet<MaskProfile>, rules: Vec<Arc<Profile>>, known: Vec<String>) -> Self {
-        let entities: BTreeSet<Entity> = rules.iter().flat_map(|rule| rule.entities()).copied().collect();
-        let detectors: Vec<_> =
-            entities.into_iter().filter_map(|entity| Some((entity, entity.detector()?))).collect();
-        let shapes = detectors.iter().map(|(_, detector)| detector.gate.to_owned());
-        let gates: Vec<_> = shapes
-            .chain(known.iter().map(|secret| regex::escape(secret)))
-            .map(|gate| format!("(?:{gate})"))
-            .collect();
-        #[expect(
-            clippy::expect_used,
-            reason = "joins constant patterns and escaped text; tests build all of them"
-        )]
-        let gate =
-            (!gates.is_empty()).then(|| Regex::new(&gates.join("|")).expect("the gates are valid patterns"));
-        Self(Arc::new(Inner { profiles, rules, gate, detectors, known }))
+    pub(crate) fn named(profiles: BTreeSet<MaskProfile>, in_force: Vec<Arc<Profile>>) -> Self {
+        let rules = table(&in_force).map(Rule::Table).collect();
+        Self::build(profiles, in_force, rules)
+    }
+
+    fn build(profiles: BTreeSet<MaskProfile>, in_force: Vec<Arc<Profile>>, rules: Vec<Rule>) -> Self {
+        Self(Arc::new(Inner { profiles, in_force, oracle: Oracle::new(rules.iter().cloned()), rules }))
     }
 
     /// The profiles it stands for; empty when it was made of entities.
@@ -188,7 +179,7 @@ impl Masker {
     /// Writes what stands for a hit, and notes and counts it: every hit goes through here. `false` when every profile
     /// in force allows this very value, which was then written as it is.
     pub(crate) fn replace(&self, entity: &Entity, value: &str, out: &mut Masked) -> bool {
-        let rules = || self.0.rules.iter();
+        let rules = || self.0.in_force.iter();
         let found = rules().filter(|rule| !rule.allows(value)).filter_map(|rule| rule.operator(entity));
         let tag = &Operator::Tag;
         let operator = match found.max_by_key(|operator| operator.strictness()) {
@@ -200,15 +191,15 @@ impl Masker {
             // Told to the letter, by no profile.
             None => tag,
         };
-        out.spans.push(Span { entity: *entity, at: out.text.len(), len: value.len() });
-        *out.findings.entry(*entity).or_default() += 1;
+        out.spans.push(Span { entity: entity.clone(), at: out.text.len(), len: value.len() });
+        *out.findings.entry(entity.clone()).or_default() += 1;
         operator.write(entity.name(), value, &mut out.text);
         true
     }
 
     /// Whether a profile in force speaks of places, so that [`Masker::at`] must be asked for each.
     pub(crate) fn by_place(&self) -> bool {
-        self.0.rules.iter().any(|rule| rule.by_place())
+        self.0.in_force.iter().any(|rule| rule.by_place())
     }
 
     /// The masker for the value at this place of a JSON document, a JSON pointer like `/result/0/text`. The empty
@@ -219,11 +210,13 @@ impl Masker {
             return self.clone();
         }
         let covers = |rule: &&Arc<Profile>| rule.covers(pointer);
-        let rules: Vec<_> = self.0.rules.iter().filter(covers).cloned().collect();
-        if rules.len() == self.0.rules.len() {
+        let in_force: Vec<_> = self.0.in_force.iter().filter(covers).cloned().collect();
+        if in_force.len() == self.0.in_force.len() {
             return self.clone();
         }
-        Self::build(self.0.profiles.clone(), rules, self.0.known.clone())
+        let own = self.0.rules.iter().filter(|rule| !matches!(rule, Rule::Table(_))).cloned();
+        let rules = table(&in_force).map(Rule::Table).chain(own).collect();
+        Self::build(self.0.profiles.clone(), in_force, rules)
     }
 
     /// What is written for a JSON number that held a hit: a number again, unless a profile says otherwise.
@@ -235,23 +228,15 @@ impl Masker {
         format!("1{}", "0".repeat(digits.saturating_sub(1)))
     }
 
-    /// The next position at or after `from` where a hit may begin.
-    pub(crate) fn candidate(&self, text: &str, from: usize) -> Option<usize> {
-        self.0.gate.as_ref()?.find_at(text, from).map(|found| found.start())
+    pub(crate) fn oracle(&self) -> &Oracle {
+        &self.0.oracle
     }
+}
 
-    /// The longest hit at the start of this window, which stands behind `before`.
-    pub(crate) fn decide(&self, window: &str, before: Option<char>) -> Option<(Entity, Hit)> {
-        let shaped = self
-            .0
-            .detectors
-            .iter()
-            .filter(|(_, detector)| before.is_none_or(detector.begins_behind))
-            .filter_map(|(entity, detector)| (detector.decide)(window).map(|hit| (*entity, hit)));
-        let known = self.0.known.iter().filter(|secret| window.starts_with(secret.as_str()));
-        let known = known.map(|secret| (Entity::KnownSecret, Hit { len: secret.len(), tail: Tail::None }));
-        shaped.chain(known).reduce(|best, next| if next.1.len > best.1.len { next } else { best })
-    }
+/// The rows of the table that find what these profiles name.
+fn table(profiles: &[Arc<Profile>]) -> impl Iterator<Item = &'static Detector> {
+    let named = |detector: &&Detector| profiles.iter().any(|rule| rule.operator(&detector.entity).is_some());
+    detectors().filter(named)
 }
 
 #[cfg(test)]
@@ -260,7 +245,7 @@ mod tests {
     use crate::{Dialect, MaskStream};
 
     fn all() -> Masker {
-        Masker::of(Entity::ALL)
+        Masker::of(Entity::ALL.iter().cloned())
     }
 
     #[test]

@@ -137,10 +137,10 @@ impl Profiles {
     /// card, IBAN, SSN, IP address).
     #[must_use]
     pub fn builtin() -> Self {
-        let secrets = [Entity::ApiKey, Entity::Bearer, Entity::Jwt, Entity::PrivateKey];
+        let secrets = [Entity::ApiKey, Entity::BearerToken, Entity::Jwt, Entity::PrivateKey];
         Self { known: BTreeMap::new(), ready: Arc::default() }
             .with(MaskProfile::new("secrets"), Profile::of(secrets))
-            .with(MaskProfile::new("pii-basic"), Profile::of(Entity::ALL))
+            .with(MaskProfile::new("pii-basic"), Profile::of(Entity::ALL.iter().cloned()))
     }
 
     /// These and one more; a known name gets a new meaning.
@@ -198,7 +198,7 @@ mod tests {
         let profiles = Profiles::builtin().with(named("mail"), Profile::of([Entity::Email]));
         let masker = profiles.masker(&[named("mail"), named("secrets")].into()).unwrap();
         let masked = masker.mask_text("a@example.com Bearer abcdef012345 536-90-4399");
-        assert_eq!(masked.text, "<EMAIL> <BEARER> 536-90-4399");
+        assert_eq!(masked.text, "<EMAIL> <BEARER_TOKEN> 536-90-4399");
     }
 
     #[test]

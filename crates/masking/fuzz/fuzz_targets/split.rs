@@ -5,7 +5,7 @@ use crewgate_masking::{Dialect, Entity, MaskError, MaskStream, Masker};
 use libfuzzer_sys::fuzz_target;
 
 fn masked(dialect: Dialect, body: &[u8], size: usize) -> Result<Vec<u8>, MaskError> {
-    let mut stream = MaskStream::new(Masker::of(Entity::ALL), dialect);
+    let mut stream = MaskStream::new(Masker::of(Entity::ALL.iter().cloned()), dialect);
     let mut out = Vec::new();
     for piece in body.chunks(size) {
         out.extend_from_slice(&stream.push(piece)?);

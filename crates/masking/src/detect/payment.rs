@@ -1,9 +1,23 @@
-use super::{Detector, Hit, outside_words, rest, word_ends};
+use super::{
+    Anchor, Detector, Entity, Match, Tail,
+    boundary::{outside_words, word_start},
+    check::{Digits, luhn, mod97_10},
+};
 
-pub(super) const CREDIT_CARD: Detector = Detector {
-    gate: r"[2-6]\d{2}[\d -]",
-    begins_behind: outside_words,
-    decide: card,
+pub(super) const TABLE: &[Detector] = &[CREDIT_CARD, IBAN];
+
+const CREDIT_CARD: Detector = Detector {
+    name: "credit-card",
+    entity: Entity::CreditCard,
+    anchor: Anchor::Digits(12),
+    pattern: r"[2-6][0-9](?:[ -]?[0-9]){10,17}",
+    begins_behind: word_start,
+    validate: |found| {
+        let digits = Digits::of(found.text);
+        if issuer(&digits) && luhn(digits.all()) { found.whole_word() } else { None }
+    },
+    tail: Tail::None,
+    context: &[],
     #[cfg(test)]
     examples: &[
         "4111 1111 1111 1111",
@@ -23,32 +37,10 @@ pub(super) const CREDIT_CARD: Detector = Detector {
     ],
 };
 
-/// The longest prefix of digits (each behind at most one space or hyphen) that is a card number.
-fn card(window: &str) -> Option<Hit> {
-    let mut digits = Vec::with_capacity(19);
-    let mut best = None;
-    let mut separated = true;
-    for (at, c) in window.char_indices() {
-        match c {
-            '0'..='9' if digits.len() < 19 => {
-                digits.push(u32::from(c).wrapping_sub(u32::from('0')));
-                separated = false;
-                let end = at + 1;
-                if digits.len() >= 12 && word_ends(window, end) && issuer(&digits) && luhn(&digits) {
-                    best = Some(Hit::of(end));
-                }
-            }
-            ' ' | '-' if !separated => separated = true,
-            _ => break,
-        }
-    }
-    best
-}
-
 /// Issuer ranges (ISO/IEC 7812) with the lengths they use.
-fn issuer(digits: &[u32]) -> bool {
-    let head = |n: usize| digits.iter().take(n).fold(0, |sum, d| sum * 10 + d);
-    let (two, three, four, six, len) = (head(2), head(3), head(4), head(6), digits.len());
+fn issuer(digits: &Digits) -> bool {
+    let (two, three, four, six) = (digits.head(2), digits.head(3), digits.head(4), digits.head(6));
+    let len = digits.len();
     match two / 10 {
         4 => matches!(len, 13 | 16 | 19),
         _ if (51..=55).contains(&two) || (2221..=2720).contains(&four) => len == 16,
@@ -68,24 +60,15 @@ fn issuer(digits: &[u32]) -> bool {
     }
 }
 
-fn luhn(digits: &[u32]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| match (place % 2, digit * 2) {
-            (0, _) => *digit,
-            (_, double) if double > 9 => double - 9,
-            (_, double) => double,
-        })
-        .sum();
-    sum.is_multiple_of(10)
-}
-
-pub(super) const IBAN: Detector = Detector {
-    gate: r"[A-Za-z]{2}\d{2} ?[A-Za-z0-9]",
-    begins_behind: outside_words,
-    decide: iban,
+const IBAN: Detector = Detector {
+    name: "iban",
+    entity: Entity::Iban,
+    anchor: Anchor::Alnum(8),
+    pattern: r"[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]){11,30}",
+    begins_behind: word_start,
+    validate: iban,
+    tail: Tail::None,
+    context: &[],
     #[cfg(test)]
     examples: &[
         "DE89370400440532013000",
@@ -195,69 +178,12 @@ const IBAN_LENGTHS: &[(&str, usize)] = &[
     ("YE", 30),
 ];
 
-fn iban(window: &str) -> Option<Hit> {
-    let country = window.get(..2)?.to_ascii_uppercase();
-    if !window.get(2..4)?.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
+/// As many characters as the country has, with a word ending behind them.
+fn iban(found: &Match<'_>) -> Option<usize> {
+    let country = found.text.get(..2)?.to_ascii_uppercase();
     let length = IBAN_LENGTHS.iter().find(|(code, _)| *code == country)?.1;
-    let (mut characters, mut spaced, mut end) = (Vec::with_capacity(length), false, 0);
-    for (at, c) in window.char_indices() {
-        match c {
-            _ if characters.len() == length => break,
-            ' ' if !spaced => spaced = true,
-            c if c.is_ascii_alphanumeric() => {
-                spaced = false;
-                characters.push(c.to_digit(36)?);
-                end = at + 1;
-            }
-            _ => break,
-        }
-    }
-    if characters.len() != length || !word_ends(window, end) {
-        return None;
-    }
-    // ISO 7064 mod 97-10 over the text with its first four characters at the end.
-    let (head, tail) = characters.split_at_checked(4)?;
-    let remainder = tail.iter().chain(head).fold(0_u32, |sum, digit| {
-        let shift = if *digit > 9 { 100 } else { 10 };
-        (sum * shift + digit) % 97
-    });
-    (remainder == 1).then(|| Hit::of(end))
+    let last = found.text.char_indices().filter(|(_, c)| *c != ' ').nth(length - 1)?.0;
+    let (iban, rest) = found.text.split_at_checked(last + 1)?;
+    let ends = rest.chars().next().or(found.next).is_none_or(outside_words);
+    (ends && mod97_10(&iban.replace(' ', "")) == Some(1)).then_some(iban.len())
 }
-
-pub(super) const US_SSN: Detector = Detector {
-    gate: r"\d{3}[- ]\d{2}[- ]\d{4}",
-    begins_behind: outside_words,
-    decide: |window| {
-        let text = window.get(..11)?;
-        let separator = text.get(3..4)?;
-        let number = |range: std::ops::Range<usize>| {
-            let digits = text.get(range)?;
-            if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse::<u32>().ok() } else { None }
-        };
-        let (area, group, serial) = (number(0..3)?, number(4..6)?, number(7..11)?);
-        let issued = area != 0
-            && area != 666
-            && area < 900
-            && group != 0
-            && serial != 0
-            && matches!(separator, "-" | " ")
-            && text.get(6..7)? == separator;
-        let longer = rest(window, 11).starts_with(['-', '.'])
-            && rest(window, 12).starts_with(|c: char| c.is_ascii_digit());
-        (issued && word_ends(window, 11) && !longer).then(|| Hit::of(11))
-    },
-    #[cfg(test)]
-    examples: &["536-90-4399", "219-09-9999", "536 90 4399"],
-    #[cfg(test)]
-    counter_examples: &[
-        "000-12-3456",
-        "666-12-3456",
-        "912-12-3456",
-        "536-00-4399",
-        "536-90-0000",
-        "536904399",
-        "536-90 4399",
-    ],
-};

@@ -293,12 +293,12 @@ pub(super) fn append(clear: &Masked, out: &mut Masked) {
     let mut from = 0;
     for span in &clear.spans {
         escape(clear.text.get(from..span.at).unwrap_or_default(), &mut out.text);
-        out.spans.push(Span { at: out.text.len(), ..*span });
+        out.spans.push(Span { at: out.text.len(), ..span.clone() });
         from = span.at;
     }
     escape(clear.text.get(from..).unwrap_or_default(), &mut out.text);
     for (entity, count) in &clear.findings {
-        *out.findings.entry(*entity).or_default() += count;
+        *out.findings.entry(entity.clone()).or_default() += count;
     }
 }
 

@@ -1,0 +1,75 @@
+//! Where words, tokens and hits begin and end.
+
+/// Characters of tokens and keys (RFC 6750 `b64token`).
+pub(crate) const fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~' | '+' | '/' | '=')
+}
+
+/// Whether a character belongs to a word that digits or Latin letters may be part of. Scripts that write no spaces
+/// between words (Chinese, Japanese, Korean, Thai) end such a word.
+pub(crate) fn in_word(c: char) -> bool {
+    let unspaced = matches!(c, '\u{e00}'..='\u{e7f}' | '\u{1100}'..='\u{11ff}' | '\u{2e80}'..='\u{d7ff}' | '\u{20000}'..);
+    c == '_' || (c.is_alphanumeric() && !unspaced)
+}
+
+/// Whether a character stands outside words.
+pub(crate) fn outside_words(c: char) -> bool {
+    !in_word(c)
+}
+
+/// A hit may begin here: not in the middle of a word.
+pub(crate) fn word_start(before: Option<char>) -> bool {
+    before.is_none_or(outside_words)
+}
+
+/// A hit may begin anywhere.
+pub(crate) const fn anywhere(_: Option<char>) -> bool {
+    true
+}
+
+/// Neither in the middle of a word nor of a number with groups (`1.2.3`, `12-34`).
+pub(crate) fn number_start(before: Option<char>) -> bool {
+    before.is_none_or(|c| outside_words(c) && !matches!(c, '.' | '-' | ':' | '+' | '/'))
+}
+
+/// Whether a text ends in an escape of JSON (`\n`, `\u0040`) or of an address (`%0A`): its last letter is no letter of a
+/// word. Answers carry JSON inside strings, and one decoding has been done already.
+pub(crate) fn ends_in_escape(text: &str) -> bool {
+    let hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let tail = |n: usize| text.len().checked_sub(n).and_then(|at| text.get(at..));
+    tail(2).is_some_and(|two| two.starts_with('\\') && two.ends_with(['b', 'f', 'n', 'r', 't']))
+        || tail(6).and_then(|six| six.strip_prefix("\\u")).is_some_and(hex)
+        || tail(3).and_then(|three| three.strip_prefix('%')).is_some_and(hex)
+}
+
+/// Whether one of these words (lower case) begins a word of `before`'s last paragraph; a word that ends in a space is the
+/// whole word. Names are taken apart: `accountNumber` and `account_number` both say `account number`.
+pub(crate) fn mentions(before: &str, words: &[&str]) -> bool {
+    let paragraph = before.rsplit("\n\n").next().unwrap_or_default();
+    let plain = plain(paragraph);
+    words.iter().any(|word| plain.contains(&format!(" {word}")))
+}
+
+/// Lower case, and one space for each run of anything that is no letter or digit and for each hump of camel case.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    out.push(' ');
+    let mut last = ' ';
+    for c in text.chars() {
+        if !c.is_alphanumeric() {
+            if !out.ends_with(' ') {
+                out.push(' ');
+            }
+        } else {
+            if c.is_uppercase() && last.is_lowercase() {
+                out.push(' ');
+            }
+            out.extend(c.to_lowercase());
+        }
+        last = c;
+    }
+    if !out.ends_with(' ') {
+        out.push(' ');
+    }
+    out
+}

@@ -1,0 +1,170 @@
+//! The definition of a hit, carried out in the plainest way: one automaton per detector, tried at every character. An
+//! engine must find exactly these hits, in whole texts and in streams.
+
+use std::sync::{Mutex, PoisonError};
+
+use regex_automata::{
+    Anchored, Input, MatchKind,
+    hybrid::dfa::{Cache, DFA},
+};
+
+use super::{BEHIND, Match, Rule, Tail, WINDOW, boundary::ends_in_escape};
+
+/// The automata of a set of rules.
+pub(crate) struct Oracle(Vec<Row>);
+
+struct Row {
+    rule: Rule,
+    dfa: DFA,
+    cache: Mutex<Cache>,
+}
+
+/// A hit in a text: `start..end`, without its tail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// The rule's place in the table.
+    pub(crate) rule: usize,
+    pub(crate) tail: Tail,
+}
+
+/// A text, or as much of one as has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Piece<'a> {
+    /// What stands before and is not scanned again, and then what is scanned.
+    pub(crate) text: &'a str,
+    /// Where scanning begins.
+    pub(crate) from: usize,
+    /// What stands at `from` is the first of its text.
+    pub(crate) at_start: bool,
+    /// No more will come.
+    pub(crate) ended: bool,
+}
+
+impl Oracle {
+    #[expect(
+        clippy::expect_used,
+        reason = "patterns of the table, which a test builds, and of checked detectors"
+    )]
+    pub(crate) fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
+        let row = |rule: Rule| {
+            let dfa = DFA::builder()
+                .configure(DFA::config().match_kind(MatchKind::All).cache_capacity(1 << 24))
+                .build(&rule.pattern())
+                .expect("a valid pattern");
+            Row { cache: Mutex::new(dfa.create_cache()), dfa, rule }
+        };
+        Self(rules.into_iter().map(row).collect())
+    }
+
+    pub(crate) fn rule(&self, index: usize) -> Option<&Rule> {
+        self.0.get(index).map(|row| &row.rule)
+    }
+
+    /// The hits of a whole text, tails included.
+    pub(crate) fn hits(&self, text: &str) -> Vec<Hit> {
+        let (mut hits, mut from) = (Vec::new(), 0);
+        loop {
+            let (some, _) = self.scan(Piece { text, from, at_start: from == 0, ended: true });
+            hits.extend(some);
+            let Some((last, mut swallow)) = hits
+                .last_mut()
+                .and_then(|last| Some((last.tail.swallow()?, last)))
+                .map(|(s, last)| (last, s))
+            else {
+                return hits;
+            };
+            last.end += swallow.take(text.get(last.end..).unwrap_or_default());
+            last.tail = Tail::None;
+            from = last.end;
+        }
+    }
+
+    /// The hits of a piece up to the first one with a tail, and from where on nothing is certain before more has come.
+    pub(crate) fn scan(&self, piece: Piece<'_>) -> (Vec<Hit>, usize) {
+        let mut hits = Vec::new();
+        let mut certain = piece.text.len();
+        for (index, row) in self.0.iter().enumerate() {
+            certain = certain.min(row.scan(index, piece, &mut hits));
+        }
+        // A hit that reaches into what is not certain waits with it; but for a tail, behind which all begin anew.
+        while let Some(hit) =
+            hits.iter().find(|hit| hit.tail == Tail::None && hit.start < certain && certain < hit.end)
+        {
+            certain = hit.start;
+        }
+        let mut hits = resolve(hits);
+        hits.retain(|hit| hit.start < certain);
+        if let Some(first) = hits.iter().position(|hit| hit.tail != Tail::None) {
+            hits.truncate(first + 1);
+        }
+        (hits, certain)
+    }
+}
+
+/// Sorts hits by start, then longest, then the table's order. A contained one is dropped; of two that overlap the later
+/// keeps what lies behind the earlier.
+pub(crate) fn resolve(mut hits: Vec<Hit>) -> Vec<Hit> {
+    hits.sort_by_key(|hit| (hit.start, std::cmp::Reverse(hit.end), hit.rule));
+    let mut end = 0;
+    hits.retain_mut(|hit| {
+        hit.start = hit.start.max(end);
+        end = end.max(hit.end);
+        hit.start < hit.end
+    });
+    hits
+}
+
+impl Row {
+    /// Adds the hits of one detector; returns from where on they are not certain.
+    fn scan(&self, index: usize, piece: Piece<'_>, hits: &mut Vec<Hit>) -> usize {
+        let mut at = piece.from;
+        while let Some(c) = piece.text.get(at..).and_then(|rest| rest.chars().next()) {
+            let before = piece.text.get(..at).unwrap_or_default();
+            let at_start = piece.at_start && at == piece.from;
+            let behind = if at_start || ends_in_escape(before) { None } else { before.chars().next_back() };
+            let mut next = at + c.len_utf8();
+            if self.rule.begins_behind(behind) {
+                let window = piece.text.floor_char_boundary(at + WINDOW);
+                let text = piece.text.get(at..window).unwrap_or_default();
+                let (len, alive) = self.longest(text);
+                if alive && window == piece.text.len() && !piece.ended {
+                    return at;
+                }
+                if let Some((text, rest)) =
+                    len.and_then(|len| piece.text.get(at..).and_then(|rest| rest.split_at_checked(len)))
+                {
+                    let seen = before.floor_char_boundary(at.saturating_sub(BEHIND));
+                    let before = before.get(seen..).unwrap_or_default();
+                    let found = Match { text, next: rest.chars().next(), before, at_start };
+                    if let Some(len) = self.rule.validate(&found).filter(|len| *len > 0) {
+                        next = at + len;
+                        hits.push(Hit { start: at, end: next, rule: index, tail: self.rule.tail() });
+                    }
+                }
+            }
+            at = next;
+        }
+        piece.text.len()
+    }
+
+    /// The longest match at the start, and whether more text could make a longer one.
+    #[expect(clippy::expect_used, reason = "the cache holds every state of these patterns")]
+    fn longest(&self, text: &str) -> (Option<usize>, bool) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let input = Input::new(text).anchored(Anchored::Yes);
+        let mut state = self.dfa.start_state_forward(&mut cache, &input).expect("anchored");
+        let mut longest = None;
+        for (at, byte) in text.bytes().enumerate() {
+            state = self.dfa.next_state(&mut cache, state, byte).expect("cached");
+            if state.is_match() {
+                longest = Some(at);
+            } else if state.is_dead() {
+                return (longest, false);
+            }
+        }
+        state = self.dfa.next_eoi_state(&mut cache, state).expect("cached");
+        (if state.is_match() { Some(text.len()) } else { longest }, true)
+    }
+}
