@@ -219,6 +219,10 @@ fn words(fact: &Fact) -> String {
         }
         Fact::Observed { reason, .. } => format!("observe mode: would have been refused ({reason})"),
         Fact::PartOf { request } => format!("belongs to request {request}"),
+        Fact::PolicyLoaded { before, now } => format!("policy {now} decides, before it {before}"),
+        Fact::PolicyRefused { running, reason } => {
+            format!("policy {running} stays; what was read is refused: {reason}")
+        }
         Fact::Received { method, path, remote, .. } => {
             let from = remote.as_ref().map(|remote| format!(" from {remote}")).unwrap_or_default();
             format!("{method} {path}{from}")
@@ -227,6 +231,9 @@ fn words(fact: &Fact) -> String {
         Fact::Registered { run, .. } => format!("run {run}"),
         Fact::Released { approval, lease } => format!("carries out approval {approval}, attempt {lease}"),
         Fact::Sealed { sha256, bytes } => format!("will send {bytes} bytes, sha-256 {sha256}"),
+        Fact::Shadowed(shadowed) => {
+            format!("shadow policy: {} instead of {}", shadowed.divergence.as_str(), shadowed.decided)
+        }
         Fact::Unanswered { code, sent } => {
             format!(
                 "upstream did not answer: {code}{}",

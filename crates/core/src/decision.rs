@@ -155,6 +155,16 @@ impl Decision {
         Self::Refuse { rule: None, reason: reason.into(), basis: Basis::default() }
     }
 
+    /// `allow`, `ask` or `refuse`: the word on the record.
+    #[must_use]
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Allow { .. } => "allow",
+            Self::Ask { .. } => "ask",
+            Self::Refuse { .. } => "refuse",
+        }
+    }
+
     /// Why it was decided so.
     #[must_use]
     pub fn basis(&self) -> &Basis {

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, IdKind, MaskProfile, PrincipalKey, PrincipalKind,
-    RequestId, RuleId, RunId, Timestamp,
+    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, IdKind, MaskProfile, PolicyHash, PrincipalKey,
+    PrincipalKind, RequestId, RuleId, RunId, Timestamp,
 };
 
 /// Who noted a fact or refused.
@@ -41,6 +41,57 @@ pub enum Verdict {
     Approve,
     /// No.
     Deny,
+}
+
+/// How a second decision on the same request differs from the one that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(clippy::exhaustive_enums, reason = "a fourth outcome of policy must be thought through here too")]
+pub enum Divergence {
+    /// It would pass without asking anybody.
+    NewlyAllowed,
+    /// People would be asked.
+    NewlyAsking,
+    /// It would be refused.
+    NewlyDenied,
+    /// The same outcome, with other duties.
+    OtherDuties,
+}
+
+impl Divergence {
+    /// The word on the record.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewlyAllowed => "newly_allowed",
+            Self::NewlyAsking => "newly_asking",
+            Self::NewlyDenied => "newly_denied",
+            Self::OtherDuties => "other_duties",
+        }
+    }
+}
+
+/// What a second rule set would have decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadowed {
+    /// Who asked.
+    pub principal: PrincipalKey,
+    /// The verb.
+    pub action: Action,
+    /// What it acts on.
+    pub resource: String,
+    /// How it differs.
+    pub divergence: Divergence,
+    /// What was really decided: `allow`, `ask` or `refuse`.
+    pub decided: String,
+    /// Why it was.
+    pub basis: Basis,
+    /// Duties the second set asks for.
+    pub shadow_duties: Option<Duties>,
+    /// The reason the second set refuses for.
+    pub shadow_reason: Option<String>,
+    /// Why the second set decides so.
+    pub shadow_basis: Basis,
 }
 
 /// A step in the life of an approval.
@@ -207,6 +258,20 @@ pub enum Fact {
         /// Hits per entity; never the values.
         hits: BTreeMap<String, u64>,
     },
+    /// Other rules decide from here on.
+    PolicyLoaded {
+        /// Those that decided until now.
+        before: PolicyHash,
+        /// Those that decide from now on.
+        now: PolicyHash,
+    },
+    /// Rules, or the words they may use, were read and refused; the running ones stay.
+    PolicyRefused {
+        /// The rules that go on deciding.
+        running: PolicyHash,
+        /// What is wrong, and where: the first of all mistakes.
+        reason: String,
+    },
     /// A request arrived.
     Received {
         /// Method.
@@ -252,6 +317,8 @@ pub enum Fact {
         /// Its length.
         bytes: u64,
     },
+    /// A second rule set, which decides nothing, would have decided otherwise.
+    Shadowed(Box<Shadowed>),
     /// The old shared key was used.
     SharedKey {
         /// On which crew.

@@ -154,6 +154,33 @@ pub struct Operation {
     pub message: Message,
 }
 
+impl Operation {
+    /// What rules may read of it, without the body that would be sent: small, however large that is.
+    #[must_use]
+    pub fn without_message(&self) -> Self {
+        let message = Message {
+            method: self.message.method.clone(),
+            path: Vec::new(),
+            body: None,
+            free_text: Vec::new(),
+        };
+        Self {
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            effect: self.effect,
+            inputs: self.inputs.clone(),
+            datasets: self.datasets.clone(),
+            has_undeclared_inputs: self.has_undeclared_inputs,
+            body_bytes: self.body_bytes,
+            webhook_hosts: self.webhook_hosts.clone(),
+            ids: self.ids.clone(),
+            owner: self.owner.clone(),
+            run: self.run,
+            message,
+        }
+    }
+}
+
 /// The bytes that will be sent, rendered exactly once. What was digested, shown and approved is this value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {

@@ -11,6 +11,17 @@ pub struct Challenge {
     pub error: Option<&'static str>,
 }
 
+/// One field of a request that is wrong. It names the field and what is allowed there, never what was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// Where in the body: a JSON Pointer (RFC 6901), e.g. `/inputs/topic`.
+    pub pointer: String,
+    /// Stable machine-readable code, e.g. `input_type`.
+    pub code: &'static str,
+    /// What is wrong and what is allowed.
+    pub detail: String,
+}
+
 /// A typed "no", carried in the *response* extensions of a bare status. One outer layer renders it; no layer
 /// learns the wire format. It never holds a secret, a token or another caller's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +34,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// For the caller: what was wrong and what to do.
     pub detail: String,
+    /// The fields that are wrong, when it is about fields.
+    pub fields: Vec<FieldError>,
     /// The policy rule that says no.
     pub rule: Option<RuleId>,
     /// When trying again may help.
@@ -41,11 +54,19 @@ impl Refusal {
             status,
             code,
             detail: detail.into(),
+            fields: Vec::new(),
             rule: None,
             retry_after: None,
             approval: None,
             challenge: None,
         }
+    }
+
+    /// Names the fields that are wrong.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<FieldError>) -> Self {
+        self.fields = fields;
+        self
     }
 
     /// Names the rule that says no.

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxFuture, Meter, Policy, RoleSource, verdict};
+use crate::{BoxFuture, Meter, Policy, RoleSource, Shadow, verdict};
 
 /// Puts every described request to the policy: refuses, or passes it on with the [`Decision`] in its extensions.
 ///
@@ -21,6 +21,7 @@ pub struct EnforceLayer<P: ?Sized> {
     pub(crate) meter: Option<Arc<dyn Meter>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observe: Option<Arc<ObserveWhen>>,
+    pub(crate) shadow: Option<Arc<Shadow>>,
     pub(crate) policy: Arc<P>,
 }
 
@@ -37,7 +38,7 @@ impl<P: Policy + ?Sized> EnforceLayer<P> {
     /// Like [`new`](EnforceLayer::new), for a policy others hold too, such as an `Arc<dyn Policy>`.
     #[must_use]
     pub fn shared(policy: Arc<P>) -> Self {
-        Self { roles: None, meter: None, clock: Arc::new(SystemClock), observe: None, policy }
+        Self { roles: None, meter: None, clock: Arc::new(SystemClock), observe: None, shadow: None, policy }
     }
 
     /// Looks roles up here.
@@ -73,6 +74,13 @@ impl<P: Policy + ?Sized> EnforceLayer<P> {
         self.observe = Some(Arc::new(when));
         self
     }
+
+    /// Puts every decided question to a second policy as well, which reports and changes nothing.
+    #[must_use]
+    pub fn shadow(mut self, shadow: Arc<Shadow>) -> Self {
+        self.shadow = Some(shadow);
+        self
+    }
 }
 
 impl<P: ?Sized> Clone for EnforceLayer<P> {
@@ -82,6 +90,7 @@ impl<P: ?Sized> Clone for EnforceLayer<P> {
             meter: self.meter.clone(),
             clock: Arc::clone(&self.clock),
             observe: self.observe.clone(),
+            shadow: self.shadow.clone(),
             policy: Arc::clone(&self.policy),
         }
     }
@@ -93,6 +102,7 @@ impl<P: ?Sized> fmt::Debug for EnforceLayer<P> {
             .field("roles", &self.roles.is_some())
             .field("meter", &self.meter.is_some())
             .field("observe", &self.observe.is_some())
+            .field("shadow", &self.shadow.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -108,7 +118,7 @@ impl<S, P: ?Sized> Layer<S> for EnforceLayer<P> {
 /// The service [`EnforceLayer`] makes.
 pub struct Enforce<S, P: ?Sized> {
     inner: S,
-    // One Arc around the five of the layer: the service is cloned for every request.
+    // One Arc around the six of the layer: the service is cloned for every request.
     setup: Arc<EnforceLayer<P>>,
 }
 

@@ -140,6 +140,7 @@ mod meter;
 mod policy;
 mod roles;
 mod seal;
+mod shadow;
 mod verdict;
 
 pub use self::{
@@ -150,4 +151,5 @@ pub use self::{
     policy::{Policy, Query, Swap},
     roles::{BoxFuture, HeldRole, RoleBinding, RoleSource, RolesUnavailable, StaticRoles},
     seal::{Seal, SealLayer, Sealed},
+    shadow::{SHADOW_QUEUE, Shadow, Sight, Witness, divergence},
 };

@@ -27,6 +27,9 @@ pub(crate) async fn of<P: Policy + ?Sized>(
     };
     let query = Query { principal, roles: &roles, operation, approvals: extensions.get::<Approvals>(), now };
     let decision = setup.policy.decide(&query);
+    if let Some(shadow) = &setup.shadow {
+        shadow.put(&query, trail.map(Trail::request), &decision);
+    }
     if let Some(trail) = trail {
         trail.note(decided(&decision));
     }
@@ -111,13 +114,12 @@ fn observed(decision: Decision) -> Decision {
 }
 
 fn decided(decision: &Decision) -> Fact {
-    let (outcome, reason) = match decision {
-        Decision::Allow { .. } => ("allow", None),
-        Decision::Ask { .. } => ("ask", None),
-        Decision::Refuse { reason, .. } => ("refuse", Some(reason.clone())),
+    let reason = match decision {
+        Decision::Allow { .. } | Decision::Ask { .. } => None,
+        Decision::Refuse { reason, .. } => Some(reason.clone()),
     };
     Fact::Decided {
-        outcome: outcome.to_owned(),
+        outcome: decision.outcome().to_owned(),
         duties: decision.duties().cloned(),
         reason,
         basis: decision.basis().clone(),
