@@ -8,7 +8,7 @@ use crewgate_core::{
     Action, Decision, Effect, InputValue, MaskProfile, Message, Operation, Principal, PrincipalKey,
     PrincipalKind, Resource, RoleName, Timestamp, TokenFacts,
 };
-use crewgate_policy::{HeldRole, Policy, Query};
+use crewgate_policy::{HeldBy, HeldRole, Policy, Query};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 /// One permit per role and crew, and a masking guard for every tenth.
@@ -75,7 +75,7 @@ fn decide(c: &mut Criterion) {
     let now = Timestamp::from_secs(1_781_524_800);
     let (principal, operation) = (principal(now), status("crew-1"));
     let roles: Vec<_> = (1..6)
-        .map(|n| HeldRole { name: RoleName::new(format!("role-{n}")), until: None, via: String::new() })
+        .map(|n| HeldRole::new(RoleName::new(format!("role-{n}")), HeldBy::Group("okta:analysts".to_owned())))
         .collect();
     let query = Query { principal: &principal, roles: &roles, operation: &operation, approvals: None, now };
     let mut group = c.benchmark_group("decide");

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use crewgate_core::{ApprovalId, ApprovalStep, Fact, PrincipalKey, RequestId, RunId, Timestamp};
+use crewgate_core::{ApprovalId, ApprovalStep, Fact, GrantStep, PrincipalKey, RequestId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Which moment of a call's life an [`Entry`] stands for.
@@ -11,6 +11,8 @@ pub enum Phase {
     Approval,
     /// An administrator, or the gateway itself, did something.
     Control,
+    /// A temporary grant moved.
+    Grant,
     /// A call is about to leave; durable before its first upstream byte.
     Intent,
     /// A call ended: after the last byte of its answer, or when it broke off.
@@ -28,6 +30,7 @@ impl Phase {
         match self {
             Self::Approval => "approval",
             Self::Control => "control",
+            Self::Grant => "grant",
             Self::Intent => "intent",
             Self::Outcome => "outcome",
             Self::Refused => "refused",
@@ -108,6 +111,7 @@ impl Entry {
             Fact::Approval {
                 step: ApprovalStep::Voted { by, .. } | ApprovalStep::Cancelled { by }, ..
             } => Some(by),
+            Fact::Grant { step: GrantStep::Revoked { by, .. }, .. } => Some(by),
             Fact::Control { by, .. } => by.as_ref(),
             _ => None,
         })
@@ -126,7 +130,9 @@ impl Entry {
 /// The approval a fact names.
 pub(crate) fn approval_of(fact: &Fact) -> Option<ApprovalId> {
     match fact {
-        Fact::Approval { approval, .. } | Fact::Released { approval, .. } => Some(*approval),
+        Fact::Approval { approval, .. }
+        | Fact::Grant { step: GrantStep::Given { approval, .. }, .. }
+        | Fact::Released { approval, .. } => Some(*approval),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use crewgate_core::{ApprovalStep, Ending, Fact, RequestId, RunId, Timestamp};
+use crewgate_core::{ApprovalStep, Ending, Fact, GrantStep, RequestId, RunId, Timestamp};
 
 use crate::{AuditError, AuditStore, Entry, Leaf, Phase, Query};
 
@@ -188,6 +188,9 @@ fn words(fact: &Fact) -> String {
             if !basis.rules.is_empty() {
                 let _ = write!(text, " by {}", list(&basis.rules));
             }
+            if !basis.grants.is_empty() {
+                let _ = write!(text, ", relying on grant {}", list(&basis.grants));
+            }
             text
         }
         Fact::Described { action, resource, datasets, inputs, .. } => {
@@ -209,6 +212,7 @@ fn words(fact: &Fact) -> String {
             };
             format!("{how}: status {status}, {bytes} bytes")
         }
+        Fact::Grant { grant, step } => format!("grant {grant}: {}", grant_words(step)),
         Fact::Masked { profiles, hits } => {
             let hits: Vec<_> = hits.iter().map(|(entity, count)| format!("{entity} {count}")).collect();
             format!(
@@ -263,6 +267,20 @@ fn approval_words(step: &ApprovalStep) -> String {
             let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("{by} {verdict}{}{reason}", if *settles { ", which settles it" } else { "" })
         }
+        other => serde_json::to_string(other).unwrap_or_else(|_| "moved".to_owned()),
+    }
+}
+
+fn grant_words(step: &GrantStep) -> String {
+    match step {
+        GrantStep::Given { principal, role, from, until, approval, reason } => {
+            format!("{principal} is given {role} from {from} until {until} by approval {approval}: {reason}")
+        }
+        GrantStep::Revoked { by, reason } => {
+            let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("taken away by {by}{reason}")
+        }
+        GrantStep::Used { number, of } => format!("used for the {number}. of {of} times"),
         other => serde_json::to_string(other).unwrap_or_else(|_| "moved".to_owned()),
     }
 }

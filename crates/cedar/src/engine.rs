@@ -5,7 +5,7 @@ use cedar_policy::{
     Schema,
 };
 use crewgate_core::{ApproverSet, Basis, Decision, Duties, PolicyHash, RoleName, RuleId};
-use crewgate_policy::Query;
+use crewgate_policy::{HeldRole, Query};
 
 use crate::{
     duty,
@@ -175,15 +175,16 @@ impl Engine {
         Ok((matched, broken.collect()))
     }
 
-    /// These rules, and the roles of the principal that they name.
+    /// These rules, the roles of the principal that they name, and the grants by which those are held.
     fn basis<'r>(&self, query: &Query<'_>, rules: impl IntoIterator<Item = &'r RuleId>) -> Basis {
         let rules: BTreeSet<RuleId> = rules.into_iter().cloned().collect();
-        let named = |role: &&RoleName| {
+        let named = |role: &&HeldRole| {
             let rule = |id: &RuleId| self.rules.get(&PolicyId::new(id.as_str()));
-            rules.iter().filter_map(rule).any(|rule| rule.roles.contains(*role))
+            rules.iter().filter_map(rule).any(|rule| rule.roles.contains(&role.name))
         };
-        let roles = held(query).filter(named).cloned().collect();
-        Basis { rules, roles, policy: Some(self.hash.clone()) }
+        let roles = held(query).filter(named).map(|role| role.name.clone()).collect();
+        let grants = held(query).filter(named).filter_map(|role| role.by.grant()).collect();
+        Basis { rules, roles, grants, policy: Some(self.hash.clone()) }
     }
 
     fn refuse(&self, rule: Option<&RuleId>, reason: String, basis: Basis) -> Decision {

@@ -7,7 +7,7 @@ use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
 use crewgate_core::{InputValue, PrincipalKind, RoleName, Timestamp};
-use crewgate_policy::Query;
+use crewgate_policy::{HeldRole, Query};
 
 /// Type names, parsed once.
 #[derive(Debug)]
@@ -80,8 +80,8 @@ impl Subject {
         let caller = uid(kind, &principal.key.to_string());
         let resource = uid(&types.crew, &operation.resource.name);
         let roles = held(query)
-            .filter(|role| named.contains(*role))
-            .map(|role| uid(&types.role, role.as_str()))
+            .filter(|role| named.contains(&role.name))
+            .map(|role| uid(&types.role, role.name.as_str()))
             .collect();
         let fleets = operation.resource.parents.iter().map(|fleet| uid(&types.fleet, fleet)).collect();
         let entities = base.clone().add_entities(
@@ -112,9 +112,9 @@ impl Subject {
 }
 
 /// Roles held now. What has ended is left out here too, whoever brought it.
-pub(crate) fn held<'a>(query: &Query<'a>) -> impl Iterator<Item = &'a RoleName> {
+pub(crate) fn held<'a>(query: &Query<'a>) -> impl Iterator<Item = &'a HeldRole> {
     let now = query.now;
-    query.roles.iter().filter(move |role| role.until.is_none_or(|until| now < until)).map(|role| &role.name)
+    query.roles.iter().filter(move |role| role.holds_at(now))
 }
 
 fn context(

@@ -97,7 +97,7 @@ pub struct Explanation {
 
 fn facts(query: &Query<'_>) -> Vec<(String, String)> {
     let Query { principal, operation, now, .. } = query;
-    let roles: Vec<_> = held(query).map(ToString::to_string).collect();
+    let roles: Vec<_> = held(query).map(|role| role.name.to_string()).collect();
     let clock = Utc::of(*now);
     let mut facts = vec![
         ("principal".to_owned(), principal.key.to_string()),

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, fmt, num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ApprovalId;
+use crate::{ApprovalId, GrantId};
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -97,13 +97,16 @@ pub struct Duties {
     pub rates: BTreeSet<RateDuty>,
 }
 
-/// Why: the rules and roles that decided, and the set they came from.
+/// Why: the rules, roles and grants that decided, and the set the rules came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
     /// Rules that determined the decision, sorted.
     pub rules: BTreeSet<RuleId>,
     /// Roles of the principal that those rules read.
     pub roles: BTreeSet<RoleName>,
+    /// Temporary grants by which those roles are held; a role that is held for good names none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub grants: BTreeSet<GrantId>,
     /// The rule set; `None` for a policy that has no version.
     pub policy: Option<PolicyHash>,
 }

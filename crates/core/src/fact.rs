@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, IdKind, MaskProfile, PolicyHash, PrincipalKey,
-    PrincipalKind, RequestId, RuleId, RunId, Timestamp,
+    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, GrantId, IdKind, MaskProfile, PolicyHash,
+    PrincipalKey, PrincipalKind, RequestId, RoleName, RuleId, RunId, Timestamp,
 };
 
 /// Who noted a fact or refused.
@@ -146,6 +146,42 @@ pub enum ApprovalStep {
     },
 }
 
+/// A step in the life of a temporary grant. That it ended is no step: it ends by the clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum GrantStep {
+    /// It was given.
+    Given {
+        /// To whom.
+        principal: PrincipalKey,
+        /// Which role.
+        role: RoleName,
+        /// When it begins.
+        from: Timestamp,
+        /// When it ends.
+        until: Timestamp,
+        /// The approval that gave it.
+        approval: ApprovalId,
+        /// What it was asked for.
+        reason: String,
+    },
+    /// It was taken or given back before its end.
+    Revoked {
+        /// Who did.
+        by: PrincipalKey,
+        /// Their words.
+        reason: Option<String>,
+    },
+    /// A call that changes something left on it.
+    Used {
+        /// Which use, counted from 1.
+        number: u32,
+        /// How many there are.
+        of: u32,
+    },
+}
+
 /// How an answer ended, seen from the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -205,7 +241,7 @@ pub enum Fact {
         duties: Option<Duties>,
         /// The reason of a refusal.
         reason: Option<String>,
-        /// The rules, roles and rule set that decided.
+        /// The rules, roles, grants and rule set that decided.
         basis: Basis,
     },
     /// The request was understood.
@@ -238,6 +274,14 @@ pub enum Fact {
         remote: Option<String>,
         /// How many.
         count: u64,
+    },
+    /// A temporary grant moved.
+    Grant {
+        /// Which.
+        grant: GrantId,
+        /// How.
+        #[serde(flatten)]
+        step: GrantStep,
     },
     /// The crew is in observe mode: this refusal was recorded and not enforced.
     Observed {

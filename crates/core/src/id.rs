@@ -92,6 +92,10 @@ id!(
     /// One approval of one exact request.
     ApprovalId
 );
+id!(
+    /// One role given to one principal until an instant.
+    GrantId
+);
 
 #[cfg(test)]
 mod tests {

@@ -137,6 +137,7 @@ mod describe;
 mod enforce;
 mod future;
 mod meter;
+mod nesting;
 mod policy;
 mod roles;
 mod seal;
@@ -148,8 +149,9 @@ pub use self::{
     enforce::{Enforce, EnforceLayer},
     future::AnswerFuture,
     meter::{DEFAULT_KEYS, MemoryMeter, Meter, TakeError},
+    nesting::{Inclusion, Nesting, RoleCycle},
     policy::{Policy, Query, Swap},
-    roles::{BoxFuture, HeldRole, RoleBinding, RoleSource, RolesUnavailable, StaticRoles},
+    roles::{BoxFuture, HeldBy, HeldRole, RoleBinding, RoleSource, RolesUnavailable, StaticRoles},
     seal::{Seal, SealLayer, Sealed},
     shadow::{SHADOW_QUEUE, Shadow, Sight, Witness, divergence},
 };

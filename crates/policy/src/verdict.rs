@@ -19,7 +19,7 @@ pub(crate) async fn of<P: Policy + ?Sized>(
     let trail = extensions.get::<Trail>();
     let now = setup.clock.now();
     let roles = match &setup.roles {
-        Some(source) => source.roles(principal, now).await.map_err(|error| {
+        Some(source) => source.roles(principal, Some(operation), now).await.map_err(|error| {
             tracing::error!(%error, principal = %principal.key, "roles cannot be looked up");
             unavailable("roles_unavailable", "Your roles cannot be looked up at the moment.")
         })?,

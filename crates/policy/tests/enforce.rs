@@ -184,6 +184,7 @@ impl RoleSource for NoRoles {
     fn roles<'a>(
         &'a self,
         _: &'a Principal,
+        _: Option<&'a Operation>,
         _: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<HeldRole>, RolesUnavailable>> {
         Box::pin(async {

@@ -7,7 +7,7 @@ use crewgate_core::{
     Action, Approvals, ApproverSet, Clock, Decision, Effect, InputValue, MaskProfile, Message, Operation,
     Principal, PrincipalKey, PrincipalKind, Resource, RoleName, Timestamp, TokenFacts,
 };
-use crewgate_policy::{HeldRole, Policy, Query};
+use crewgate_policy::{HeldBy, HeldRole, Policy, Query};
 use crewgate_testkit::ManualClock;
 
 pub(crate) fn vocabulary() -> Vocabulary {
@@ -54,11 +54,7 @@ impl Ask {
     /// A person with these roles, ten minutes after signing in, at noon of a Monday.
     pub(crate) fn new(roles: &[&str], action: &'static str, crew: &str) -> Self {
         let now = ManualClock::new().now();
-        let role = |name: &&str| HeldRole {
-            name: RoleName::new(*name),
-            until: None,
-            via: format!("group okta:{name}"),
-        };
+        let role = |name: &&str| HeldRole::new(RoleName::new(*name), HeldBy::Group(format!("okta:{name}")));
         let parents = vocabulary().crews.into_iter().find(|c| c.name == crew).map(|c| c.fleets);
         let effect = if matches!(action, "kickoff" | "resume") { Effect::Write } else { Effect::Read };
         Self {
