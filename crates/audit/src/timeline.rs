@@ -214,7 +214,15 @@ fn words(fact: &Fact) -> String {
         }
         Fact::Grant { grant, step } => format!("grant {grant}: {}", grant_words(step)),
         Fact::Masked { profiles, hits } => {
-            let hits: Vec<_> = hits.iter().map(|(entity, count)| format!("{entity} {count}")).collect();
+            let place = |(place, count): (&String, &u64)| {
+                if place.is_empty() { count.to_string() } else { format!("{count} in {place}") }
+            };
+            let hits: Vec<_> = hits
+                .iter()
+                .map(|(entity, places)| {
+                    format!("{entity} {}", list(&places.iter().map(place).collect::<Vec<_>>()))
+                })
+                .collect();
             format!(
                 "masked by {}: {}",
                 list(profiles),

@@ -299,8 +299,9 @@ pub enum Fact {
     Masked {
         /// Profiles in force.
         profiles: BTreeSet<MaskProfile>,
-        /// Hits per entity; never the values.
-        hits: BTreeMap<String, u64>,
+        /// Hits per entity and place; never the values. The place is a pattern like `choices[].text`, empty where the
+        /// body has none.
+        hits: BTreeMap<String, BTreeMap<String, u64>>,
     },
     /// Other rules decide from here on.
     PolicyLoaded {

@@ -55,7 +55,7 @@ fn show(masks: &Masks, asked: &NewApproval) -> Option<Shown> {
     let masked = masker.mask_json(body.as_bytes()).ok()?;
     let span = |span: &crewgate_masking::Span| MaskedSpan {
         at: span.at,
-        shown: span.entity.name().len() + 2,
+        shown: span.shown,
         entity: span.entity.name().to_owned(),
         length: span.len,
     };

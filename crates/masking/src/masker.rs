@@ -1,20 +1,14 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use crewgate_core::{MaskProfile, Number, Value};
 
 use crate::{
     CustomDetector, Entity, Operator,
     detect::{Detector, Oracle, Rule, detectors, is_token},
+    findings::Findings,
     profile::Profile,
     stream::{JsonStream, MaskError, TextStream},
 };
-
-/// Hits per entity; never the values.
-pub type Findings = BTreeMap<Entity, u64>;
 
 /// Longest secret that can be told to the letter: shorter than what a detector sees, so that every split finds it.
 const MAX_KNOWN: usize = 256;
@@ -43,17 +37,22 @@ impl fmt::Debug for Masker {
 pub struct Span {
     /// What.
     pub entity: Entity,
-    /// First byte of the tag in the *masked* text.
+    /// First byte in the *masked* text of what stands for it.
     pub at: usize,
     /// Bytes the hit had in the original.
     pub len: usize,
+    /// Bytes of what stands for it.
+    pub shown: usize,
 }
 
-/// A masked text.
+/// A masked text, or a piece of one. What is not inside a span is the original: the bytes that were swallowed, the text
+/// between the spans and the spans' own lengths add up to what the original had.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Masked {
-    /// The text with each hit replaced by its entity's name in angle brackets.
+    /// The text with something else in the place of each hit.
     pub text: String,
+    /// Bytes of the original, in front of everything else, that belonged to a hit of an earlier piece.
+    pub swallowed: usize,
     /// The hits in their order.
     pub spans: Vec<Span>,
     /// The hits counted.
@@ -141,11 +140,7 @@ impl Masker {
 
     /// Masks every string of a value in place, member names included, and counts the hits.
     pub fn mask_value(&self, value: &mut Value, findings: &mut Findings) {
-        let mut add = |found: Findings| {
-            for (entity, count) in found {
-                *findings.entry(entity).or_default() += count;
-            }
-        };
+        let mut add = |found: Findings| findings.absorb(&found, "");
         let replace = |text: &mut String| {
             let masked = self.mask_text(text);
             *text = masked.text;
@@ -191,9 +186,10 @@ impl Masker {
             // Told to the letter, by no profile.
             None => tag,
         };
-        out.spans.push(Span { entity: entity.clone(), at: out.text.len(), len: value.len() });
-        *out.findings.entry(entity.clone()).or_default() += 1;
+        let at = out.text.len();
         operator.write(entity.name(), value, &mut out.text);
+        out.spans.push(Span { entity: entity.clone(), at, len: value.len(), shown: out.text.len() - at });
+        out.findings.add(entity, "", 1);
         true
     }
 
@@ -258,7 +254,7 @@ mod tests {
             ("card".to_owned(), Value::Number(Number::parse("4111111111111111").unwrap())),
             ("n".to_owned(), Value::Number(Number::parse("1.10").unwrap())),
         ]);
-        let mut findings = Findings::new();
+        let mut findings = Findings::default();
         all().mask_value(&mut value, &mut findings);
         let expected = Value::Object(vec![
             ("<EMAIL>".to_owned(), Value::Array(vec![Value::String("<US_SSN>".to_owned()), Value::Null])),
@@ -266,7 +262,7 @@ mod tests {
             ("n".to_owned(), Value::Number(Number::parse("1.10").unwrap())),
         ]);
         assert_eq!(value, expected);
-        assert_eq!(findings.values().sum::<u64>(), 3);
+        assert_eq!(findings.total(), 3);
     }
 
     #[test]
@@ -300,8 +296,8 @@ mod tests {
     fn spans_tell_where_and_how_long() {
         let masked = all().mask_text("id 7, maria.keller@example.com; +49 30 901820");
         assert_eq!(masked.text, "id 7, <EMAIL>; <PHONE>");
-        assert_eq!(masked.spans[0], Span { entity: Entity::Email, at: 6, len: 24 });
-        assert_eq!(masked.spans[1], Span { entity: Entity::Phone, at: 15, len: 13 });
+        assert_eq!(masked.spans[0], Span { entity: Entity::Email, at: 6, len: 24, shown: 7 });
+        assert_eq!(masked.spans[1], Span { entity: Entity::Phone, at: 15, len: 13, shown: 7 });
     }
 
     #[test]

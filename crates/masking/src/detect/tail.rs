@@ -23,10 +23,10 @@ impl Tail {
 }
 
 /// Swallows a tail while it arrives. Behind a tail every detector begins anew.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Swallow(State);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     Pem { last: String, in_end_line: bool },
     Token,

@@ -66,9 +66,8 @@ impl Mode {
     /// Keeps the fact ready, so that a drop at any moment tells what was found by then.
     fn remember(&mut self) {
         if let Self::Masking { stream, note } = self {
-            let hits =
-                stream.findings().iter().map(|(entity, count)| (entity.name().to_owned(), *count)).collect();
-            note.fact = Some(Fact::Masked { profiles: stream.masker().profiles().clone(), hits });
+            let (profiles, hits) = (stream.masker().profiles().clone(), stream.findings().hits());
+            note.fact = Some(Fact::Masked { profiles, hits });
         }
     }
 }

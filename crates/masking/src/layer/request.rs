@@ -104,7 +104,7 @@ fn mask<M: Mask, B>(mask: &M, request: &mut Request<B>) -> Result<(), Refusal> {
     let masker = mask.masker(request.extensions());
     let masker =
         masker.ok_or_else(|| refuse("mask_unknown", "which masks apply to this request is not known"))?;
-    let mut findings = Findings::new();
+    let mut findings = Findings::default();
     if let Some(operation) = request.extensions_mut().get_mut::<Operation>() {
         let pointers = operation.message.free_text.clone();
         for pointer in pointers {
@@ -116,8 +116,7 @@ fn mask<M: Mask, B>(mask: &M, request: &mut Request<B>) -> Result<(), Refusal> {
         }
     }
     if let (Some(trail), false) = (request.extensions().get::<Trail>(), findings.is_empty()) {
-        let hits = findings.into_iter().map(|(entity, count)| (entity.name().to_owned(), count)).collect();
-        trail.note(Fact::Masked { profiles: duties.masks, hits });
+        trail.note(Fact::Masked { profiles: duties.masks, hits: findings.hits() });
     }
     Ok(())
 }

@@ -297,9 +297,7 @@ pub(super) fn append(clear: &Masked, out: &mut Masked) {
         from = span.at;
     }
     escape(clear.text.get(from..).unwrap_or_default(), &mut out.text);
-    for (entity, count) in &clear.findings {
-        *out.findings.entry(entity.clone()).or_default() += count;
-    }
+    out.findings.absorb(&clear.findings, "");
 }
 
 /// A number that is a hit becomes another; any other passes in its source text.
@@ -310,7 +308,7 @@ pub(super) fn scalar(text: &str, masker: &Masker, out: &mut Masked) {
         return;
     }
     let number = masker.number(text, &masked);
-    append(&Masked { text: number, spans: masked.spans, findings: masked.findings }, out);
+    append(&Masked { text: number, ..masked }, out);
 }
 
 /// Writes text as the inside of a JSON string (RFC 8259 section 7).

@@ -98,7 +98,7 @@ impl MaskStream {
             Dialect::Sse => Kind::Sse(SseStream::default()),
             Dialect::Text => Kind::Text(TextStream::default()),
         };
-        Self { masker, partial: Partial::default(), kind, findings: Findings::new(), failed: None }
+        Self { masker, partial: Partial::default(), kind, findings: Findings::default(), failed: None }
     }
 
     /// Takes the next bytes and gives those that may leave.
@@ -164,9 +164,7 @@ impl MaskStream {
         }
         let mut out = Masked::default();
         let result = step(self, &mut out);
-        for (entity, count) in std::mem::take(&mut out.findings) {
-            *self.findings.entry(entity).or_default() += count;
-        }
+        self.findings.absorb(&out.findings, "");
         match result {
             Ok(()) => Ok(Bytes::from(out.text)),
             Err(error) => {

@@ -277,9 +277,7 @@ fn add(masked: Masked, out: &mut Masked) {
 }
 
 fn count(masked: &Masked, out: &mut Masked) {
-    for (entity, count) in &masked.findings {
-        *out.findings.entry(entity.clone()).or_default() += count;
-    }
+    out.findings.absorb(&masked.findings, "");
 }
 
 fn is_data(line: &str) -> bool {

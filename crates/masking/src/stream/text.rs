@@ -4,7 +4,7 @@ use crate::{
 };
 
 /// Masks one text while it arrives.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct TextStream {
     /// What has passed, as far as a detector looks back, and then what has come and is not decided.
     seen: String,
@@ -43,8 +43,9 @@ impl TextStream {
             if let Some(swallow) = &mut self.swallow {
                 let taken = swallow.take(self.seen.get(self.from..).unwrap_or_default());
                 self.from += taken;
-                if let Some(span) = out.spans.last_mut() {
-                    span.len += taken;
+                match out.spans.last_mut() {
+                    Some(span) => span.len += taken,
+                    None => out.swallowed += taken,
                 }
                 if self.holds_nothing() && !ended {
                     break;
