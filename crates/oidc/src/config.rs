@@ -1,8 +1,12 @@
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use http::Uri;
 
-use crate::{Algorithm, algorithm::DEFAULT_ALGORITHMS};
+use crate::{Algorithm, Profile, algorithm::DEFAULT_ALGORITHMS};
 
 /// From `iat` to `exp`. An hour is what providers issue; a token that lives longer outlives too many changes of mind.
 pub const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(3600);
@@ -13,8 +17,12 @@ pub const DEFAULT_SKEW: Duration = Duration::from_secs(30);
 /// The most that [`IssuerConfig::skew`] takes: more would make short-lived tokens long-lived.
 pub const MAX_SKEW: Duration = Duration::from_secs(60);
 
-/// Between two fetches of the keys.
+/// Between two fetches of the keys, where neither settings nor the issuer's `Cache-Control` say otherwise.
 pub const DEFAULT_REFRESH: Duration = Duration::from_secs(15 * 60);
+
+/// The shortest and longest time an issuer's `Cache-Control` can ask for: it must neither make us a nuisance nor keep a
+/// withdrawn key for a day.
+pub const REFRESH_BOUNDS: (Duration, Duration) = (Duration::from_secs(5 * 60), Duration::from_secs(60 * 60));
 
 /// How long the last good keys serve while the issuer cannot be reached.
 pub const DEFAULT_KEEP_KEYS: Duration = Duration::from_secs(24 * 3600);
@@ -41,12 +49,20 @@ pub struct IssuerConfig {
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) max_lifetime: Duration,
     pub(crate) skew: Duration,
-    pub(crate) groups: Vec<String>,
+    pub(crate) profile: Profile,
+    /// Paths of claims; the names found at all of them count.
+    pub(crate) groups: Vec<Vec<String>>,
+    /// Claims that must have one of these values.
+    pub(crate) require: BTreeMap<Vec<String>, BTreeSet<String>>,
+    pub(crate) clients: BTreeSet<String>,
+    pub(crate) trust_domain: Option<String>,
+    pub(crate) pull_requests: bool,
     pub(crate) kind: KindRule,
     pub(crate) token_type: Option<String>,
     pub(crate) id_tokens: bool,
     pub(crate) jwks_uri: Option<String>,
-    pub(crate) refresh: Duration,
+    /// Between two fetches; by the issuer's word when not set.
+    pub(crate) refresh: Option<Duration>,
     pub(crate) keep_keys: Duration,
     pub(crate) allow_http: bool,
 }
@@ -106,12 +122,17 @@ impl IssuerConfig {
             algorithms: DEFAULT_ALGORITHMS.to_vec(),
             max_lifetime: DEFAULT_MAX_LIFETIME,
             skew: DEFAULT_SKEW,
-            groups: vec!["groups".to_owned()],
+            profile: Profile::Generic,
+            groups: Profile::Generic.groups(),
+            require: BTreeMap::new(),
+            clients: BTreeSet::new(),
+            trust_domain: None,
+            pull_requests: false,
             kind: KindRule::Auto,
             token_type: None,
             id_tokens: false,
             jwks_uri: None,
-            refresh: DEFAULT_REFRESH,
+            refresh: None,
             keep_keys: DEFAULT_KEEP_KEYS,
             allow_http: false,
         })
@@ -127,6 +148,58 @@ impl IssuerConfig {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What this provider does differently: sets where its groups are, what it signs with, how long its tokens live and
+    /// what else must hold of them. Settings made afterwards win. Default: [`Profile::Generic`].
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self.groups = profile.groups();
+        self.id_tokens = profile.id_tokens();
+        self.algorithms = profile.algorithms().unwrap_or_else(|| DEFAULT_ALGORITHMS.to_vec());
+        self.max_lifetime = profile.max_lifetime().unwrap_or(DEFAULT_MAX_LIFETIME);
+        self
+    }
+
+    /// A claim every token must have, with one of these values: a tenant, a domain, an owner's number. `path` names
+    /// nested members; a list satisfies it with any of its strings, numbers and booleans count as they are written.
+    #[must_use]
+    pub fn require<P, V>(mut self, path: P, values: V) -> Self
+    where
+        P: IntoIterator,
+        P::Item: Into<String>,
+        V: IntoIterator,
+        V::Item: Into<String>,
+    {
+        let path = path.into_iter().map(Into::into).collect();
+        self.require.entry(path).or_default().extend(values.into_iter().map(Into::into));
+        self
+    }
+
+    /// The OAuth clients whose tokens are accepted. Default: all; name them when others share the audience.
+    #[must_use]
+    pub fn clients<I>(mut self, clients: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.clients = clients.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The SPIFFE trust domain whose identities are believed; [`Profile::Spiffe`] needs it.
+    #[must_use]
+    pub fn trust_domain(mut self, domain: impl Into<String>) -> Self {
+        self.trust_domain = Some(domain.into());
+        self
+    }
+
+    /// Accepts CI jobs that a pull or merge request set off. Its author may be a stranger, and chooses what runs.
+    #[must_use]
+    pub fn dangerously_accept_pull_requests(mut self) -> Self {
+        self.pull_requests = true;
+        self
     }
 
     /// Algorithms the issuer may sign with. Default: RS256, PS256, ES256, ES384, EdDSA.
@@ -150,15 +223,26 @@ impl IssuerConfig {
         self
     }
 
-    /// Where the groups are: names of nested members, e.g. `["realm_access", "roles"]`; a string there is one group,
-    /// a list of strings several. Default: `["groups"]`.
+    /// Where the groups are, and nowhere else: names of nested members, e.g. `["realm_access", "roles"]`; a string
+    /// there is one group, a list of strings several. Default: what the profile says, `["groups"]` of the generic one.
     #[must_use]
     pub fn groups_claim<I>(mut self, path: I) -> Self
     where
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.groups = path.into_iter().map(Into::into).collect();
+        self.groups = vec![path.into_iter().map(Into::into).collect()];
+        self
+    }
+
+    /// One more place where groups are.
+    #[must_use]
+    pub fn and_groups_claim<I>(mut self, path: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.groups.push(path.into_iter().map(Into::into).collect());
         self
     }
 
@@ -191,10 +275,11 @@ impl IssuerConfig {
         self
     }
 
-    /// Between two fetches of the keys. Default 15 minutes; one minute at least.
+    /// Between two fetches of the keys, one minute at least, whatever the issuer says. Default: its `Cache-Control`,
+    /// but not less than 5 and not more than 60 minutes; 15 minutes when it says nothing.
     #[must_use]
     pub fn refresh_every(mut self, period: Duration) -> Self {
-        self.refresh = period;
+        self.refresh = Some(period);
         self
     }
 
@@ -234,13 +319,17 @@ impl IssuerConfig {
         if self.max_lifetime.is_zero() {
             return wrong("a maximum lifetime of zero");
         }
-        if self.refresh < Duration::from_secs(60) {
+        if self.refresh.is_some_and(|period| period < Duration::from_secs(60)) {
             return wrong("a refresh more often than every minute");
         }
-        if self.groups.is_empty() || self.groups.contains(&String::new()) {
+        let broken = |path: &Vec<String>| path.is_empty() || path.contains(&String::new());
+        if self.groups.iter().any(broken) {
             return wrong("an empty groups claim");
         }
-        Ok(())
+        if self.require.iter().any(|(path, values)| broken(path) || values.is_empty()) {
+            return wrong("an empty requirement");
+        }
+        self.profile.check(self)
     }
 
     /// Whether documents may be fetched from this URL: https, or http to this machine when the issuer itself is on
@@ -258,6 +347,15 @@ impl IssuerConfig {
             Some("http") => Err("plain http to another machine"),
             _ => Err("neither https nor http"),
         }
+    }
+
+    /// Whether keys may be at this place without being told so: on the issuer's own host, or where its profile knows
+    /// them to be.
+    pub(crate) fn may_publish_at(&self, jwks_uri: &str) -> bool {
+        let host = |url: &str| url.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_ascii_lowercase()));
+        let Some(published) = host(jwks_uri) else { return false };
+        host(&self.url).is_some_and(|own| own == published)
+            || self.profile.key_hosts().contains(&published.as_str())
     }
 
     fn is_local(&self) -> bool {

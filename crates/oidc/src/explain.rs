@@ -109,6 +109,7 @@ fn name(step: Step) -> &'static str {
         Step::Claims => "claims",
         Step::Audience => "audience",
         Step::Time => "time",
+        Step::Requirements => "requirements",
         Step::Binding => "binding",
         Step::Groups => "groups",
     }

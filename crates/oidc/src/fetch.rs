@@ -1,8 +1,8 @@
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -20,7 +20,7 @@ use crate::keyset::MAX_DOCUMENT;
 /// Gets a document of an issuer. Whoever calls it has checked that the URL may be fetched, ends it after
 /// [`FETCH_TIMEOUT`](crate::FETCH_TIMEOUT), and judges what comes back.
 ///
-/// An `async` closure over a `Uri` is one:
+/// An `async` closure over a `Uri` is one, for documents without an age or a tag:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -31,12 +31,29 @@ use crate::keyset::MAX_DOCUMENT;
 /// takes(from_memory);
 /// ```
 pub trait Fetch: Send + Sync + 'static {
-    /// The body of a `GET` that was answered with 200.
+    /// The answer to a `GET`: 200, or 304 when `known` (the entity tag of the version at hand) still stands.
     ///
     /// # Errors
     ///
     /// When there is no such answer; the text may be shown to operators.
-    fn fetch(&self, uri: Uri) -> BoxFuture<'_, Result<Bytes, FetchError>>;
+    fn fetch(&self, uri: Uri, known: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>>;
+}
+
+/// What a [`Fetch`] brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The document; `None` when the version at hand still stands (304).
+    pub body: Option<Bytes>,
+    /// Its entity tag (RFC 9110 section 8.8.3), to ask with the next time.
+    pub tag: Option<String>,
+    /// `max-age` of its `Cache-Control` (RFC 9111 section 5.2.2.1).
+    pub max_age: Option<Duration>,
+}
+
+impl From<Bytes> for Fetched {
+    fn from(body: Bytes) -> Self {
+        Self { body: Some(body), tag: None, max_age: None }
+    }
 }
 
 impl<F, Fut> Fetch for F
@@ -44,8 +61,9 @@ where
     F: Fn(Uri) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Bytes, FetchError>> + Send + 'static,
 {
-    fn fetch(&self, uri: Uri) -> BoxFuture<'_, Result<Bytes, FetchError>> {
-        Box::pin(self(uri))
+    fn fetch(&self, uri: Uri, _: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>> {
+        let document = self(uri);
+        Box::pin(async move { document.await.map(Fetched::from) })
     }
 }
 
@@ -123,26 +141,50 @@ impl HttpFetch {
         Ok(Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector) })
     }
 
-    async fn get(&self, uri: Uri) -> Result<Bytes, FetchError> {
-        let request = http::Request::get(uri)
-            .header(header::ACCEPT, "application/json")
-            .body(Empty::new())
-            .map_err(|e| FetchError::new(e.to_string()))?;
+    async fn get(&self, uri: Uri, known: Option<String>) -> Result<Fetched, FetchError> {
+        let mut request = http::Request::get(uri).header(header::ACCEPT, "application/json");
+        let conditional = known.is_some();
+        if let Some(tag) = known {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        let request = request.body(Empty::new()).map_err(|e| FetchError::new(e.to_string()))?;
         let response = self.client.request(request).await.map_err(|e| FetchError::new(causes(&e)))?;
-        // A redirect is an answer like any other that is not 200: following it would let a configured issuer be
-        // replaced by whoever it points to.
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::new(format!("answered {}", response.status())));
+        let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (tag, max_age) = (text(header::ETAG), max_age(response.headers()));
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED if conditional => return Ok(Fetched { body: None, tag, max_age }),
+            // A redirect is an answer like any other: following it would let a configured issuer be replaced by
+            // whoever it points to.
+            other => return Err(FetchError::new(format!("answered {other}"))),
         }
         let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
-        Ok(body.map_err(|e| FetchError::new(format!("body: {e}")))?.to_bytes())
+        let body = body.map_err(|e| FetchError::new(format!("body: {e}")))?.to_bytes();
+        Ok(Fetched { body: Some(body), tag, max_age })
     }
 }
 
 impl Fetch for HttpFetch {
-    fn fetch(&self, uri: Uri) -> BoxFuture<'_, Result<Bytes, FetchError>> {
-        Box::pin(self.get(uri))
+    fn fetch(&self, uri: Uri, known: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>> {
+        Box::pin(self.get(uri, known))
     }
+}
+
+/// Seconds of `max-age`, zero where storing is forbidden; none where nothing is said or it cannot be read.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let directives = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut found = None;
+    for directive in directives.flat_map(|line| line.split(',')).map(str::trim) {
+        if directive.eq_ignore_ascii_case("no-store") || directive.eq_ignore_ascii_case("no-cache") {
+            return Some(Duration::ZERO);
+        }
+        if let Some((name, seconds)) = directive.split_once('=')
+            && name.eq_ignore_ascii_case("max-age")
+        {
+            found = seconds.trim_matches('"').parse().ok().map(Duration::from_secs);
+        }
+    }
+    found
 }
 
 /// The error and what caused it: the outermost alone says only "client error".

@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -7,7 +8,8 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    Fetch, FetchError, IssuerConfig, KeySet, Reason, Rejection,
+    Fetch, FetchError, Fetched, IssuerConfig, KeySet, Reason, Rejection,
+    config::{DEFAULT_REFRESH, REFRESH_BOUNDS},
     json::{self, Json},
     keyset::MAX_DOCUMENT,
 };
@@ -21,6 +23,10 @@ pub const EXTRA_FETCH_PAUSE: Duration = Duration::from_secs(60);
 /// Such fetches that may come at once after a quiet time. Two, so that a stranger who spends one does not delay the
 /// rotation that comes right after.
 pub const EXTRA_FETCH_BURST: u32 = 2;
+
+/// Unknown key ids remembered per issuer, so that one wrong token sent again and again does not spend the fetches that a
+/// rotation needs.
+const MAX_UNKNOWN: usize = 64;
 
 /// The longest pause between attempts while an issuer cannot be reached; it starts at one second and doubles.
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(60);
@@ -61,6 +67,8 @@ struct State {
     last_started: Option<Instant>,
     // When the extra fetches made so far are paid for, at one per pause.
     extra_paid: Option<Instant>,
+    // Key ids that were asked for in vain, with the end of the time for which that is remembered.
+    unknown: VecDeque<(String, Instant)>,
     // Open while a fetch runs: closed by the end of its task, by a panic in it too.
     running: Option<watch::Receiver<()>>,
 }
@@ -68,6 +76,25 @@ struct State {
 struct Good {
     set: Arc<KeySet>,
     at: Instant,
+    /// Where it came from and under which tag, to ask for it only when it has changed.
+    source: Source,
+    /// How long the issuer says it stays good.
+    max_age: Option<Duration>,
+}
+
+/// A document's place and version.
+#[derive(Clone, PartialEq, Eq)]
+struct Source {
+    uri: String,
+    tag: Option<String>,
+}
+
+/// What a fetch of the keys came to.
+struct Keys {
+    /// `None`: those at hand still stand.
+    set: Option<KeySet>,
+    source: Source,
+    max_age: Option<Duration>,
 }
 
 impl Issuer {
@@ -107,21 +134,39 @@ impl Issuer {
         })
     }
 
-    /// Newer keys than `seen`, when somebody already has them or a fetch for a token's sake may be made now.
-    pub(crate) async fn newer(self: &Arc<Self>, seen: &Arc<KeySet>) -> Option<Arc<KeySet>> {
+    /// Newer keys than `seen`, when somebody already has them or a fetch for a token's sake may be made now. `unknown`
+    /// is the key id that `seen` does not have.
+    pub(crate) async fn newer(
+        self: &Arc<Self>,
+        seen: &Arc<KeySet>,
+        unknown: Option<&str>,
+    ) -> Option<Arc<KeySet>> {
         if let Some(newer) = self.current().filter(|set| !Arc::ptr_eq(set, seen)) {
             return Some(newer);
         }
         let flight = {
             let mut state = self.state();
+            let now = Instant::now();
+            state.unknown.retain(|(_, until)| now < *until);
+            if unknown.is_some_and(|kid| state.unknown.iter().any(|(known, _)| known == kid)) {
+                return None;
+            }
             match state.in_flight() {
                 Some(flight) => flight,
-                None if state.spend_extra(Instant::now()) => self.start(&mut state),
+                None if state.spend_extra(now) => self.start(&mut state),
                 None => return None,
             }
         };
         landed(flight).await;
-        self.current().filter(|set| !Arc::ptr_eq(set, seen))
+        let newer = self.current().filter(|set| !Arc::ptr_eq(set, seen));
+        if let Some(kid) = unknown.filter(|kid| !newer.as_ref().is_some_and(|set| set.names(kid))) {
+            let mut state = self.state();
+            if state.unknown.len() >= MAX_UNKNOWN {
+                state.unknown.pop_front();
+            }
+            state.unknown.push_back((kid.to_owned(), Instant::now() + EXTRA_FETCH_PAUSE));
+        }
+        newer
     }
 
     /// Fetches now and then for ever.
@@ -133,12 +178,20 @@ impl Issuer {
                 running.unwrap_or_else(|| self.start(&mut state))
             };
             landed(flight).await;
-            let pause = match self.state().failures {
-                0 => self.config.refresh,
-                failures => retry_pause(failures),
-            };
+            let pause = self.pause();
             tokio::time::sleep(jittered(pause)).await;
         }
+    }
+
+    /// Until the next fetch.
+    fn pause(&self) -> Duration {
+        let state = self.state();
+        if state.failures > 0 {
+            return retry_pause(state.failures);
+        }
+        let (least, most) = REFRESH_BOUNDS;
+        let said = state.good.as_ref().and_then(|good| good.max_age).map(|age| age.clamp(least, most));
+        self.config.refresh.or(said).unwrap_or(DEFAULT_REFRESH)
     }
 
     pub(crate) fn report(&self) -> IssuerState {
@@ -170,15 +223,17 @@ impl Issuer {
         flight
     }
 
-    fn store(&self, fetched: Result<KeySet, FetchError>) {
+    fn store(&self, fetched: Result<Keys, FetchError>) {
         let name = &self.config.name;
         let mut state = self.state();
         match fetched {
-            Ok(set) => {
-                for key in set.refused() {
+            Ok(Keys { set, source, max_age }) => {
+                for key in set.iter().flat_map(KeySet::refused) {
                     tracing::debug!(issuer = %name, kid = key.kid.as_deref(), why = key.why, "published key is not used");
                 }
-                state.good = Some(Good { set: Arc::new(set), at: Instant::now() });
+                // Asked with a tag that is only there with a set.
+                let set = set.map(Arc::new).or_else(|| state.good.as_ref().map(|good| Arc::clone(&good.set)));
+                state.good = set.map(|set| Good { set, at: Instant::now(), source, max_age });
                 state.failures = 0;
                 state.last_error = None;
             }
@@ -190,18 +245,31 @@ impl Issuer {
         }
     }
 
-    async fn fetch_keys(&self) -> Result<KeySet, FetchError> {
-        let jwks_uri = match &self.config.jwks_uri {
+    async fn fetch_keys(&self) -> Result<Keys, FetchError> {
+        let uri = match &self.config.jwks_uri {
             Some(uri) => uri.clone(),
             None => self.discover().await?,
         };
-        let document = self.get(&jwks_uri).await?;
-        let set = KeySet::parse(&document).map_err(|e| FetchError::new(format!("{jwks_uri}: {e}")))?;
-        // An empty answer is far more often a broken deployment than the wish to lock everybody out.
-        if set.is_empty() {
-            return Err(FetchError::new(format!("{jwks_uri}: no usable key")));
-        }
-        Ok(set)
+        let known =
+            self.state().good.as_ref().map(|good| good.source.clone()).filter(|known| known.uri == uri);
+        let known = known.and_then(|known| known.tag);
+        let fetched = self.get(&uri, known.clone()).await?;
+        let wrong = |what: String| FetchError::new(format!("{uri}: {what}"));
+        let set = match &fetched.body {
+            None if known.is_none() => return Err(wrong("not modified, and nothing is at hand".to_owned())),
+            None => None,
+            Some(document) => {
+                let set = KeySet::parse_with_use(document, self.config.profile.key_use()).map_err(wrong)?;
+                // An empty answer is far more often a broken deployment than the wish to lock everybody out.
+                if set.is_empty() {
+                    return Err(wrong("no usable key".to_owned()));
+                }
+                Some(set)
+            }
+        };
+        // RFC 9110 section 15.4.5: a 304 may leave the tag out.
+        let source = Source { tag: fetched.tag.or(known), uri };
+        Ok(Keys { set, source, max_age: fetched.max_age })
     }
 
     /// `jwks_uri` of the discovery document (OpenID Connect Discovery 1.0 section 4), which must be this issuer's own.
@@ -209,7 +277,7 @@ impl Issuer {
         let url = &self.config.url;
         let place = format!("{}/.well-known/openid-configuration", url.strip_suffix('/').unwrap_or(url));
         let wrong = |what: String| FetchError::new(format!("{place}: {what}"));
-        let document = self.get(&place).await?;
+        let document = self.get(&place, None).await?.body.unwrap_or_default();
         if document.len() > MAX_DOCUMENT {
             return Err(wrong("more than 1 MiB".to_owned()));
         }
@@ -220,15 +288,18 @@ impl Issuer {
             None => return Err(wrong("no issuer".to_owned())),
         }
         match document.get("jwks_uri").and_then(Json::as_str) {
-            Some(uri) => Ok(uri.to_owned()),
+            Some(uri) if self.config.may_publish_at(uri) => Ok(uri.to_owned()),
+            Some(uri) => Err(wrong(format!(
+                "jwks_uri {uri:?} is on another host: set jwks_uri to it when that is meant"
+            ))),
             None => Err(wrong("no jwks_uri".to_owned())),
         }
     }
 
-    async fn get(&self, url: &str) -> Result<bytes::Bytes, FetchError> {
+    async fn get(&self, url: &str, known: Option<String>) -> Result<Fetched, FetchError> {
         let wrong = |what: &str| FetchError::new(format!("{url}: {what}"));
         let uri = self.config.fetchable(url).map_err(wrong)?;
-        match tokio::time::timeout(FETCH_TIMEOUT, self.fetch.fetch(uri)).await {
+        match tokio::time::timeout(FETCH_TIMEOUT, self.fetch.fetch(uri, known)).await {
             Ok(answer) => answer.map_err(|e| wrong(&e.to_string())),
             Err(_) => Err(wrong("no answer within 3 s")),
         }

@@ -60,6 +60,17 @@ impl Json {
         }
     }
 
+    /// The value as it would be written in configuration: one text, or those of a list; none for anything nested.
+    pub(crate) fn as_texts(&self) -> Vec<String> {
+        match self {
+            Self::String(text) => vec![text.clone()],
+            Self::Integer(number) => vec![number.to_string()],
+            Self::Bool(flag) => vec![flag.to_string()],
+            Self::Array(items) => items.iter().filter_map(Self::as_str).map(str::to_owned).collect(),
+            Self::Null | Self::Float(_) | Self::Object(_) => Vec::new(),
+        }
+    }
+
     /// What kind of value it is, for explanations.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

@@ -24,7 +24,8 @@ pub(crate) struct Key {
 
 impl Key {
     /// Reads one JWK (RFC 7517). The error says why the key is not used.
-    pub(crate) fn read(jwk: &Object) -> Result<Self, &'static str> {
+    /// `also` is a `use` that counts like `sig`.
+    pub(crate) fn read(jwk: &Object, also: Option<&str>) -> Result<Self, &'static str> {
         let text = |name| match jwk.get(name) {
             None => Ok(None),
             Some(Json::String(text)) => Ok(Some(text.as_str())),
@@ -34,7 +35,7 @@ impl Key {
         if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID) {
             return Err("kid is too long");
         }
-        if !matches!(text("use")?, None | Some("sig")) {
+        if text("use")?.is_some_and(|purpose| purpose != "sig" && Some(purpose) != also) {
             return Err("use is not sig");
         }
         match jwk.get("key_ops").map(Json::as_strings) {

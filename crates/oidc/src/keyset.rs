@@ -36,6 +36,11 @@ impl KeySet {
     ///
     /// When it is not a JSON object with a list `keys` of objects, is larger than 1 MiB, or has more than 100 keys.
     pub fn parse(document: &[u8]) -> Result<Self, String> {
+        Self::parse_with_use(document, None)
+    }
+
+    /// Like [`parse`](Self::parse), with one more `use` that keys may have.
+    pub(crate) fn parse_with_use(document: &[u8], also: Option<&str>) -> Result<Self, String> {
         if document.len() > MAX_DOCUMENT {
             return Err("a key set of more than 1 MiB".to_owned());
         }
@@ -49,7 +54,7 @@ impl KeySet {
         let (mut keys, mut refused) = (Vec::<Arc<Key>>::new(), Vec::new());
         for jwk in jwks {
             let Json::Object(jwk) = jwk else { return Err("a key that is not an object".to_owned()) };
-            match Key::read(jwk) {
+            match Key::read(jwk, also) {
                 Ok(key) => keys.push(Arc::new(key)),
                 Err(why) => {
                     let kid = jwk.get("kid").and_then(Json::as_str).map(|kid| kid.chars().take(64).collect());
@@ -125,6 +130,12 @@ impl KeySet {
                 .finding(algorithm.name()));
         }
         Ok(Arc::clone(key))
+    }
+
+    /// Whether a key of this id is published, usable or not.
+    pub(crate) fn names(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
+            || self.refused.iter().any(|refused| refused.kid.as_deref() == Some(kid))
     }
 
     /// Whether this key is still published.

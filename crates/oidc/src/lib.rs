@@ -71,6 +71,7 @@
 mod algorithm;
 mod bearer;
 mod cache;
+mod ci;
 mod claims;
 mod config;
 mod explain;
@@ -82,6 +83,7 @@ mod key;
 mod keyset;
 mod layer;
 mod principal;
+mod profile;
 mod reason;
 mod rejection;
 mod roca;
@@ -95,14 +97,15 @@ pub use self::{
     claims::{Claims, MAX_SUBJECT},
     config::{
         DEFAULT_KEEP_KEYS, DEFAULT_MAX_LIFETIME, DEFAULT_REFRESH, DEFAULT_SKEW, InvalidConfig, IssuerConfig,
-        KindRule, MAX_SKEW,
+        KindRule, MAX_SKEW, REFRESH_BOUNDS,
     },
     explain::{Explanation, Failure},
-    fetch::{Fetch, FetchError, HttpFetch},
+    fetch::{Fetch, FetchError, Fetched, HttpFetch},
     issuer::{EXTRA_FETCH_BURST, EXTRA_FETCH_PAUSE, FETCH_TIMEOUT, IssuerState},
     jws::{Jws, MAX_HEADER, MAX_KID, MAX_TOKEN},
     keyset::{KeySet, MAX_DOCUMENT, MAX_KEYS, RefusedKey},
     layer::{Authenticate, AuthenticateLayer},
+    profile::Profile,
     reason::{Reason, Step},
     rejection::Rejection,
     verifier::{Verifier, VerifierBuilder},

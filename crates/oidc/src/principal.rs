@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, fmt::Write};
 use crewgate_core::{Group, Principal, PrincipalKey, PrincipalKind, TokenFacts};
 
 use crate::{
-    Claims, IssuerConfig, KindRule, Reason, Rejection,
+    Claims, IssuerConfig, KindRule, Profile, Reason, Rejection,
     cache::Digest,
     json::{Json, Object},
 };
@@ -23,8 +23,8 @@ pub(crate) fn principal(
 ) -> Result<Principal, Rejection> {
     let groups = groups(config, &claims.all)?;
     Ok(Principal {
-        key: PrincipalKey::new(&config.name, &claims.subject),
-        kind: kind(config.kind, claims),
+        key: PrincipalKey::new(&config.name, subject(config, claims)?),
+        kind: kind(config, claims),
         groups,
         client: claims.client.clone(),
         token: TokenFacts {
@@ -37,46 +37,67 @@ pub(crate) fn principal(
     })
 }
 
-fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rejection> {
-    let mut path = config.groups.iter();
-    let Some(first) = path.next() else { return Ok(BTreeSet::new()) };
-    // Entra leaves groups out above 200 and says so in one of these two ways. "Too many" must not read as "none":
-    // a rule that refuses members of a group would let them pass.
-    let elsewhere =
-        matches!(claims.get("_claim_names"), Some(Json::Object(names)) if names.contains_key(first));
-    if elsewhere || claims.get("hasgroups") == Some(&Json::Bool(true)) {
-        return Err(Reason::GroupsOverage.into());
+/// What the subject is called for ever.
+fn subject<'a>(config: &IssuerConfig, claims: &'a Claims) -> Result<&'a str, Rejection> {
+    let Some(claim) = config.profile.subject() else { return Ok(&claims.subject) };
+    match claims.all.get(claim) {
+        Some(Json::String(id)) if !id.is_empty() => Ok(id),
+        // A program of Okta's has no user id; its `sub` is its client id.
+        None if kind(config, claims) == PrincipalKind::Service => Ok(&claims.subject),
+        other => Err(Rejection::new(Reason::Claims)
+            .expecting(format!("{claim} as a string"))
+            .finding(other.map_or("nothing", Json::kind))),
     }
-    let mut found = claims.get(first);
-    for name in path {
+}
+
+fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rejection> {
+    let mut groups = BTreeSet::new();
+    for path in &config.groups {
+        let first = path.first().map(String::as_str).unwrap_or_default();
+        // Entra leaves groups out above 200 and says so in one of these two ways. "Too many" must not read as "none":
+        // a rule that refuses members of a group would let them pass.
+        let elsewhere =
+            matches!(claims.get("_claim_names"), Some(Json::Object(names)) if names.contains_key(first));
+        let too_many = first == "groups" && claims.get("hasgroups") == Some(&Json::Bool(true));
+        if elsewhere || too_many {
+            return Err(Reason::GroupsOverage.into());
+        }
+        let mistyped = |expected: &str, found: &Json| {
+            Rejection::new(Reason::Claims)
+                .expecting(format!("{} as {expected}", path.join(".")))
+                .finding(found.kind())
+        };
+        let Some(value) = at(claims, path).map_err(|found| mistyped("an object on the way", found))? else {
+            continue;
+        };
+        let names = value.as_strings().ok_or_else(|| mistyped("a string or a list of strings", value))?;
+        groups.extend(names.into_iter().map(|name| Group::new(&config.name, name)));
+    }
+    let derived = config.profile.derived_groups(claims);
+    groups.extend(derived.iter().map(|name| Group::new(&config.name, name)));
+    Ok(groups)
+}
+
+/// The value at a path of claims; the error is what stood in the way.
+pub(crate) fn at<'a>(claims: &'a Object, path: &[String]) -> Result<Option<&'a Json>, &'a Json> {
+    let mut names = path.iter();
+    let mut found = names.next().and_then(|first| claims.get(first));
+    for name in names {
         found = match found {
             Some(Json::Object(inner)) => inner.get(name),
             None => None,
-            Some(other) => return Err(mistyped(config, "an object on the way", other)),
+            Some(other) => return Err(other),
         };
     }
-    let Some(value) = found else { return Ok(BTreeSet::new()) };
-    match value.as_strings() {
-        Some(names) => Ok(names.into_iter().map(|name| Group::new(&config.name, name)).collect()),
-        None => Err(mistyped(config, "a string or a list of strings", value)),
-    }
+    Ok(found)
 }
 
-/// Keycloak's service accounts have a subject of their own and a name with this prefix.
-fn keycloak_service(claims: &Claims) -> bool {
-    let name = claims.all.get("preferred_username").and_then(Json::as_str);
-    name.is_some_and(|name| name.starts_with("service-account-"))
-}
-
-fn mistyped(config: &IssuerConfig, expected: &str, found: &Json) -> Rejection {
-    Rejection::new(Reason::Claims)
-        .expecting(format!("{} as {expected}", config.groups.join(".")))
-        .finding(found.kind())
-}
-
-fn kind(rule: KindRule, claims: &Claims) -> PrincipalKind {
+fn kind(config: &IssuerConfig, claims: &Claims) -> PrincipalKind {
     let is = |name: &str, value: &str| claims.all.get(name).and_then(Json::as_str) == Some(value);
-    let program = match rule {
+    if let (KindRule::Auto, Some(kind)) = (config.kind, config.profile.kind(claims)) {
+        return kind;
+    }
+    let program = match config.kind {
         KindRule::Service => true,
         KindRule::User => false,
         KindRule::Auto => {
@@ -84,7 +105,7 @@ fn kind(rule: KindRule, claims: &Claims) -> PrincipalKind {
             is("client_id", &claims.subject)
                 || is("azp", &claims.subject)
                 || is("cid", &claims.subject)
-                || keycloak_service(claims)
+                || Profile::Keycloak.kind(claims) == Some(PrincipalKind::Service)
                 || is("gty", "client-credentials")
                 || is("idtyp", "app")
                 || ["repo:", "project_path:", "system:serviceaccount:"]

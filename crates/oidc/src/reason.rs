@@ -30,6 +30,8 @@ pub enum Step {
     Audience,
     /// The token is valid now, and not for longer than the issuer may make it.
     Time,
+    /// The token was issued to an accepted client, and its claims are those the issuer's settings and profile demand.
+    Requirements,
     /// The token is a plain bearer token.
     Binding,
     /// The groups are all there.
@@ -38,7 +40,7 @@ pub enum Step {
 
 impl Step {
     /// All steps in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Credentials,
         Self::Shape,
         Self::Header,
@@ -51,6 +53,7 @@ impl Step {
         Self::Claims,
         Self::Audience,
         Self::Time,
+        Self::Requirements,
         Self::Binding,
         Self::Groups,
     ];
@@ -171,6 +174,14 @@ reasons! {
     Lifetime = "token_lifetime", Time, UNAUTHORIZED,
         "the token lives longer than is accepted of its issuer",
         "Configure a shorter lifetime for access tokens at the issuer.";
+    /// Issued to a client that is not on the list.
+    ClientRefused = "token_client", Requirements, UNAUTHORIZED,
+        "the token was issued to a client that is not accepted",
+        "Use one of the accepted clients, or ask the operators to add this one.";
+    /// A claim that settings or profile demand is missing or has another value: a tenant, a domain, an owner.
+    Requirement = "token_requirement", Requirements, UNAUTHORIZED,
+        "the token does not have what is demanded of this issuer's tokens",
+        "Get the token from the tenant, domain, project or event that is accepted; `crewgate token explain` names it.";
     /// `cnf`: only its holder may use it, and that cannot be checked here.
     Bound = "token_bound", Binding, UNAUTHORIZED,
         "the token is bound to a key (cnf), which plain Bearer does not prove",

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use crate::{Reason, Step};
 
-/// Why a token was not accepted. Shows the caller what was expected; what was found instead is for
+/// Why a token was not accepted. Shows the caller what was expected, except of clients and claims; what was found instead is for
 /// [`Explanation`](crate::Explanation) alone, because it comes out of a token nobody vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
@@ -25,7 +25,7 @@ impl Rejection {
         Self { reason, expected: None, found: None, retry_after: None }
     }
 
-    /// Says what would have been accepted; the caller reads it.
+    /// Says what would have been accepted; the caller reads it, except at [`Step::Requirements`].
     #[must_use]
     pub fn expecting(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into().into_boxed_str());
@@ -100,7 +100,9 @@ impl From<Reason> for Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason.summary())?;
-        if let Some(expected) = &self.expected {
+        // Whose tenants, clients and projects are accepted is for whoever may ask `token explain`.
+        let told = self.step() != Step::Requirements;
+        if let Some(expected) = self.expected.as_ref().filter(|_| told) {
             write!(f, " (expected: {expected})")?;
         }
         write!(f, ". {}", self.reason.advice())

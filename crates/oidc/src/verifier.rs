@@ -13,7 +13,7 @@ use crate::{
     json::{Json, Object},
     key::Key,
     keyset::{allowed_algorithm, check_signature},
-    principal::principal,
+    principal::{at, principal},
 };
 
 /// Checks tokens of several issuers. Cheap to clone; clones share keys and cache.
@@ -115,7 +115,8 @@ impl Inner {
         // A key we do not have, or other material under a name we know: perhaps the issuer has just rotated.
         let key = match try_with(&set) {
             Err(first) if matches!(first.reason(), Reason::KeyUnknown | Reason::Signature) => {
-                match issuer.newer(&set).await {
+                let unknown = jws.kid.as_deref().filter(|kid| !set.names(kid));
+                match issuer.newer(&set, unknown).await {
                     Some(newer) => try_with(&newer)?,
                     None => return Err(first),
                 }
@@ -127,6 +128,7 @@ impl Inner {
         let claims = Claims::read(payload)?;
         check_audience(config, &claims)?;
         claims.times.check(self.clock.now(), config.skew, config.max_lifetime)?;
+        check_requirements(config, &claims)?;
         // RFC 9449 and RFC 8705: a bound token sent as plain bearer is stolen or misconfigured.
         if claims.all.contains_key("cnf") {
             return Err(Reason::Bound.into());
@@ -189,6 +191,29 @@ fn check_audience(config: &IssuerConfig, claims: &Claims) -> Result<(), Rejectio
     }
     let ours: Vec<_> = config.audience.iter().map(String::as_str).collect();
     Err(Rejection::new(Reason::Audience).expecting(ours.join(" or ")).finding(&claims.audience.join(", ")))
+}
+
+/// What settings and profile demand of this issuer's tokens beyond what every token must be.
+fn check_requirements(config: &IssuerConfig, claims: &Claims) -> Result<(), Rejection> {
+    if !config.clients.is_empty() && !claims.client.as_ref().is_some_and(|id| config.clients.contains(id)) {
+        return Err(Rejection::new(Reason::ClientRefused)
+            .expecting(config.clients.iter().map(String::as_str).collect::<Vec<_>>().join(" or "))
+            .finding(claims.client.as_deref().unwrap_or("no client")));
+    }
+    for (path, values) in &config.require {
+        let found = at(&claims.all, path).ok().flatten();
+        let texts = found.map(Json::as_texts).unwrap_or_default();
+        if !texts.iter().any(|text| values.contains(text)) {
+            return Err(Rejection::new(Reason::Requirement)
+                .expecting(format!(
+                    "{} {}",
+                    path.join("."),
+                    values.iter().map(String::as_str).collect::<Vec<_>>().join(" or ")
+                ))
+                .finding(&if found.is_some() { texts.join(", ") } else { "nothing".to_owned() }));
+        }
+    }
+    config.profile.check_token(config, claims)
 }
 
 fn sha256(token: &Bearer) -> Digest {

@@ -1,14 +1,17 @@
 //! Documents over real sockets: what is fetched, and what is not followed.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crewgate_oidc::{Bearer, Fetch, HttpFetch, IssuerConfig, Reason, Verifier, VerifyToken};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crewgate_oidc::{Bearer, Fetch, Fetched, HttpFetch, IssuerConfig, Reason, Verifier, VerifyToken};
 use crewgate_testkit::DevIdp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-/// A server of four pages, one request per connection: the layers do not know a framework, not even in tests.
+/// A server of a few pages, one request per connection: the layers do not know a framework, not even in tests.
 async fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -33,6 +36,17 @@ async fn answer(mut stream: TcpStream) {
     let head = String::from_utf8(head).unwrap_or_default();
     let (status, body) = match head.split(' ').nth(1) {
         Some("/good") => ("200 OK", "good".to_owned()),
+        Some("/tagged") if head.contains("\r\nif-none-match: \"v1\"\r\n") => {
+            ("304 Not Modified\r\ncache-control: max-age=60", String::new())
+        }
+        Some("/tagged") => (
+            "200 OK\r\netag: \"v1\"\r\ncache-control: public, max-age=\"3600\", must-revalidate",
+            "one".to_owned(),
+        ),
+        Some("/unasked") => ("304 Not Modified", String::new()),
+        Some("/fleeting") => {
+            ("200 OK\r\ncache-control: max-age=60\r\ncache-control: no-store", "x".to_owned())
+        }
         Some("/huge") => ("200 OK", "x".repeat((1 << 20) + 1)),
         Some("/moved") => ("307 Temporary Redirect\r\nlocation: /good", String::new()),
         _ => ("404 Not Found", String::new()),
@@ -78,8 +92,8 @@ async fn a_provider_nobody_listens_for_is_not_ready() {
 async fn redirects_errors_and_endless_documents_are_not_taken() {
     let url = serve().await;
     let fetch = HttpFetch::new().unwrap();
-    let of = |path: &str| fetch.fetch(format!("{url}{path}").parse().unwrap());
-    assert_eq!(of("/good").await.unwrap(), "good");
+    let of = |path: &str| fetch.fetch(format!("{url}{path}").parse().unwrap(), None);
+    assert_eq!(of("/good").await.unwrap(), Bytes::from("good").into());
     assert!(of("/moved").await.unwrap_err().to_string().contains("307"));
     assert!(of("/gone").await.unwrap_err().to_string().contains("404"));
     assert!(of("/huge").await.unwrap_err().to_string().contains("limit"));
@@ -90,7 +104,10 @@ async fn https_is_not_spoken_to_a_server_without_a_certificate() {
     let url = serve().await;
     let fetch = HttpFetch::new().unwrap();
     assert!(
-        fetch.fetch(format!("{url}/good").replace("http://", "https://").parse().unwrap()).await.is_err()
+        fetch
+            .fetch(format!("{url}/good").replace("http://", "https://").parse().unwrap(), None)
+            .await
+            .is_err()
     );
 }
 
@@ -99,4 +116,21 @@ fn an_extra_ca_must_hold_a_certificate() {
     for bad in ["not pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         assert!(HttpFetch::with_extra_ca(bad.as_bytes()).is_err(), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn a_document_is_asked_for_by_its_tag_and_comes_with_its_age() {
+    let url = serve().await;
+    let fetch = HttpFetch::new().unwrap();
+    let get = |path: &str, known: Option<&str>| {
+        fetch.fetch(format!("{url}{path}").parse().unwrap(), known.map(str::to_owned))
+    };
+    let tag = Some("\"v1\"".to_owned());
+    let first = get("/tagged", None).await.unwrap();
+    let hour = Some(Duration::from_secs(3600));
+    assert_eq!(first, Fetched { body: Some(Bytes::from("one")), tag: tag.clone(), max_age: hour });
+    let again = get("/tagged", tag.as_deref()).await.unwrap();
+    assert_eq!(again, Fetched { body: None, tag: None, max_age: Some(Duration::from_secs(60)) });
+    assert!(get("/unasked", None).await.is_err(), "nothing was asked with a tag");
+    assert_eq!(get("/fleeting", None).await.unwrap().max_age, Some(Duration::ZERO));
 }

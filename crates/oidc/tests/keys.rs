@@ -4,11 +4,17 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use crewgate_oidc::{Bearer, FetchError, IssuerConfig, Reason, Verifier, VerifyToken};
+use crewgate_oidc::{Bearer, Fetch, FetchError, Fetched, IssuerConfig, Reason, Verifier, VerifyToken};
 use crewgate_testkit::{DevIdp, ManualClock};
+use futures_util::future::BoxFuture;
+use http::Uri;
 use support::{Bench, Count, URL, builder};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -87,17 +93,18 @@ async fn strangers_cause_two_fetches_and_then_one_a_minute() {
         assert_eq!(bench.reason(&forged).await, Reason::Signature);
     }
     assert_eq!(bench.idp.fetches().jwks, 3, "the first, and two for all strangers");
+    let strange = |n: u64| bench.idp.token().header("kid", format!("strange-{n}")).sign();
     for minute in 1..=5 {
         tokio::time::advance(MINUTE).await;
-        for _ in 0..100 {
-            assert_eq!(bench.reason(&bench.idp.token().sign_with_unknown_kid()).await, Reason::KeyUnknown);
+        for n in 0..100 {
+            assert_eq!(bench.reason(&strange(n)).await, Reason::KeyUnknown);
         }
         assert_eq!(bench.idp.fetches().jwks, 3 + minute);
     }
     // However long it was quiet, there are never more than two at once.
     tokio::time::advance(MINUTE * 600).await;
-    for _ in 0..100 {
-        assert_eq!(bench.reason(&bench.idp.token().sign_with_unknown_kid()).await, Reason::KeyUnknown);
+    for n in 0..100 {
+        assert_eq!(bench.reason(&strange(n)).await, Reason::KeyUnknown);
     }
     assert_eq!(bench.idp.fetches().jwks, 10);
 }
@@ -216,8 +223,8 @@ async fn discovery_must_be_the_issuers_own_and_point_where_we_may_go() {
         (r#"{"jwks_uri":"https://idp.test/jwks"}"#, "no issuer"),
         (r#"{"issuer":"https://idp.test"}"#, "no jwks_uri"),
         (r#"{"issuer":"https://idp.test","jwks_uri":"http://idp.test/jwks"}"#, "plain http"),
-        (r#"{"issuer":"https://idp.test","jwks_uri":"http://127.0.0.1:8500/v1/kv"}"#, "plain http"),
-        (r#"{"issuer":"https://idp.test","jwks_uri":"file:///etc/passwd"}"#, "URL"),
+        (r#"{"issuer":"https://idp.test","jwks_uri":"http://127.0.0.1:8500/v1/kv"}"#, "another host"),
+        (r#"{"issuer":"https://idp.test","jwks_uri":"file:///etc/passwd"}"#, "another host"),
         (
             r#"{"issuer":"https://idp.test","issuer":"https://idp.test","jwks_uri":"https://idp.test/jwks"}"#,
             "duplicate",
@@ -295,4 +302,125 @@ fn a_verifier_that_cannot_be_right_is_not_built() {
     let same_url = IssuerConfig::new("again", URL, ["crewgate"]).unwrap();
     assert!(build(&[config(), same_url]).unwrap_err().to_string().contains("URL is used twice"));
     assert!(build(&[config().jwks_uri("http://elsewhere.test/jwks")]).is_err());
+}
+
+/// Answers like a provider with entity tags, and remembers whether it was asked with one.
+#[derive(Clone)]
+struct Tagged {
+    idp: DevIdp,
+    max_age: Option<Duration>,
+    full: Count,
+    unchanged: Count,
+}
+
+impl Fetch for Tagged {
+    fn fetch(&self, uri: Uri, known: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>> {
+        let body = self.idp.document(&uri.to_string()).map(Bytes::from);
+        let own = self.clone();
+        Box::pin(async move {
+            let body = body.ok_or_else(|| FetchError::new("down"))?;
+            let mut hasher = DefaultHasher::new();
+            body.hash(&mut hasher);
+            let tag = Some(format!("\"{:x}\"", hasher.finish()));
+            if known.is_some() && known == tag {
+                own.unchanged.up();
+                return Ok(Fetched { body: None, tag: None, max_age: own.max_age });
+            }
+            own.full.up();
+            Ok(Fetched { body: Some(body), tag, max_age: own.max_age })
+        })
+    }
+}
+
+fn tagged(max_age: Option<Duration>) -> (Tagged, Verifier) {
+    tagged_as(max_age, config())
+}
+
+fn tagged_as(max_age: Option<Duration>, config: IssuerConfig) -> (Tagged, Verifier) {
+    let clock = ManualClock::new();
+    let idp = DevIdp::offline(URL, Arc::new(clock.clone()));
+    let fetch = Tagged { idp, max_age, full: Count::default(), unchanged: Count::default() };
+    let verifier = Verifier::builder().clock(clock).fetch(fetch.clone()).issuer(config).build().unwrap();
+    (fetch, verifier)
+}
+
+#[tokio::test(start_paused = true)]
+async fn unchanged_keys_are_not_sent_again_and_stay_good() {
+    let (fetch, verifier) = tagged(None);
+    let fresh = tokio::spawn(verifier.keep_fresh());
+    tokio::time::sleep(40 * MINUTE).await;
+    // Discovery is asked for whole each time; the keys only once.
+    assert_eq!((fetch.full.now(), fetch.unchanged.now()), (4, 2), "at 0, 15 and 30 minutes");
+    let state = verifier.issuers().remove(0);
+    assert!(state.ready && state.age.unwrap() < 15 * MINUTE, "{state:?}");
+    assert!(verifier.verify(Bearer::new(fetch.idp.token().sign())).await.is_ok());
+    fresh.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_issuers_word_on_caching_counts_within_bounds_and_settings_above_it() {
+    let hour = 60 * MINUTE;
+    for (said, set, fetches) in [
+        // Ten per cent of jitter: counted at times that are far from every border.
+        (Some(Duration::ZERO), None, 1 + 16),
+        (Some(24 * hour), None, 1 + 1),
+        (Some(30 * MINUTE), None, 1 + 2),
+        (None, None, 1 + 5),
+        (Some(Duration::ZERO), Some(30 * MINUTE), 1 + 2),
+    ] {
+        let config = set.map_or_else(config, |period| config().refresh_every(period));
+        let (fetch, verifier) = tagged_as(said, config);
+        let fresh = tokio::spawn(verifier.keep_fresh());
+        tokio::time::sleep(82 * MINUTE + MINUTE / 2).await;
+        fresh.abort();
+        let seen = fetch.full.now() - fetch.unchanged.now() - 1;
+        let asked = fetch.unchanged.now() + 1;
+        assert!(asked.abs_diff(fetches) <= 1 && seen <= asked, "{said:?} {set:?}: {asked}, not {fetches}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_id_asked_for_in_vain_is_remembered_and_leaves_the_fetches_to_others() {
+    let (fetch, verifier) = tagged(None);
+    assert!(verifier.verify(Bearer::new(fetch.idp.token().sign())).await.is_ok());
+    let before = fetch.full.now() + fetch.unchanged.now();
+    let wrong = fetch.idp.token().sign_with_unknown_kid();
+    for _ in 0..10 {
+        assert_eq!(
+            verifier.verify(Bearer::new(wrong.clone())).await.unwrap_err().reason(),
+            Reason::KeyUnknown
+        );
+    }
+    // One fetch: discovery and keys. The second of the burst is still there for a real rotation.
+    assert_eq!(fetch.full.now() + fetch.unchanged.now() - before, 2);
+    fetch.idp.rotate();
+    assert!(verifier.verify(Bearer::new(fetch.idp.token().sign())).await.is_ok());
+    // Not for ever: it may be published later.
+    tokio::time::advance(2 * MINUTE).await;
+    let before = fetch.full.now();
+    let _ = verifier.verify(Bearer::new(wrong)).await;
+    assert_eq!(fetch.full.now() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn discovery_cannot_send_us_to_another_host_unless_told_so() {
+    let clock = ManualClock::new();
+    let idp = DevIdp::offline(URL, Arc::new(clock.clone()));
+    let elsewhere = "https://keys.test/jwks";
+    let fetch = {
+        let idp = idp.clone();
+        move |uri: Uri| {
+            let asked = uri.to_string().replace(elsewhere, &format!("{URL}/jwks"));
+            let page = idp.document(&asked).map(|page| page.replace(&format!("{URL}/jwks"), elsewhere));
+            async move { page.map(Bytes::from).ok_or_else(|| FetchError::new("down")) }
+        }
+    };
+    let build = |config| {
+        Verifier::builder().clock(clock.clone()).fetch(fetch.clone()).issuer(config).build().unwrap()
+    };
+    let token = || Bearer::new(idp.token().sign());
+    let refused = build(config()).verify(token()).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::IssuerNotReady);
+    assert!(refused.found().unwrap().contains("another host"), "{refused:?}");
+    assert!(build(config().jwks_uri(elsewhere)).verify(token()).await.is_ok());
 }

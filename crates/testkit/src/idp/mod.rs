@@ -156,7 +156,8 @@ impl DevIdp {
     /// The document at this absolute URL, as the network would answer it: `None` while down, and for other URLs.
     #[must_use]
     pub fn document(&self, url: &str) -> Option<String> {
-        let path = url.strip_prefix(self.url())?;
+        // An issuer's URL may end with a slash; its documents' URLs have one at that place all the same.
+        let path = url.strip_prefix(self.url().trim_end_matches('/'))?;
         self.shared.document(path)
     }
 }
@@ -242,7 +243,7 @@ impl Shared {
                 self.discovery.fetch_add(1, Ordering::SeqCst);
                 json!({
                     "issuer": self.url,
-                    "jwks_uri": format!("{}/jwks", self.url),
+                    "jwks_uri": format!("{}/jwks", self.url.trim_end_matches('/')),
                     "token_endpoint": format!("{}/token", self.url),
                     "id_token_signing_alg_values_supported": ["ES256", "RS256", "EdDSA"],
                     "subject_types_supported": ["public"],
