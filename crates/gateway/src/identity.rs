@@ -1,12 +1,12 @@
 //! Who calls: a token of a configured issuer, or, on the way over, the old shared key of a crew.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, Timestamp, TokenFacts};
-use crewgate_oidc::{Bearer, HttpFetch, IssuerConfig, KindRule, Rejection, Verifier, VerifyToken};
+use crewgate_oidc::{Bearer, HttpFetch, Rejection, Verifier, VerifyToken};
 use sha2::{Digest, Sha256};
 
-use crate::config::{IssuerSettings, Settings};
+use crate::config::Settings;
 
 /// The issuer name of principals that only hold a shared key. No issuer may be called so.
 pub(crate) const LEGACY: &str = "legacy";
@@ -52,7 +52,7 @@ impl Gatekeeper {
             .clock(Arc::clone(&clock))
             .persons(crate::people::persons(&settings.persons));
         for settings in &settings.issuers {
-            builder = builder.issuer(issuer(settings)?);
+            builder = builder.issuer(settings.config.clone());
         }
         let keys = settings.crews.iter().filter_map(|crew| {
             let shared = crew.shared_key.as_ref()?;
@@ -110,31 +110,4 @@ impl VerifyToken for Gatekeeper {
             None => self.verifier.verify(token).await,
         }
     }
-}
-
-fn issuer(settings: &IssuerSettings) -> Result<IssuerConfig, String> {
-    let invalid = |error: crewgate_oidc::InvalidConfig| error.to_string();
-    let mut config =
-        IssuerConfig::new(settings.name.as_str(), settings.url.as_str(), settings.audience.clone())
-            .map_err(invalid)?
-            .groups_claim(settings.groups.clone())
-            .max_lifetime(settings.max_lifetime.unwrap_or(Duration::from_secs(3600)));
-    if let Some(algorithms) = &settings.algorithms {
-        config = config.algorithms(algorithms.iter().copied());
-    }
-    if let Some(skew) = settings.skew {
-        config = config.skew(skew);
-    }
-    if let Some(uri) = &settings.jwks_uri {
-        config = config.jwks_uri(uri.as_str());
-    }
-    config = match settings.kind {
-        Some(PrincipalKind::Service) => config.kind(KindRule::Service),
-        Some(PrincipalKind::User) => config.kind(KindRule::User),
-        None => config.kind(KindRule::Auto),
-    };
-    if settings.dangerously_allow_http {
-        config = config.dangerously_allow_http();
-    }
-    Ok(config)
 }

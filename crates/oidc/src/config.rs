@@ -162,6 +162,12 @@ impl IssuerConfig {
         self
     }
 
+    /// The profile in force.
+    #[must_use]
+    pub fn used_profile(&self) -> Profile {
+        self.profile
+    }
+
     /// A claim every token must have, with one of these values: a tenant, a domain, an owner's number. `path` names
     /// nested members; a list satisfies it with any of its strings, numbers and booleans count as they are written.
     #[must_use]
@@ -298,8 +304,13 @@ impl IssuerConfig {
         self
     }
 
-    /// What only the finished configuration shows.
-    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+    /// Checks what only the finished configuration shows.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be right: an address keys may not be fetched from, a limit out of bounds, a profile without what it
+    /// needs to tell our tokens from a stranger's.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
         let wrong = |what: &str| Err(InvalidConfig(format!("issuer {}: {what}", self.name)));
         if self.url.contains(['?', '#', '@']) {
             return wrong("the URL has a query, a fragment or a user");

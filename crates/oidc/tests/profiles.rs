@@ -85,10 +85,9 @@ fn entra(profile: Profile) -> House {
         _ => (format!("https://login.microsoftonline.com/{TENANT}/v2.0"), "2.0"),
     };
     let client = if profile == Profile::EntraV1 { "appid" } else { "azp" };
-    let mut golden = json!({ "ver": version, "tid": TENANT, "oid": "690222be-ff1a-4d56-abd1-7e4f7d38e474",
+    let golden = json!({ client: "6731de76-14a6-49ae-97bc-6eba6914391e", "ver": version, "tid": TENANT, "oid": "690222be-ff1a-4d56-abd1-7e4f7d38e474",
         "sub": "HKZpfaHyWadeOouYlitjrI-KffTm222X5rrV3xDqfKQ", "scp": "crews.run",
         "groups": ["2d2d4bb9-3c6c-45f5-98c9-a1bbbe3d0aa1"], "roles": ["Crews.Approve"], "uti": "x", "aio": "y" });
-    golden[client] = json!("6731de76-14a6-49ae-97bc-6eba6914391e");
     House::new(&url, |config| config.profile(profile), golden)
 }
 

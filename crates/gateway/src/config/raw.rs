@@ -81,21 +81,40 @@ pub(super) struct Issuer {
     pub(super) audience: Spanned<Vec<String>>,
     pub(super) jwks_uri: Option<Text>,
     pub(super) algorithms: Option<Spanned<Vec<String>>>,
-    pub(super) groups: Option<Spanned<ClaimPath>>,
+    pub(super) profile: Option<Text>,
+    pub(super) groups: Option<Spanned<ClaimPaths>>,
+    #[serde(default)]
+    pub(super) require: BTreeMap<String, Spanned<OneOrMore>>,
+    pub(super) clients: Option<Spanned<Vec<String>>>,
+    pub(super) trust_domain: Option<Text>,
+    pub(super) token_type: Option<Text>,
     pub(super) max_lifetime: Option<Text>,
     pub(super) skew: Option<Text>,
+    pub(super) refresh_keys: Option<Text>,
+    pub(super) keep_keys: Option<Text>,
     pub(super) kind: Option<Text>,
     pub(super) ca: Option<Text>,
     #[serde(default)]
     pub(super) dangerously_allow_http: bool,
+    #[serde(default)]
+    pub(super) dangerously_accept_pull_requests: bool,
 }
 
-/// `"groups"`, `"realm_access.roles"`, or a list of names for claims whose names hold dots.
+/// `"groups"`, `"realm_access.roles"`, a list of names for a claim whose name holds dots, or a list of such lists for
+/// several claims.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum ClaimPath {
+pub(super) enum ClaimPaths {
     Dotted(String),
     Names(Vec<String>),
+    Several(Vec<Vec<String>>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMore {
+    One(String),
+    More(Vec<String>),
 }
 
 #[derive(Debug, Deserialize)]

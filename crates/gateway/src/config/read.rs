@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use crewgate_core::{PrincipalKind, Timestamp};
-use crewgate_oidc::Algorithm;
+use crewgate_core::Timestamp;
 
 use super::{
     check::{Checker, name, url},
-    crew, raw,
+    crew,
+    issuer::issuer,
+    raw,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
@@ -154,73 +155,6 @@ fn listener(
         key: beside.join(tls.key.get_ref()),
     });
     Some(ListenSettings { address: at, tls })
-}
-
-fn issuer(check: &mut Checker<'_>, raw: &raw::Issuer) -> Option<IssuerSettings> {
-    let beside = check.beside();
-    let short = check.parse(&raw.name, |text| {
-        if text == "legacy" { Err("`legacy` is the gateway's own".to_owned()) } else { name(text) }
-    });
-    let address =
-        check.parse(&raw.url, |text| url(text, raw.dangerously_allow_http).map(|_| text.to_owned()));
-    let audience: BTreeSet<String> =
-        raw.audience.get_ref().iter().filter(|text| !text.is_empty()).cloned().collect();
-    if audience.is_empty() {
-        let help = "without one, every token of this issuer for any service would open this gateway";
-        check.wrong(raw.audience.span(), "an audience is mandatory", Some(help));
-    }
-    let jwks_uri = raw.jwks_uri.as_ref();
-    let jwks_uri = match jwks_uri {
-        Some(text) => {
-            Some(check.parse(text, |text| url(text, raw.dangerously_allow_http).map(|_| text.to_owned()))?)
-        }
-        None => None,
-    };
-    let groups = match raw.groups.as_ref().map(toml::Spanned::get_ref) {
-        None => vec!["groups".to_owned()],
-        Some(raw::ClaimPath::Dotted(path)) => path.split('.').map(str::to_owned).collect(),
-        Some(raw::ClaimPath::Names(names)) => names.clone(),
-    };
-    if let (Some(path), true) = (&raw.groups, groups.iter().any(String::is_empty)) {
-        check.wrong(path.span(), "a claim path holds no empty names", None);
-    }
-    let kind = check.parse_or(raw.kind.as_ref(), None, |text| match text {
-        "auto" => Ok(None),
-        "service" => Ok(Some(PrincipalKind::Service)),
-        "user" => Ok(Some(PrincipalKind::User)),
-        _ => Err(format!("`{text}` is neither `auto`, `user` nor `service`")),
-    });
-    let max_lifetime = raw.max_lifetime.as_ref().and_then(|text| check.parse(text, duration));
-    let skew = raw.skew.as_ref().and_then(|text| check.parse(text, duration));
-    if let (Some(text), Some(skew)) = (&raw.skew, skew)
-        && skew > Duration::from_secs(60)
-    {
-        check.wrong(text.span(), "`skew` is at most 60s", None);
-    }
-    let ca = raw.ca.as_ref().and_then(|path| check.parse(path, |path| crew::pem(&beside.join(path))));
-    let mut algorithms = None;
-    if let Some(list) = &raw.algorithms {
-        match list.get_ref().iter().map(|name| name.parse()).collect::<Result<Vec<Algorithm>, _>>() {
-            Ok(known) if !known.is_empty() => algorithms = Some(known),
-            _ => {
-                let help = "signatures by a key pair only: RS256, PS256, ES256, ES384, EdDSA and their kin";
-                check.wrong(list.span(), "an algorithm is not known, or none is named", Some(help));
-            }
-        }
-    }
-    Some(IssuerSettings {
-        name: short?,
-        url: address?,
-        audience,
-        jwks_uri,
-        algorithms,
-        groups,
-        max_lifetime,
-        skew,
-        kind,
-        ca,
-        dangerously_allow_http: raw.dangerously_allow_http,
-    })
 }
 
 fn role(check: &mut Checker<'_>, raw: &raw::Role, issuers: &[IssuerSettings]) -> Option<RoleSettings> {

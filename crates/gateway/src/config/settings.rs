@@ -105,24 +105,10 @@ pub struct IssuerSettings {
     pub name: String,
     /// Exact `iss`.
     pub url: String,
-    /// Audiences of which a token must carry one; never empty.
-    pub audience: BTreeSet<String>,
-    /// Key set address instead of discovery.
-    pub jwks_uri: Option<String>,
-    /// Algorithms instead of the default list.
-    pub algorithms: Option<Vec<crewgate_oidc::Algorithm>>,
-    /// Path to the groups claim.
-    pub groups: Vec<String>,
-    /// Longest life of a token.
-    pub max_lifetime: Option<Duration>,
-    /// Tolerated clock difference.
-    pub skew: Option<Duration>,
-    /// `auto`, `user` or `service`.
-    pub kind: Option<crewgate_core::PrincipalKind>,
+    /// Everything else, checked.
+    pub config: crewgate_oidc::IssuerConfig,
     /// Extra certificate authority, PEM.
     pub ca: Option<Vec<u8>>,
-    /// Plain HTTP to another machine.
-    pub dangerously_allow_http: bool,
 }
 
 /// A role's holders.

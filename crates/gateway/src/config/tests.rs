@@ -113,6 +113,12 @@ fn every_mistake_is_told_with_its_place() {
             8,
             "algorithm is not known",
         ),
+        ("name = \"okta\"", "name = \"okta\"\nprofile = \"okto\"", 6, "`okto` is no profile: auth0,"),
+        ("name = \"okta\"", "name = \"okta\"\nprofile = \"google\"", 5, "require.hd"),
+        ("name = \"okta\"", "name = \"okta\"\nskew = \"2m\"", 5, "skew of more than 60 s"),
+        ("name = \"okta\"", "name = \"okta\"\ngroups = []", 5, "empty groups claim"),
+        ("name = \"okta\"", "name = \"okta\"\nclients = []", 6, "no client is named"),
+        ("name = \"okta\"", "name = \"okta\"\ngroups = \"a..b\"", 5, "empty groups claim"),
     ] {
         assert!(MINIMAL.contains(from), "{from}");
         let error = folder.parse(&MINIMAL.replacen(from, to, 1)).unwrap_err();
@@ -142,4 +148,28 @@ fn the_way_over_ends() {
     assert!(settings.crews[0].observe.is_some() && settings.crews[0].shared_key.is_some());
     let endless = text.replace(", until = \"2027-01-15\"", "");
     assert!(folder.parse(&endless).unwrap_err().to_string().contains("missing field `until`"));
+}
+
+/// The fenced blocks of configuration in a page.
+fn blocks(page: &str) -> Vec<&str> {
+    page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+#[test]
+fn every_issuer_of_the_guide_loads() {
+    let folder = Folder::new("guide");
+    let page = include_str!("../../../../docs/identity.md");
+    let issuer = MINIMAL.find("[[issuer]]").unwrap()..MINIMAL.find("[[crew]]").unwrap();
+    let mut profiles = std::collections::BTreeSet::new();
+    for block in blocks(page) {
+        let name = block.split('"').nth(1).unwrap();
+        let mut text = MINIMAL.replace("okta:analysts", &format!("{name}:analysts"));
+        text.replace_range(issuer.clone(), block);
+        let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{block}\n{error}"));
+        profiles.insert(settings.issuers[0].config.used_profile());
+    }
+    for profile in crewgate_oidc::Profile::ALL {
+        let twin = profile == crewgate_oidc::Profile::EntraV1;
+        assert!(twin || profiles.contains(&profile), "the guide shows no {}", profile.name());
+    }
 }
