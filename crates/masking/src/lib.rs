@@ -69,7 +69,10 @@ pub use self::{
     findings::Findings,
     layer::{Mask, MaskBody, MaskRequest, MaskRequestLayer, MaskResponse, MaskResponseLayer},
     masker::{Masked, Masker, Span},
-    operator::Operator,
-    profile::{Place, Profile, Profiles},
+    operator::{
+        BoxFuture, CardPart, Issued, KeyError, Keys, MAX_ISSUED, MIN_KEY_BYTES, MemoryVault, Operator,
+        Sealed, Session, Vault, VaultError, VaultKeys,
+    },
+    profile::{Numbers, OnRequest, Place, Profile, Profiles},
     stream::{Dialect, MaskError, MaskStream},
 };

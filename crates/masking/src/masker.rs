@@ -1,12 +1,19 @@
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use crewgate_core::{MaskProfile, Number, Value};
+use crewgate_core::{MaskProfile, Number, RoleName, Value};
 
 use crate::{
-    CustomDetector, Entity, Operator,
+    CustomDetector, Entity, Operator, Session,
     detect::{Detector, Oracle, Rule, detectors, is_token},
     findings::Findings,
-    profile::Profile,
+    profile::{Numbers, Profile},
     stream::{JsonStream, MaskError, TextStream},
 };
 
@@ -15,20 +22,36 @@ const MAX_KNOWN: usize = 256;
 
 /// Finds and replaces what a set of entities names. A clone costs a reference count.
 #[derive(Clone)]
-pub struct Masker(Arc<Inner>);
+pub struct Masker {
+    inner: Arc<Inner>,
+    /// What belongs to one call; `None` before the first text of a masker that was given none.
+    call: Option<Arc<Call>>,
+}
+
+/// What one request or answer brings along and leaves behind.
+#[derive(Default)]
+struct Call {
+    session: Session,
+    /// Roles of the caller: a profile that names one of them restores what it can.
+    roles: BTreeSet<RoleName>,
+    blocked: AtomicBool,
+    restored: Mutex<Findings>,
+}
 
 struct Inner {
     profiles: BTreeSet<MaskProfile>,
     /// What is done with a hit, one per profile in force.
     in_force: Vec<Arc<Profile>>,
+    /// What is looked for beside what the profiles name.
+    beside: Vec<Rule>,
     rules: Vec<Rule>,
     oracle: Oracle,
 }
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules = &self.0.rules;
-        f.debug_struct("Masker").field("profiles", &self.0.profiles).field("rules", rules).finish()
+        let rules = &self.inner.rules;
+        f.debug_struct("Masker").field("profiles", &self.inner.profiles).field("rules", rules).finish()
     }
 }
 
@@ -57,6 +80,8 @@ pub struct Masked {
     pub spans: Vec<Span>,
     /// The hits counted.
     pub findings: Findings,
+    /// Whether one of them blocks the whole text: it must not be passed on.
+    pub blocked: bool,
 }
 
 impl Masker {
@@ -80,46 +105,53 @@ impl Masker {
     /// Gives back a secret it could not find in every split of a text: one that is empty, longer than 256 bytes, or has
     /// other characters than a bearer token (RFC 6750 `b64token`).
     pub fn also<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
-        let mut rules = self.0.rules.clone();
+        let mut beside = self.inner.beside.clone();
         for secret in secrets {
             if secret.is_empty() || secret.len() > MAX_KNOWN || !secret.chars().all(is_token) {
                 return Err(secret);
             }
-            rules.push(Rule::Known(secret.into()));
+            beside.push(Rule::Known(secret.into()));
         }
-        Ok(Self::build(self.0.profiles.clone(), self.0.in_force.clone(), rules))
+        Ok(Self::build(self.inner.profiles.clone(), self.inner.in_force.clone(), beside))
     }
 
     /// This masker, which also finds what these detectors find.
     #[must_use]
     pub fn detecting(&self, detectors: impl IntoIterator<Item = CustomDetector>) -> Self {
-        let mut rules = self.0.rules.clone();
-        rules.extend(detectors.into_iter().map(|detector| Rule::Custom(Arc::new(detector))));
-        Self::build(self.0.profiles.clone(), self.0.in_force.clone(), rules)
+        let mut beside = self.inner.beside.clone();
+        beside.extend(detectors.into_iter().map(|detector| Rule::Custom(Arc::new(detector))));
+        Self::build(self.inner.profiles.clone(), self.inner.in_force.clone(), beside)
     }
 
     pub(crate) fn named(profiles: BTreeSet<MaskProfile>, in_force: Vec<Arc<Profile>>) -> Self {
-        let rules = table(&in_force).map(Rule::Table).collect();
-        Self::build(profiles, in_force, rules)
+        Self::build(profiles, in_force, Vec::new())
     }
 
-    fn build(profiles: BTreeSet<MaskProfile>, in_force: Vec<Arc<Profile>>, rules: Vec<Rule>) -> Self {
-        Self(Arc::new(Inner { profiles, in_force, oracle: Oracle::new(rules.iter().cloned()), rules }))
+    fn build(profiles: BTreeSet<MaskProfile>, in_force: Vec<Arc<Profile>>, beside: Vec<Rule>) -> Self {
+        let custom = in_force.iter().flat_map(|profile| profile.detectors());
+        let rules: Vec<_> = table(&in_force)
+            .map(Rule::Table)
+            .chain(custom.cloned().map(Rule::Custom))
+            .chain(beside.iter().cloned())
+            .collect();
+        let inner = Inner { profiles, in_force, beside, oracle: Oracle::new(rules.iter().cloned()), rules };
+        Self { inner: Arc::new(inner), call: None }
     }
 
     /// The profiles it stands for; empty when it was made of entities.
     #[must_use]
     pub fn profiles(&self) -> &BTreeSet<MaskProfile> {
-        &self.0.profiles
+        &self.inner.profiles
     }
 
     /// Masks a text.
     #[must_use]
     pub fn mask_text(&self, text: &str) -> Masked {
         let mut masked = Masked { text: String::with_capacity(text.len()), ..Masked::default() };
-        let mut stream = TextStream::default();
-        stream.push(text, self, &mut masked);
-        stream.finish(self, &mut masked);
+        let (mut stream, masker) = (TextStream::default(), self.ready());
+        stream.push(text, &masker, &mut masked);
+        stream.finish(&masker, &mut masked);
+        masked.blocked = masker.blocked();
         masked
     }
 
@@ -128,21 +160,26 @@ impl Masker {
     ///
     /// # Errors
     ///
-    /// [`MaskError`] when it is not JSON.
+    /// [`MaskError`] when it is not JSON, or holds what blocks it.
     pub fn mask_json(&self, json: &[u8]) -> Result<Masked, MaskError> {
         let text = std::str::from_utf8(json).map_err(|_| MaskError::NotUtf8)?;
         let mut masked = Masked { text: String::with_capacity(text.len()), ..Masked::default() };
-        let mut stream = JsonStream::default();
-        stream.push(text, self, &mut masked)?;
-        stream.finish(self, &mut masked)?;
-        Ok(masked)
+        let (mut stream, masker) = (JsonStream::default(), self.ready());
+        stream.push(text, &masker, &mut masked)?;
+        stream.finish(&masker, &mut masked)?;
+        if masker.blocked() { Err(MaskError::Blocked) } else { Ok(masked) }
     }
 
     /// Masks every string of a value in place, member names included, and counts the hits.
-    pub fn mask_value(&self, value: &mut Value, findings: &mut Findings) {
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError::Blocked`] when it holds what blocks it.
+    pub fn mask_value(&self, value: &mut Value, findings: &mut Findings) -> Result<(), MaskError> {
+        let masker = self.ready();
         let mut add = |found: Findings| findings.absorb(&found, "");
         let replace = |text: &mut String| {
-            let masked = self.mask_text(text);
+            let masked = masker.mask_text(text);
             *text = masked.text;
             masked.findings
         };
@@ -152,11 +189,14 @@ impl Masker {
             match value {
                 Value::String(text) => add(replace(text)),
                 Value::Number(number) => {
-                    let masked = self.mask_text(number.as_str());
+                    let masked = masker.mask_text(number.as_str());
                     if !masked.findings.is_empty() {
-                        let text = self.number(number.as_str(), &masked);
+                        let text = masker.number(number.as_str(), &masked);
+                        *value = match Number::parse(text.as_str()) {
+                            Ok(number) => Value::Number(number),
+                            Err(_) => Value::String(masked.text),
+                        };
                         add(masked.findings);
-                        *value = Number::parse(text.as_str()).map_or(Value::Null, Value::Number);
                     }
                 }
                 Value::Array(items) => waiting.extend(items),
@@ -169,25 +209,45 @@ impl Masker {
                 Value::Null | Value::Bool(_) | Value::Id(_) => {}
             }
         }
+        if masker.blocked() { Err(MaskError::Blocked) } else { Ok(()) }
     }
 
     /// Writes what stands for a hit, and notes and counts it: every hit goes through here. `false` when every profile
     /// in force allows this very value, which was then written as it is.
     pub(crate) fn replace(&self, entity: &Entity, value: &str, out: &mut Masked) -> bool {
-        let rules = || self.0.in_force.iter();
-        let found = rules().filter(|rule| !rule.allows(value)).filter_map(|rule| rule.operator(entity));
-        let tag = &Operator::Tag;
-        let operator = match found.max_by_key(|operator| operator.strictness()) {
-            Some(operator) => operator,
+        let rules = || self.inner.in_force.iter();
+        let found = rules().filter(|rule| !rule.allows(value));
+        let found = found.filter_map(|rule| Some((rule, rule.operator(entity)?)));
+        let call = self.call.as_deref();
+        let operator = match found.max_by_key(|(_, operator)| operator.strictness()) {
+            Some((rule, operator)) => {
+                if let Some(call) = call.filter(|call| operator.is_reversible() && rule.restores(&call.roles))
+                {
+                    let mut restored = call.restored.lock().unwrap_or_else(PoisonError::into_inner);
+                    restored.add(entity, "", 1);
+                    out.text.push_str(value);
+                    return false;
+                }
+                operator
+            }
             None if rules().any(|rule| rule.operator(entity).is_some()) => {
                 out.text.push_str(value);
                 return false;
             }
             // Told to the letter, by no profile.
-            None => tag,
+            None => &Operator::Tag,
         };
         let at = out.text.len();
-        operator.write(entity.name(), value, &mut out.text);
+        match call {
+            Some(call) => {
+                if *operator == Operator::Block {
+                    call.blocked.store(true, Ordering::Relaxed);
+                }
+                operator.write(entity, value, &call.session, &mut out.text);
+            }
+            // Every way in makes a call; without one nothing is remembered.
+            None => operator.write(entity, value, &Session::new(), &mut out.text),
+        }
         out.spans.push(Span { entity: entity.clone(), at, len: value.len(), shown: out.text.len() - at });
         out.findings.add(entity, "", 1);
         true
@@ -195,7 +255,7 @@ impl Masker {
 
     /// Whether a profile in force speaks of places, so that [`Masker::at`] must be asked for each.
     pub(crate) fn by_place(&self) -> bool {
-        self.0.in_force.iter().any(|rule| rule.by_place())
+        self.inner.in_force.iter().any(|rule| rule.by_place())
     }
 
     /// The masker for the value at this place of a JSON document, a JSON pointer like `/result/0/text`. The empty
@@ -206,13 +266,48 @@ impl Masker {
             return self.clone();
         }
         let covers = |rule: &&Arc<Profile>| rule.covers(pointer);
-        let in_force: Vec<_> = self.0.in_force.iter().filter(covers).cloned().collect();
-        if in_force.len() == self.0.in_force.len() {
+        let in_force: Vec<_> = self.inner.in_force.iter().filter(covers).cloned().collect();
+        if in_force.len() == self.inner.in_force.len() {
             return self.clone();
         }
-        let own = self.0.rules.iter().filter(|rule| !matches!(rule, Rule::Table(_))).cloned();
-        let rules = table(&in_force).map(Rule::Table).chain(own).collect();
-        Self::build(self.0.profiles.clone(), in_force, rules)
+        let masker = Self::build(self.inner.profiles.clone(), in_force, self.inner.beside.clone());
+        Self { call: self.call.clone(), ..masker }
+    }
+
+    /// This masker for one request or answer: with the numbers and tokens of its run, and restoring where a profile
+    /// entitles one of the caller's roles to it.
+    #[must_use]
+    pub fn for_call(&self, session: &Session, roles: impl IntoIterator<Item = RoleName>) -> Self {
+        let call = Call { session: session.clone(), roles: roles.into_iter().collect(), ..Call::default() };
+        Self { call: Some(Arc::new(call)), ..self.clone() }
+    }
+
+    /// With something to remember by: what a text of its own, without a run, has to itself.
+    pub(crate) fn ready(&self) -> Self {
+        Self { call: Some(self.call.clone().unwrap_or_default()), ..self.clone() }
+    }
+
+    /// Whether a hit of this call is one that blocks it.
+    #[must_use]
+    pub fn blocked(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.blocked.load(Ordering::Relaxed))
+    }
+
+    /// Whether a profile in force can block: then an answer is not begun before it is known that nothing does.
+    pub(crate) fn may_block(&self) -> bool {
+        self.inner.in_force.iter().any(|rule| rule.may_block())
+    }
+
+    /// Whether a profile in force refuses requests that hold a hit.
+    pub(crate) fn refuses_requests(&self) -> bool {
+        self.inner.in_force.iter().any(|rule| rule.refuses_requests())
+    }
+
+    /// What was shown in clear to an entitled caller, counted.
+    #[must_use]
+    pub fn restored(&self) -> Findings {
+        let restored = self.call.as_ref().map(|call| call.restored.lock());
+        restored.map(|found| found.unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     /// What is written for a JSON number that held a hit: a number again, unless a profile says otherwise.
@@ -220,12 +315,25 @@ impl Masker {
         if crewgate_core::Number::parse(masked.text.as_str()).is_ok() {
             return masked.text.clone();
         }
-        let digits = number.bytes().filter(u8::is_ascii_digit).count();
-        format!("1{}", "0".repeat(digits.saturating_sub(1)))
+        // The most careful of the profiles in force says how.
+        let numbers = self.inner.in_force.iter().map(|rule| rule.written_numbers()).max().unwrap_or_default();
+        match numbers {
+            Numbers::Digits => {
+                let digits = number.bytes().filter(u8::is_ascii_digit).count();
+                format!("1{}", "0".repeat(digits.saturating_sub(1)))
+            }
+            Numbers::Zero => "0".to_owned(),
+            Numbers::Text => {
+                let mut text = String::from("\"");
+                crate::stream::escape(&masked.text, &mut text);
+                text.push('"');
+                text
+            }
+        }
     }
 
     pub(crate) fn oracle(&self) -> &Oracle {
-        &self.0.oracle
+        &self.inner.oracle
     }
 }
 
@@ -255,7 +363,7 @@ mod tests {
             ("n".to_owned(), Value::Number(Number::parse("1.10").unwrap())),
         ]);
         let mut findings = Findings::default();
-        all().mask_value(&mut value, &mut findings);
+        all().mask_value(&mut value, &mut findings).unwrap();
         let expected = Value::Object(vec![
             ("<EMAIL>".to_owned(), Value::Array(vec![Value::String("<US_SSN>".to_owned()), Value::Null])),
             ("card".to_owned(), Value::Number(Number::parse("1000000000000000").unwrap())),

@@ -5,20 +5,48 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crewgate_core::MaskProfile;
+use crewgate_core::{MaskProfile, RoleName};
 
-use crate::{Entity, Masker, Operator};
+use crate::{CustomDetector, Entity, Masker, Operator};
 
 /// Combinations of profiles whose masker is kept ready; a gateway uses a handful.
 const MAX_READY: usize = 64;
 
 /// What is looked for, where, and what is done with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Profile {
     operators: BTreeMap<Entity, Operator>,
+    detectors: Vec<Arc<CustomDetector>>,
     allowed: BTreeSet<String>,
     only: Vec<Place>,
     except: Vec<Place>,
+    numbers: Numbers,
+    on_request: OnRequest,
+    restorers: BTreeSet<RoleName>,
+}
+
+/// What becomes of a JSON number that is a hit. The later, the more careful: of several profiles the last one counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Numbers {
+    /// A number with as many digits, a one and noughts; or what the operator makes of it, if that is a number.
+    #[default]
+    Digits,
+    /// A string with what the operator makes of it.
+    Text,
+    /// Nought.
+    Zero,
+}
+
+/// What becomes of a request whose free text holds a hit. The later, the stricter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum OnRequest {
+    /// The hit is masked, and the request goes on.
+    #[default]
+    Mask,
+    /// The request is refused.
+    Refuse,
 }
 
 impl Profile {
@@ -33,6 +61,14 @@ impl Profile {
     #[must_use]
     pub fn with(mut self, entity: Entity, operator: Operator) -> Self {
         self.operators.insert(entity, operator);
+        self
+    }
+
+    /// Finds what this detector finds; its name in its place, unless [`Profile::with`] says otherwise.
+    #[must_use]
+    pub fn detect(mut self, detector: CustomDetector) -> Self {
+        self.operators.entry(detector.entity().clone()).or_default();
+        self.detectors.push(Arc::new(detector));
         self
     }
 
@@ -57,6 +93,34 @@ impl Profile {
         self
     }
 
+    /// Says what becomes of JSON numbers.
+    #[must_use]
+    pub fn numbers(mut self, numbers: Numbers) -> Self {
+        self.numbers = numbers;
+        self
+    }
+
+    /// Says what becomes of requests.
+    #[must_use]
+    pub fn on_request(mut self, what: OnRequest) -> Self {
+        self.on_request = what;
+        self
+    }
+
+    /// Callers with one of these roles see in clear what its reversible operators stand for.
+    #[must_use]
+    pub fn restore_for(mut self, roles: impl IntoIterator<Item = RoleName>) -> Self {
+        self.restorers.extend(roles);
+        self
+    }
+
+    /// Does not look for this entity.
+    #[must_use]
+    pub fn without(mut self, entity: &Entity) -> Self {
+        self.operators.remove(entity);
+        self
+    }
+
     /// What it finds.
     pub fn entities(&self) -> impl Iterator<Item = &Entity> {
         self.operators.keys()
@@ -66,6 +130,26 @@ impl Profile {
     #[must_use]
     pub fn operator(&self, entity: &Entity) -> Option<&Operator> {
         self.operators.get(entity)
+    }
+
+    pub(crate) fn detectors(&self) -> impl Iterator<Item = &Arc<CustomDetector>> {
+        self.detectors.iter().filter(|detector| self.operators.contains_key(detector.entity()))
+    }
+
+    pub(crate) fn restores(&self, roles: &BTreeSet<RoleName>) -> bool {
+        !self.restorers.is_disjoint(roles)
+    }
+
+    pub(crate) fn may_block(&self) -> bool {
+        self.operators.values().any(|operator| *operator == Operator::Block)
+    }
+
+    pub(crate) const fn written_numbers(&self) -> Numbers {
+        self.numbers
+    }
+
+    pub(crate) const fn refuses_requests(&self) -> bool {
+        matches!(self.on_request, OnRequest::Refuse)
     }
 
     pub(crate) fn allows(&self, value: &str) -> bool {
@@ -181,6 +265,7 @@ impl Profiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{CardPart, Dialect, Keys, MaskError, MaskStream, Session};
 
     fn named(name: &str) -> MaskProfile {
         MaskProfile::new(name)
@@ -215,6 +300,55 @@ mod tests {
         assert_eq!(masked(&["last", "gone"]), "");
         assert_eq!(masked(&["open"]), "536-90-4399");
         assert_eq!(masked(&["open", "last"]), "***-**-4399");
+    }
+
+    #[test]
+    fn a_run_has_its_numbers_and_an_entitled_caller_sees_the_values() {
+        let desk = RoleName::new("fraud-desk");
+        let profile =
+            Profile::default().with(Entity::Email, Operator::Number).with(Entity::UsSsn, Operator::Tag);
+        let profiles = Profiles::builtin().with(named("desk"), profile.restore_for([desk.clone()]));
+        let masker = profiles.masker(&[named("desk")].into()).unwrap();
+        let (text, session) = ("a@example.com b@example.com 536-90-4399", Session::new());
+        let of = |roles: &[&RoleName]| masker.for_call(&session, roles.iter().copied().cloned());
+        assert_eq!(of(&[]).mask_text(text).text, "<EMAIL_1> <EMAIL_2> <US_SSN>");
+        assert_eq!(of(&[]).mask_text("see b@example.com").text, "see <EMAIL_2>");
+        let entitled = of(&[&desk]);
+        assert_eq!(entitled.mask_text(text).text, "a@example.com b@example.com <US_SSN>");
+        assert_eq!(entitled.restored().count(&Entity::Email), 2);
+        // Another profile that does not entitle keeps it masked.
+        let strict = profiles.masker(&[named("desk"), named("pii-basic")].into()).unwrap();
+        assert_eq!(strict.for_call(&session, [desk]).mask_text(text).text, "<EMAIL> <EMAIL> <US_SSN>");
+        assert_eq!(masker.mask_text("b@example.com").text, "<EMAIL_1>");
+    }
+
+    #[test]
+    fn what_blocks_lets_nothing_out() {
+        let profiles =
+            Profiles::builtin().with(named("no"), Profile::default().with(Entity::UsSsn, Operator::Block));
+        let masker = profiles.masker(&[named("no")].into()).unwrap();
+        assert!(masker.mask_text("536-90-4399").blocked);
+        assert_eq!(masker.mask_json(br#"["536-90-4399"]"#).unwrap_err(), MaskError::Blocked);
+        assert!(masker.mask_json(br#"["536-90"]"#).is_ok());
+        let mut stream = MaskStream::new(masker, Dialect::Text);
+        assert_eq!(stream.push(b"fine. ").unwrap(), "fine. ");
+        assert!(stream.push(b"536-90-4399 and more to read here").is_err());
+        assert!(stream.finish().is_err());
+    }
+
+    #[test]
+    fn a_number_stays_a_number_unless_a_profile_says_otherwise() {
+        let json = |numbers, operator| {
+            let profile = Profile::default().with(Entity::CreditCard, operator).numbers(numbers);
+            let masker = Profiles::builtin().with(named("n"), profile).masker(&[named("n")].into()).unwrap();
+            masker.mask_json(br#"{"a":4111111111111111,"b":1.50}"#).unwrap().text
+        };
+        assert_eq!(json(Numbers::Digits, Operator::Tag), r#"{"a":1000000000000000,"b":1.50}"#);
+        assert_eq!(json(Numbers::Zero, Operator::Tag), r#"{"a":0,"b":1.50}"#);
+        assert_eq!(json(Numbers::Text, Operator::Tag), r#"{"a":"<CREDIT_CARD>","b":1.50}"#);
+        let keys = Keys::new([[1; 32].as_slice()]).unwrap();
+        let card = json(Numbers::Digits, Operator::Card(keys, CardPart::Bin));
+        assert!(card.starts_with(r#"{"a":411111"#) && !card.contains("4111111111111111"), "{card}");
     }
 
     #[test]

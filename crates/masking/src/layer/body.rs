@@ -29,8 +29,13 @@ pin_project! {
 
 enum Mode {
     Done,
-    Masking { stream: Box<MaskStream>, note: Box<Note> },
+    Masking {
+        stream: Box<MaskStream>,
+        note: Box<Note>,
+    },
     Pass,
+    /// Masked already, and held until it was known that nothing blocks it.
+    Whole(Bytes),
 }
 
 /// Notes the findings when the body ends, however it ends.
@@ -59,6 +64,11 @@ impl<B> MaskBody<B> {
 
     pub(super) fn passing(inner: B) -> Self {
         Self { inner, mode: Mode::Pass }
+    }
+
+    /// Bytes that were masked before.
+    pub(super) fn whole(inner: B, bytes: Bytes) -> Self {
+        Self { inner, mode: Mode::Whole(bytes) }
     }
 }
 
@@ -98,8 +108,14 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         loop {
-            if matches!(this.mode, Mode::Done) {
-                return Poll::Ready(None);
+            match this.mode {
+                Mode::Done => return Poll::Ready(None),
+                Mode::Whole(bytes) => {
+                    let bytes = std::mem::take(bytes);
+                    *this.mode = Mode::Done;
+                    return Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))));
+                }
+                Mode::Masking { .. } | Mode::Pass => {}
             }
             let frame = ready!(this.inner.as_mut().poll_frame(cx));
             let frame = match frame.transpose() {
@@ -118,7 +134,7 @@ where
             let out = match (&mut *this.mode, &data) {
                 (Mode::Masking { stream, .. }, Some(data)) => stream.push(data),
                 (Mode::Masking { stream, .. }, None) => stream.finish(),
-                (Mode::Pass | Mode::Done, data) => Ok(data.clone().unwrap_or_default()),
+                (Mode::Pass | Mode::Done | Mode::Whole(_), data) => Ok(data.clone().unwrap_or_default()),
             };
             this.mode.remember();
             if data.is_none() || out.is_err() {
@@ -133,16 +149,18 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        match self.mode {
+        match &self.mode {
             Mode::Done => true,
             Mode::Masking { .. } => false,
+            Mode::Whole(bytes) => bytes.is_empty(),
             Mode::Pass => self.inner.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.mode {
+        match &self.mode {
             Mode::Pass => self.inner.size_hint(),
+            Mode::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Mode::Done | Mode::Masking { .. } => SizeHint::default(),
         }
     }

@@ -111,14 +111,23 @@ fn mask<M: Mask, B>(mask: &M, request: &mut Request<B>) -> Result<(), Refusal> {
             let value = operation.message.body.as_mut().and_then(|body| find(body, &pointer));
             // A declared free text that is not there, or no string, was refused when it was parsed.
             if let Some(value) = value {
-                masker.mask_value(value, &mut findings);
+                masker.mask_value(value, &mut findings).map_err(|_| blocked())?;
             }
         }
+    }
+    if masker.refuses_requests() && !findings.is_empty() {
+        return Err(blocked());
     }
     if let (Some(trail), false) = (request.extensions().get::<Trail>(), findings.is_empty()) {
         trail.note(Fact::Masked { profiles: duties.masks, hits: findings.hits() });
     }
     Ok(())
+}
+
+/// The caller learns that, not what: the names of entities would be an oracle for what is in a document.
+fn blocked() -> Refusal {
+    let text = "the free text of the request holds something that must not be sent";
+    Refusal::new(By::Masking, StatusCode::UNPROCESSABLE_ENTITY, "request_blocked", text)
 }
 
 fn find<'a>(value: &'a mut Value, pointer: &[String]) -> Option<&'a mut Value> {

@@ -7,15 +7,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::{Bytes, BytesMut};
 use crewgate_core::{Layer as By, Refusal, Trail};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header, response::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Mask, MaskBody};
-use crate::{Masker, stream::Dialect};
+use crate::{MaskError, Masker, stream::Dialect};
+
+/// Bytes of an answer that is held until it is known that nothing in it blocks it.
+const MAX_HELD: usize = 8 << 20;
 
 /// Masks answers while they stream. See the [crate docs](crate).
 pub struct MaskResponseLayer<M> {
@@ -76,7 +80,7 @@ where
 {
     type Response = Response<MaskBody<ResB>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, ResB>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -97,22 +101,23 @@ where
 pin_project! {
     /// Future of [`MaskResponse`].
     #[derive(Debug)]
-    pub struct ResponseFuture<F> {
+    pub struct ResponseFuture<F, B> {
         #[pin]
-        state: State<F>,
+        state: State<F, B>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
     #[derive(Debug)]
-    enum State<F> {
+    enum State<F, B> {
         Calling { #[pin] future: F, masker: Option<(Masker, Option<Trail>)> },
+        Holding { head: Option<Parts>, #[pin] body: MaskBody<B>, held: BytesMut },
         Refused,
     }
 }
 
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, B, E> Future for ResponseFuture<F, B>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body + Default,
@@ -120,28 +125,83 @@ where
 {
     type Output = Result<Response<MaskBody<B>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Calling { future, masker } => {
-                let response = ready!(future.poll(cx))?;
-                Poll::Ready(Ok(match masker.take() {
-                    Some((masker, trail)) => mask(response, masker, trail),
-                    None => refuse("mask_unknown", StatusCode::INTERNAL_SERVER_ERROR),
-                }))
-            }
-            StateProjection::Refused => {
-                Poll::Ready(Ok(refuse("mask_unknown", StatusCode::INTERNAL_SERVER_ERROR)))
-            }
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let next = match self.as_mut().project().state.project() {
+                StateProjection::Calling { future, masker } => {
+                    let response = ready!(future.poll(cx))?;
+                    let Some((masker, trail)) = masker.take() else { return Poll::Ready(Ok(unknown())) };
+                    let whole = masker.may_block() && !is_stream(&response);
+                    let response = mask(response, masker, trail);
+                    if !whole || response.body().is_end_stream() {
+                        return Poll::Ready(Ok(response));
+                    }
+                    let (head, body) = response.into_parts();
+                    State::Holding { head: Some(head), body, held: BytesMut::new() }
+                }
+                StateProjection::Holding { head, body, held } => {
+                    let whole = ready!(poll_whole(body, held, cx));
+                    return Poll::Ready(Ok(match (whole, head.take()) {
+                        (Ok(bytes), Some(head)) => {
+                            Response::from_parts(head, MaskBody::whole(B::default(), bytes))
+                        }
+                        (Err(refusal), _) => refusal.into_response(),
+                        (Ok(_), None) => unknown(),
+                    }));
+                }
+                StateProjection::Refused => return Poll::Ready(Ok(unknown())),
+            };
+            self.as_mut().project().state.set(next);
         }
     }
 }
 
-fn refuse<B: Default>(code: &'static str, status: StatusCode) -> Response<B> {
-    let text = match code {
-        "upstream_encoded" => "the answer came in an encoding that cannot be masked",
-        _ => "which masks apply to this answer is not known",
-    };
-    Refusal::new(By::Masking, status, code, text).into_response()
+/// Reads a masked body to its end: no byte of an answer that something blocks may be seen, nor its status.
+fn poll_whole<B>(
+    mut body: Pin<&mut MaskBody<B>>,
+    held: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Bytes, Refusal>>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    loop {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            None => return Poll::Ready(Ok(held.split().freeze())),
+            Some(Ok(frame)) => held.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Some(Err(error)) if error.downcast_ref() == Some(&MaskError::Blocked) => {
+                let text = "the answer holds something that must not be passed on";
+                return Poll::Ready(Err(refusal(StatusCode::FORBIDDEN, "answer_blocked", text)));
+            }
+            Some(Err(_)) => {
+                let text = "the answer broke off, or is not what it says it is";
+                return Poll::Ready(Err(refusal(StatusCode::BAD_GATEWAY, "answer_unreadable", text)));
+            }
+        }
+        if held.len() > MAX_HELD {
+            let text = "the answer is too large to be looked through before it is passed on";
+            return Poll::Ready(Err(refusal(StatusCode::BAD_GATEWAY, "answer_too_large", text)));
+        }
+    }
+}
+
+/// Events are told as they come: one that something blocks ends the stream.
+fn is_stream<B>(response: &Response<B>) -> bool {
+    matches!(dialect(response.headers()), Dialect::Sse)
+}
+
+fn dialect(headers: &HeaderMap) -> Dialect {
+    Dialect::of(headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()))
+}
+
+fn refusal(status: StatusCode, code: &'static str, text: &str) -> Refusal {
+    Refusal::new(By::Masking, status, code, text)
+}
+
+fn unknown<B: Default>() -> Response<B> {
+    let text = "which masks apply to this answer is not known";
+    refusal(StatusCode::INTERNAL_SERVER_ERROR, "mask_unknown", text).into_response()
 }
 
 /// Headers that speak of the bytes as they were before masking.
@@ -164,10 +224,10 @@ fn mask<B: Body + Default>(
         return response.map(MaskBody::passing);
     }
     if encoded(response.headers()) {
-        return refuse("upstream_encoded", StatusCode::BAD_GATEWAY);
+        let text = "the answer came in an encoding that cannot be masked";
+        return refusal(StatusCode::BAD_GATEWAY, "upstream_encoded", text).into_response();
     }
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let dialect = Dialect::of(kind);
+    let dialect = dialect(response.headers());
     let (mut parts, body) = response.into_parts();
     for name in STALE {
         parts.headers.remove(name);

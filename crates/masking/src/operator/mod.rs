@@ -1,8 +1,21 @@
 //! What stands in the place of a hit.
 
+mod card;
+mod date;
+mod keys;
 mod partial;
+mod session;
+mod vault;
 
 use std::sync::Arc;
+
+pub use self::{
+    card::CardPart,
+    keys::{KeyError, Keys, MIN_KEY_BYTES},
+    session::{Issued, MAX_ISSUED, Session},
+    vault::{BoxFuture, MemoryVault, Sealed, Vault, VaultError, VaultKeys},
+};
+use crate::Entity;
 
 /// What is done with the hits of an entity.
 ///
@@ -13,17 +26,29 @@ use std::sync::Arc;
 pub enum Operator {
     /// The whole answer or request is refused.
     Block,
+    /// Another card with the same length, separators and a right Luhn digit, by FF1 (NIST SP 800-38G) under a key.
+    Card(Keys, CardPart),
+    /// `<EMAIL:e:KEY:…>`: AES-256-SIV (RFC 5297). The same value gives the same token, and the key opens it.
+    Encrypt(Keys),
+    /// `<EMAIL:h:…>`: 128 bits of HMAC-SHA-256 over the entity and the normalised value. Joins, and never opens.
+    Hash(Keys),
+    /// The first characters stay, every other letter and digit becomes `*`; separators stay.
+    KeepFirst(u8),
+    /// The last characters stay, every other letter and digit becomes `*`; separators stay.
+    KeepLast(u8),
+    /// `<EMAIL_1>`: the same value has the same number in a whole run, and another one in another run.
+    Number,
     /// Nothing: the hit is removed.
     Redact,
+    /// A date, at most this many days earlier or later; one distance for a whole run.
+    ShiftDate(u16),
     /// The name of the entity in angle brackets: `<EMAIL>`.
     #[default]
     Tag,
     /// Always this text.
     Text(Arc<str>),
-    /// The first characters stay, every other letter and digit becomes `*`; separators stay.
-    KeepFirst(u8),
-    /// The last characters stay, every other letter and digit becomes `*`; separators stay.
-    KeepLast(u8),
+    /// `<EMAIL:v:…>`: a random token; what it stands for is in the vault until it expires there.
+    Vault,
 }
 
 impl Operator {
@@ -35,24 +60,75 @@ impl Operator {
             Self::Redact => 250,
             Self::Tag => 240,
             Self::Text(_) => 230,
+            // From here on values can be told apart: in a run, by the holder of a key, by everybody.
+            Self::Vault => 220,
+            Self::Number => 210,
+            Self::Hash(_) => 200,
+            Self::Encrypt(_) => 190,
+            Self::Card(_, CardPart::None) => 180,
+            Self::Card(..) => 170,
+            Self::ShiftDate(_) => 160,
             // The fewer characters stay, the stricter.
-            Self::KeepFirst(kept) | Self::KeepLast(kept) => 99_u8.saturating_sub(*kept),
+            Self::KeepFirst(kept) | Self::KeepLast(kept) => 150_u8.saturating_sub(*kept),
         }
     }
 
-    /// Writes what stands for this value.
-    pub(crate) fn write(&self, tag: &str, value: &str, out: &mut String) {
+    /// The word for it in configuration and reports.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
         match self {
-            Self::Redact => {}
+            Self::Block => "block",
+            Self::Card(..) => "card",
+            Self::Encrypt(_) => "encrypt",
+            Self::Hash(_) => "hash",
+            Self::KeepFirst(_) => "keep_first",
+            Self::KeepLast(_) => "keep_last",
+            Self::Number => "number",
+            Self::Redact => "redact",
+            Self::ShiftDate(_) => "shift_days",
+            Self::Tag => "type",
+            Self::Text(_) => "text",
+            Self::Vault => "vault",
+        }
+    }
+
+    /// Whether what it writes can be turned back.
+    #[must_use]
+    pub const fn is_reversible(&self) -> bool {
+        matches!(self, Self::Encrypt(_) | Self::Number | Self::Vault)
+    }
+
+    /// Whether it must see a value whole: such an operator cannot stand on a hit that is longer than any window, of
+    /// which only the beginning is ever held.
+    #[must_use]
+    pub const fn needs_whole(&self) -> bool {
+        !matches!(self, Self::Block | Self::Redact | Self::Tag | Self::Text(_))
+    }
+
+    /// Writes what stands for this value.
+    pub(crate) fn write(&self, entity: &Entity, value: &str, session: &Session, out: &mut String) {
+        let instead = match self {
+            Self::Redact => return,
+            Self::Text(text) => return out.push_str(text),
+            Self::KeepFirst(kept) => return partial::keep_first(value, usize::from(*kept), out),
+            Self::KeepLast(kept) => return partial::keep_last(value, usize::from(*kept), out),
+            Self::Hash(keys) => return keys.hash(entity, value, out),
+            Self::Encrypt(keys) => return keys.encrypt(entity, value, out),
+            Self::Number => session.number(entity, value),
+            Self::Vault => session.token(entity, value),
+            Self::Card(keys, part) => card::encrypt(keys, *part, value),
+            Self::ShiftDate(most) => session.shift(*most).and_then(|days| date::shifted(value, days)),
             // What is blocked is not sent at all; should it be, then without the value.
-            Self::Block | Self::Tag => {
+            Self::Block | Self::Tag => None,
+        };
+        match instead {
+            Some(instead) => out.push_str(&instead),
+            // What could not be done is done more strictly.
+            None => {
                 out.push('<');
-                out.push_str(tag);
+                out.push_str(entity.name());
                 out.push('>');
             }
-            Self::Text(text) => out.push_str(text),
-            Self::KeepFirst(kept) => partial::keep_first(value, usize::from(*kept), out),
-            Self::KeepLast(kept) => partial::keep_last(value, usize::from(*kept), out),
         }
     }
 }

@@ -293,8 +293,10 @@ pub(super) fn append(clear: &Masked, out: &mut Masked) {
     let mut from = 0;
     for span in &clear.spans {
         escape(clear.text.get(from..span.at).unwrap_or_default(), &mut out.text);
-        out.spans.push(Span { at: out.text.len(), ..span.clone() });
-        from = span.at;
+        let at = out.text.len();
+        from = span.at + span.shown;
+        escape(clear.text.get(span.at..from).unwrap_or_default(), &mut out.text);
+        out.spans.push(Span { at, shown: out.text.len() - at, ..span.clone() });
     }
     escape(clear.text.get(from..).unwrap_or_default(), &mut out.text);
     out.findings.absorb(&clear.findings, "");
@@ -308,11 +310,15 @@ pub(super) fn scalar(text: &str, masker: &Masker, out: &mut Masked) {
         return;
     }
     let number = masker.number(text, &masked);
-    append(&Masked { text: number, ..masked }, out);
+    if let Some(span) = masked.spans.into_iter().next() {
+        out.spans.push(Span { at: out.text.len(), shown: number.len(), ..span });
+    }
+    out.text.push_str(&number);
+    out.findings.absorb(&masked.findings, "");
 }
 
 /// Writes text as the inside of a JSON string (RFC 8259 section 7).
-fn escape(text: &str, out: &mut String) {
+pub(crate) fn escape(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),

@@ -9,7 +9,10 @@ use std::fmt;
 use bytes::Bytes;
 
 use self::sse::SseStream;
-pub(crate) use self::{json::JsonStream, text::TextStream};
+pub(crate) use self::{
+    json::{JsonStream, escape},
+    text::TextStream,
+};
 use crate::{Findings, Masked, Masker};
 
 /// How the bytes are to be read.
@@ -49,6 +52,8 @@ impl Dialect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MaskError {
+    /// It holds something that a profile blocks.
+    Blocked,
     /// A server-sent event is longer than its bound, or there are too many kinds of text in the stream.
     EventTooLarge,
     /// It is not JSON.
@@ -62,6 +67,7 @@ pub enum MaskError {
 impl fmt::Display for MaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Blocked => "the answer holds something that must not be passed on",
             Self::EventTooLarge => "an event is too large to be masked",
             Self::NotJson => "the answer is not the JSON it says it is",
             Self::NotUtf8 => "the answer is not UTF-8",
@@ -98,7 +104,8 @@ impl MaskStream {
             Dialect::Sse => Kind::Sse(SseStream::default()),
             Dialect::Text => Kind::Text(TextStream::default()),
         };
-        Self { masker, partial: Partial::default(), kind, findings: Findings::default(), failed: None }
+        let (partial, findings) = (Partial::default(), Findings::default());
+        Self { masker: masker.ready(), partial, kind, findings, failed: None }
     }
 
     /// Takes the next bytes and gives those that may leave.
@@ -165,6 +172,7 @@ impl MaskStream {
         let mut out = Masked::default();
         let result = step(self, &mut out);
         self.findings.absorb(&out.findings, "");
+        let result = if self.masker.blocked() { Err(MaskError::Blocked) } else { result };
         match result {
             Ok(()) => Ok(Bytes::from(out.text)),
             Err(error) => {
