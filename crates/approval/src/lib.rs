@@ -11,6 +11,9 @@
 //!
 //! Every rule of that stands in [`machine`], a handful of pure functions that all stores share.
 //!
+//! A role that people agreed to give for a while is a [`Grant`] in a [`GrantStore`]: it ends by the clock, can be taken
+//! away, and may be narrowed to resources, inputs and a number of uses.
+//!
 //! This crate knows nothing of policies, tokens, SQL or CrewAI. Who may speak for which set comes from a closure
 //! ([`Eligible`]), what a ticket looks like from a trait ([`Tickets`]), and the record is whatever the store writes
 //! beside each transition.
@@ -119,6 +122,7 @@ mod approval;
 mod digest;
 mod eligible;
 mod future;
+pub mod grants;
 mod hint;
 mod hold;
 mod layer;
@@ -137,6 +141,10 @@ pub use self::{
     digest::{Digest, InvalidDigest, digest},
     eligible::{EligibilityUnknown, Eligible},
     future::ResponseFuture,
+    grants::{
+        GiveError, Grant, GrantFilter, GrantState, GrantStore, MAX_GRANTS_OF_ONE, MemoryGrants, Narrowing,
+        NewGrant, Revocation, RevokeError, Revoked, SpendError,
+    },
     hint::{Ear, Hint},
     layer::{
         AwaitApprovalLayer, DEFAULT_HOLD, DEFAULT_HOLD_LIMIT, DEFAULT_UNDECIDED_FOR, DEFAULT_USABLE_FOR,

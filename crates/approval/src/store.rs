@@ -18,7 +18,7 @@ pub enum StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(reason) => write!(f, "approvals are not available: {reason}"),
+            Self::Unavailable(reason) => write!(f, "the store is not available: {reason}"),
             Self::Unknown(reason) => write!(f, "the outcome is not known: {reason}"),
         }
     }
@@ -34,11 +34,11 @@ macro_rules! error {
         pub enum $name {
             $($(#[$vdoc])* $variant $(($inner))?,)+
             /// The store failed.
-            Store(StoreError),
+            Store(crate::StoreError),
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
                     $(Self::$variant { .. } => f.write_str($text),)+
                     Self::Store(error) => error.fmt(f),
@@ -48,13 +48,14 @@ macro_rules! error {
 
         impl std::error::Error for $name {}
 
-        impl From<StoreError> for $name {
-            fn from(error: StoreError) -> Self {
+        impl From<crate::StoreError> for $name {
+            fn from(error: crate::StoreError) -> Self {
                 Self::Store(error)
             }
         }
     };
 }
+pub(crate) use error;
 
 error!(
     /// Why an approval was not opened.

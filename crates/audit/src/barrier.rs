@@ -178,6 +178,11 @@ fn refuse(trail: &Trail, error: AuditError) -> Refusal {
         refusal.approval = trail.facts().iter().rev().find_map(approval_of);
         return refusal;
     }
+    if error == AuditError::GrantOver {
+        let text =
+            "a temporary right this call relies on has ended, was taken away or is used up; nothing was sent";
+        return Refusal::new(By::Audit, StatusCode::FORBIDDEN, "grant_over", text);
+    }
     tracing::error!(request = %trail.request(), %error, "a call is refused: its intent could not be recorded");
     unavailable()
 }

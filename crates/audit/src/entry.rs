@@ -1,5 +1,9 @@
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use crewgate_core::{ApprovalId, ApprovalStep, Fact, GrantStep, PrincipalKey, RequestId, RunId, Timestamp};
+use crewgate_core::{
+    ApprovalId, ApprovalStep, Effect, Fact, GrantId, GrantStep, PrincipalKey, RequestId, RunId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// Which moment of a call's life an [`Entry`] stands for.
@@ -124,6 +128,26 @@ impl Entry {
             Fact::Released { approval, lease } => Some((*approval, *lease)),
             _ => None,
         })
+    }
+
+    /// The temporary grants policy relied on when it allowed this call.
+    #[must_use]
+    pub fn grants(&self) -> BTreeSet<GrantId> {
+        let decided = self.facts.iter().rev().find_map(|fact| match fact {
+            Fact::Decided { outcome, basis, .. } => Some((outcome, basis)),
+            _ => None,
+        });
+        decided.filter(|(outcome, _)| *outcome == "allow").map(|(_, b)| b.grants.clone()).unwrap_or_default()
+    }
+
+    /// Whether it changes something upstream; what does not say so does.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        let described = self.facts.iter().rev().find_map(|fact| match fact {
+            Fact::Described { effect, .. } => Some(*effect),
+            _ => None,
+        });
+        described.unwrap_or(Effect::Write)
     }
 }
 

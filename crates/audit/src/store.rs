@@ -115,6 +115,8 @@ pub enum AuditError {
         /// Which.
         seq: u64,
     },
+    /// A temporary grant the entry relies on has ended, was taken away or is used up: nothing was written.
+    GrantOver,
     /// No room: nothing was written.
     Full,
     /// The entry cannot be written as it is: nothing was written.
@@ -130,6 +132,7 @@ impl fmt::Display for AuditError {
         match self {
             Self::Conflict => f.write_str("the approval is not held by this attempt"),
             Self::Corrupt { seq } => write!(f, "leaf {seq} cannot be read"),
+            Self::GrantOver => f.write_str("a grant it relies on does not count now"),
             Self::Full => f.write_str("no room on the record"),
             Self::Invalid => f.write_str("the entry cannot be written"),
             Self::Unavailable => f.write_str("the record is not available"),

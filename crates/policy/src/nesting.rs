@@ -77,18 +77,22 @@ impl Nesting {
         let mut free = BTreeSet::new();
         for start in self.of.keys() {
             let mut path = vec![(start, self.inclusions(start).iter())];
+            let mut walked = BTreeSet::from([start]);
             while let Some((role, rest)) = path.last_mut() {
                 let role = *role;
                 let Some(Inclusion { includes, .. }) = rest.next() else {
                     free.insert(role);
+                    walked.remove(role);
                     path.pop();
                     continue;
                 };
-                if let Some(first) = path.iter().position(|(earlier, _)| *earlier == includes) {
-                    let circle = path.iter().skip(first).map(|(role, _)| *role).chain([includes]);
+                if walked.contains(includes) {
+                    let circle = path.iter().map(|(role, _)| *role).skip_while(|role| *role != includes);
+                    let circle = circle.chain([includes]);
                     return Some(RoleCycle(circle.cloned().collect()));
                 }
                 if !free.contains(includes) {
+                    walked.insert(includes);
                     path.push((includes, self.inclusions(includes).iter()));
                 }
             }

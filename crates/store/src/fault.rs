@@ -97,5 +97,8 @@ from_fault!(
     crewgate_approval::VoteError => StoreError,
     crewgate_approval::CancelError => StoreError,
     crewgate_approval::LeaseError => StoreError,
+    crewgate_approval::GiveError => StoreError,
+    crewgate_approval::RevokeError => StoreError,
+    crewgate_approval::SpendError => StoreError,
     Fault => Fault
 );

@@ -1,5 +1,6 @@
 #![forbid(unsafe_code)]
-//! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore`, a `RunLedger` and a `Meter`.
+//! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore`, a `GrantStore`, a
+//! `RunLedger` and a `Meter`.
 //!
 //! **One writer.** One task owns the one connection that writes. Commands stand in one line, in the order they came,
 //! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
@@ -9,7 +10,8 @@
 //!
 //! **Row and leaf in one transaction.** A move of an approval writes its row and the leaf that tells it. An intent that
 //! releases an approval marks it as sent in the same transaction, or is refused; its outcome settles it. After a crash,
-//! what was sent and has no outcome is indeterminate, and nothing is ever sent twice.
+//! what was sent and has no outcome is indeterminate, and nothing is ever sent twice. An intent that relies on a
+//! temporary grant spends its use there too, and is refused when the grant no longer counts.
 //!
 //! It does not know the layers' services, HTTP or what anything means: transitions are the functions of
 //! `approval::machine`, leaves are made and verified by `audit`.
@@ -38,6 +40,7 @@ mod approvals;
 mod audit;
 mod command;
 mod fault;
+mod grants;
 mod lanes;
 mod open;
 mod options;

@@ -139,14 +139,13 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 fn migrator() -> Migrator {
-    let first = include_str!("../migrations/sqlite/0001_first_tables.sql");
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "first tables".into(),
-        MigrationType::Simple,
-        first.into_sql_str(),
-        false,
-    )])
+    let step = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        step(1, "first tables", include_str!("../migrations/sqlite/0001_first_tables.sql")),
+        step(2, "role grants", include_str!("../migrations/sqlite/0002_role_grants.sql")),
+    ])
 }
 
 /// Where the log ends, by its head and by its last leaf. If the two disagree, going on would bury the evidence.

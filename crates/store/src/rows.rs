@@ -1,9 +1,9 @@
 //! Rows, and what they mean.
 
 use bytes::Bytes;
-use crewgate_approval::{Approval, NewApproval, State, Vote};
+use crewgate_approval::{Approval, Grant, NewApproval, NewGrant, Revoked, State, Vote};
 use crewgate_audit::{Hash, Head, Leaf};
-use crewgate_core::{ApprovalId, IdKind, PrincipalKey, RunId, Timestamp};
+use crewgate_core::{ApprovalId, GrantId, IdKind, PrincipalKey, RunId, Timestamp};
 use crewgate_runs::OwnedId;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
@@ -114,6 +114,64 @@ pub(crate) async fn update_approval(conn: &mut SqliteConnection, next: &Approval
         .execute(conn)
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+pub(crate) const GRANT: &str = "SELECT given, used, revoked FROM role_grant";
+
+pub(crate) fn to_grant(row: &SqliteRow) -> Result<Grant, Fault> {
+    let (given, revoked): (&str, Option<&str>) = (row.try_get("given")?, row.try_get("revoked")?);
+    Ok(Grant {
+        given: parse::<NewGrant>(given, "grant")?,
+        used: row.try_get("used")?,
+        revoked: revoked.map(|text| parse::<Revoked>(text, "grant's end")).transpose()?,
+    })
+}
+
+pub(crate) async fn grant(conn: &mut SqliteConnection, id: GrantId) -> Result<Option<Grant>, Fault> {
+    let sql = "SELECT given, used, revoked FROM role_grant WHERE id = ?1";
+    let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
+    row.as_ref().map(to_grant).transpose()
+}
+
+/// Grants of a principal that are not over.
+pub(crate) async fn standing_grants(
+    conn: &mut SqliteConnection,
+    principal: &PrincipalKey,
+    now: Timestamp,
+) -> Result<usize, Fault> {
+    let sql = "SELECT count(*) FROM role_grant
+               WHERE issuer = ?1 AND subject = ?2 AND ends > ?3 AND revoked IS NULL";
+    let query = sqlx::query_scalar(sql)
+        .bind(principal.issuer.as_str())
+        .bind(principal.subject.as_str())
+        .bind(now.as_micros());
+    let count: i64 = query.fetch_one(conn).await?;
+    usize::try_from(count).map_err(|_| Fault::unreadable("number"))
+}
+
+/// `false` when the id is taken.
+pub(crate) async fn insert_grant(conn: &mut SqliteConnection, new: &Grant) -> Result<bool, Fault> {
+    let sql = "INSERT INTO role_grant (id, issuer, subject, begins, ends, given, used, revoked)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, NULL) ON CONFLICT DO NOTHING";
+    let done = sqlx::query(sql)
+        .bind(new.id().to_string())
+        .bind(new.given.principal.issuer.as_str())
+        .bind(new.given.principal.subject.as_str())
+        .bind(new.given.from.as_micros())
+        .bind(new.given.until.as_micros())
+        .bind(json(&new.given)?)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// `false` when it was taken away, or used more often, since it was read.
+pub(crate) async fn update_grant(conn: &mut SqliteConnection, next: &Grant) -> Result<bool, Fault> {
+    let revoked = next.revoked.as_ref().map(json).transpose()?;
+    let sql =
+        "UPDATE role_grant SET used = ?1, revoked = ?2 WHERE id = ?3 AND used <= ?1 AND revoked IS NULL";
+    let query = sqlx::query(sql).bind(next.used).bind(revoked).bind(next.id().to_string());
+    Ok(query.execute(conn).await?.rows_affected() == 1)
 }
 
 pub(crate) fn kind_text(kind: IdKind) -> Result<String, Fault> {

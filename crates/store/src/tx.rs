@@ -1,8 +1,15 @@
 //! What a command can do inside the writer's transaction.
 
-use crewgate_approval::{Approval, Lease, State, machine, machine::Transition};
+use std::collections::BTreeSet;
+
+use crewgate_approval::{
+    Approval, Lease, State,
+    grants::{self, GrantMove},
+    machine,
+    machine::Transition,
+};
 use crewgate_audit::{AuditError, Entry, Head, Phase, Prepared, Receipt};
-use crewgate_core::{ApprovalId, Fact, RequestId, RunId, Timestamp};
+use crewgate_core::{ApprovalId, Effect, Fact, GrantId, RequestId, RunId, Timestamp};
 use sqlx::SqliteConnection;
 
 use crate::{fault::Fault, rows};
@@ -19,25 +26,32 @@ pub(crate) struct Tx {
 
 impl Tx {
     /// Puts an entry on the record, with what follows from it: a released approval counts as sent with its intent, and
-    /// is settled with its outcome.
+    /// is settled with its outcome; an intent spends the uses of the grants it relies on.
     pub(crate) async fn record(&mut self, entry: Sorted) -> Result<Receipt, AuditError> {
-        let Sorted { prepared, phase, request, run, release, time, end } = entry;
-        match (phase, release) {
-            (Phase::Intent, Some(lease)) => {
-                let approval = rows::approval(&mut self.conn, lease.approval).await?;
-                let approval = approval.ok_or(AuditError::Conflict)?;
-                let sent = machine::mark_sent(&approval, lease, time).map_err(|_| AuditError::Conflict)?;
-                self.overwrite(&sent.approval).await?;
+        let Sorted { prepared, phase, request, run, release, grants, effect, time, end } = entry;
+        match phase {
+            Phase::Intent => {
+                if let Some(lease) = release {
+                    let approval = rows::approval(&mut self.conn, lease.approval).await?;
+                    let approval = approval.ok_or(AuditError::Conflict)?;
+                    let sent =
+                        machine::mark_sent(&approval, lease, time).map_err(|_| AuditError::Conflict)?;
+                    self.overwrite(&sent.approval).await?;
+                }
+                let mut uses = Vec::new();
+                for id in grants {
+                    let grant = rows::grant(&mut self.conn, id).await?.ok_or(AuditError::GrantOver)?;
+                    let used = grants::spend(&grant, effect, request, time);
+                    uses.extend(used.map_err(|_| AuditError::GrantOver)?);
+                }
                 let receipt = self.leaf(prepared).await?;
                 self.open_intent(request, receipt).await?;
+                for used in &uses {
+                    self.step_grant(used, run).await?;
+                }
                 Ok(receipt)
             }
-            (Phase::Intent, None) => {
-                let receipt = self.leaf(prepared).await?;
-                self.open_intent(request, receipt).await?;
-                Ok(receipt)
-            }
-            (Phase::Outcome, release) => {
+            Phase::Outcome => {
                 let receipt = self.leaf(prepared).await?;
                 self.close_intent(request).await?;
                 if let Some(lease) = release {
@@ -63,6 +77,29 @@ impl Tx {
         self.moved = true;
         self.tell(&next.approval, next.fact.clone(), next.approval.asked.opened).await?;
         Ok(true)
+    }
+
+    /// Writes a move of a grant and the leaf that tells it.
+    pub(crate) async fn step_grant(&mut self, next: &GrantMove, run: Option<RunId>) -> Result<(), Fault> {
+        if !rows::update_grant(&mut self.conn, &next.grant).await? {
+            return Err(Fault::Unavailable("a grant was changed from outside".to_owned()));
+        }
+        self.tell_grant(next, run).await
+    }
+
+    /// Writes a new grant and the leaf that tells it. `false`: there is one with its id.
+    pub(crate) async fn give(&mut self, next: &GrantMove) -> Result<bool, Fault> {
+        let fresh = rows::insert_grant(&mut self.conn, &next.grant).await?;
+        if fresh {
+            self.tell_grant(next, None).await?;
+        }
+        Ok(fresh)
+    }
+
+    async fn tell_grant(&mut self, next: &GrantMove, run: Option<RunId>) -> Result<(), Fault> {
+        let entry =
+            Entry::new(Phase::Grant, next.request, next.at).with_fact(next.fact.clone()).with_run(run);
+        self.tell_entry(entry).await
     }
 
     /// The outcome stands already; that an approval cannot be settled by it must not take it off the record.
@@ -96,6 +133,10 @@ impl Tx {
         let entry = Entry::new(Phase::Approval, approval.asked.request, now)
             .with_fact(fact)
             .with_run(approval.asked.run);
+        self.tell_entry(entry).await
+    }
+
+    async fn tell_entry(&mut self, entry: Entry) -> Result<(), Fault> {
         let prepared = Prepared::new(entry).map_err(|error| Fault::Unavailable(error.to_string()))?;
         self.leaf(prepared).await?;
         Ok(())
@@ -168,6 +209,8 @@ pub(crate) struct Sorted {
     request: RequestId,
     run: Option<RunId>,
     release: Option<Lease>,
+    grants: BTreeSet<GrantId>,
+    effect: Effect,
     time: Timestamp,
     end: crewgate_approval::End,
 }
@@ -180,6 +223,8 @@ impl Sorted {
             request: entry.request,
             run: entry.run,
             release: release.map(|(approval, number): (ApprovalId, u64)| Lease { approval, number }),
+            grants: entry.grants(),
+            effect: entry.effect(),
             time: entry.time,
             end: end_of(&entry.facts),
             prepared: Prepared::new(entry)?,

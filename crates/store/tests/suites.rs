@@ -23,6 +23,12 @@ async fn it_is_an_approval_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_is_a_grant_store() {
+    let dirs = Dirs::default();
+    suites::grant::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_a_ledger_of_runs() {
     let dirs = Dirs::default();
     let fresh = async || Arc::new(dirs.open().await) as Arc<_>;

@@ -2,5 +2,6 @@
 
 pub mod approval;
 pub mod audit;
+pub mod grant;
 pub mod meter;
 pub mod runs;
