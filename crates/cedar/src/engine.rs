@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cedar_policy::{
-    AuthorizationError, Authorizer, Decision as Verdict, Entities, PolicyId, PolicySet, Request, Response,
-    Schema,
+    AuthorizationError, Authorizer, Decision as Verdict, Entities, Policy, PolicyId, PolicySet, Request,
+    Response, Schema,
 };
 use crewgate_core::{ApproverSet, Basis, Decision, Duties, PolicyHash, RoleName, RuleId};
 use crewgate_policy::{HeldRole, Query};
@@ -83,6 +83,16 @@ impl Engine {
             (matches.guards, matches.broken_guards) = self.sort(&guards)?;
         }
         Ok((subject, matches))
+    }
+
+    /// Whether one rule holds for a query, of whose roles these matter; `None` when it cannot be evaluated.
+    pub(crate) fn holds(&self, query: &Query<'_>, rule: &Policy, roles: &BTreeSet<RoleName>) -> Option<bool> {
+        let subject = Subject::of(query, &self.types, &self.actions, roles).ok()?;
+        let request = subject.request(query, BTreeSet::new(), &self.schema).ok()?;
+        let set = PolicySet::from_policies([rule.clone()]).ok()?;
+        let response = self.authorizer.is_authorized(&request, &set, &subject.entities);
+        let evaluated = response.diagnostics().errors().next().is_none();
+        evaluated.then(|| response.decision() == Verdict::Allow)
     }
 
     fn candidates(&self, _: &Query<'_>) -> Candidates<'_> {

@@ -78,6 +78,7 @@ mod policy;
 mod rule;
 mod schema;
 mod source;
+pub mod tools;
 mod vocabulary;
 
 pub use self::{

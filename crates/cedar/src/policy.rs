@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crewgate_core::{Decision, PolicyHash, RuleId};
+use crewgate_core::{Decision, PolicyHash, RuleId, Timestamp};
 use crewgate_policy::{Policy, Query};
 
 use crate::{
@@ -30,6 +30,17 @@ impl CedarPolicy {
     #[must_use]
     pub fn hash(&self) -> &PolicyHash {
         &self.0.hash
+    }
+
+    /// The hour and weekday that rules read at an instant.
+    pub(crate) fn clock(&self, at: Timestamp) -> (i64, i64) {
+        let clock = Utc::of(at);
+        (clock.hour, clock.weekday)
+    }
+
+    /// The loaded rules, for the tools.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0
     }
 
     /// How many rules there are.
