@@ -172,6 +172,8 @@ fn words(fact: &Fact) -> String {
     match fact {
         Fact::Answered { status } => format!("upstream answers {status}"),
         Fact::Approval { approval, step } => format!("approval {approval}: {}", approval_words(step)),
+        Fact::Asked(asked) if asked.roles.is_empty() => "policy is asked; no role is held".to_owned(),
+        Fact::Asked(asked) => format!("policy is asked; held are the roles {}", list(&asked.roles)),
         Fact::Authenticated { principal, client, .. } => {
             let client = client.as_ref().map(|client| format!(" through {client}")).unwrap_or_default();
             format!("caller is {principal}{client}")

@@ -83,6 +83,7 @@ mod vocabulary;
 
 pub use self::{
     error::LoadError,
+    load::sources,
     policy::{CedarPolicy, Explanation},
     vocabulary::{CrewDeclaration, InputType, Vocabulary},
 };

@@ -88,6 +88,15 @@ impl CedarPolicy {
     }
 }
 
+/// The `*.cedar` files of a folder as path and text, sorted by path.
+///
+/// # Errors
+///
+/// As [`CedarPolicy::load_dir`], except for what is wrong inside the files.
+pub fn sources(path: impl AsRef<Path>) -> Result<Vec<(String, String)>, Vec<LoadError>> {
+    read_dir(path.as_ref())
+}
+
 fn read_dir(path: &Path) -> Result<Vec<(String, String)>, Vec<LoadError>> {
     let unreadable = |path: &Path, error: &io::Error| {
         LoadError::of_file(

@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, GrantId, IdKind, MaskProfile, PolicyHash,
-    PrincipalKey, PrincipalKind, RequestId, RoleName, RuleId, RunId, Timestamp,
+    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, GrantId, IdKind, InputValue, MaskProfile,
+    PolicyHash, PrincipalKey, PrincipalKind, RequestId, RoleName, RuleId, RunId, Timestamp,
 };
 
 /// Who noted a fact or refused.
@@ -195,6 +195,34 @@ pub enum Ending {
     Cut,
 }
 
+/// What policy was asked, as far as it may stand on the record: with the other facts of the call enough to ask other
+/// rules the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The instant of the question.
+    pub at: Timestamp,
+    /// Roles held then.
+    pub roles: BTreeSet<RoleName>,
+    /// When the token was issued.
+    pub issued: Timestamp,
+    /// Whether more than one factor was used.
+    pub mfa: bool,
+    /// Groups that what is acted on belonged to.
+    pub parents: Vec<String>,
+    /// Declared inputs; without a value where the record must not show it.
+    pub inputs: Vec<(String, Option<InputValue>)>,
+    /// Whether there were undeclared ones.
+    pub has_undeclared_inputs: bool,
+    /// Length of the body.
+    pub body_bytes: u64,
+    /// Hosts to be called back.
+    pub webhook_hosts: Vec<String>,
+    /// Whose run it was about.
+    pub owner: Option<PrincipalKey>,
+    /// Sets that had said yes.
+    pub approved: BTreeSet<ApproverSet>,
+}
+
 /// A small typed value that is safe to store: no token, no body, no secret can be made into one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
@@ -213,6 +241,8 @@ pub enum Fact {
         #[serde(flatten)]
         step: ApprovalStep,
     },
+    /// Policy was asked.
+    Asked(Box<Asked>),
     /// The caller proved who it is.
     Authenticated {
         /// Who.

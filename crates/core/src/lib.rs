@@ -33,7 +33,7 @@ pub use self::{
         Approvals, ApproverSet, Basis, Decision, Duties, MaskProfile, PolicyHash, Rate, RateDuty, RoleName,
         RuleId,
     },
-    fact::{ApprovalStep, Divergence, Ending, Fact, GrantStep, Layer, Shadowed, Verdict},
+    fact::{ApprovalStep, Asked, Divergence, Ending, Fact, GrantStep, Layer, Shadowed, Verdict},
     id::{ApprovalId, GrantId, InvalidId, RequestId, RunId, TaskId},
     operation::{
         Action, Effect, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Outgoing, Resource, Segment,

@@ -21,6 +21,7 @@
 //! ```
 
 mod app;
+mod cases;
 mod checkup;
 pub mod cli;
 pub mod client;

@@ -6,9 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use crewgate_core::{Decision, Fact, MaskProfile, Operation, Outgoing, Trail};
+use crewgate_core::{Decision, Fact, InputValue, MaskProfile, Operation, Outgoing, Trail};
 use crewgate_masking::{Mask, Masker, Profiles};
 use http::Extensions;
+use serde_json::json;
 
 use crate::crews::Crews;
 
@@ -60,6 +61,23 @@ impl Masks {
             ready.insert(key, masker.clone());
         }
         Some(masker)
+    }
+
+    /// The inputs rules saw, as they may be stored: those that a mask would change, by name alone.
+    #[must_use]
+    pub(crate) fn stored_inputs(&self, operation: &Operation) -> Vec<(String, Option<InputValue>)> {
+        if operation.inputs.is_empty() {
+            return Vec::new();
+        }
+        let masker = self.stored(&operation.resource.name);
+        let stored = |(name, value): &(String, InputValue)| {
+            // Where it stood in the body: masks may look at the place.
+            let place = json!({ "inputs": { name.as_str(): value } });
+            let masked = masker.as_ref()?.mask_json(place.to_string().as_bytes()).ok()?;
+            let same = serde_json::from_str::<serde_json::Value>(&masked.text).ok()? == place;
+            same.then(|| value.clone())
+        };
+        operation.inputs.iter().map(|input| (input.0.clone(), stored(input))).collect()
     }
 
     /// The body of a request as it may be stored: `None` where there is none, and nothing of one that cannot be masked.

@@ -1,13 +1,16 @@
 //! The rule set: loaded from a folder against the configuration's own words, swapped whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crewgate_cedar::{CedarPolicy, CrewDeclaration, InputType, LoadError, Vocabulary};
 use crewgate_core::{ApproverSet, RoleName};
 use crewgate_crewai::{InputDeclaration, InputKind};
 use crewgate_masking::Profiles;
 
-use crate::config::{ConfigError, CrewSettings, Diagnostic, Settings};
+use crate::{
+    cases,
+    config::{ConfigError, CrewSettings, Diagnostic, Settings},
+};
 
 /// Loads the folder.
 ///
@@ -15,12 +18,14 @@ use crate::config::{ConfigError, CrewSettings, Diagnostic, Settings};
 ///
 /// Everything that is wrong with it, each with its place.
 pub fn load(settings: &Settings, profiles: &Profiles) -> Result<CedarPolicy, ConfigError> {
-    CedarPolicy::load_dir(&settings.policy, &vocabulary(settings, profiles))
-        .map_err(|errors| ConfigError(errors.into_iter().map(|error| diagnostic(settings, error)).collect()))
+    let (folder, vocabulary) = (&settings.policy, vocabulary(settings, profiles));
+    let policy = CedarPolicy::load_dir(folder, &vocabulary).map_err(|errors| cases::told(folder, errors))?;
+    cases::on_load(&policy, &vocabulary, folder, settings)?;
+    Ok(policy)
 }
 
-fn diagnostic(settings: &Settings, error: LoadError) -> Diagnostic {
-    let file = if error.file.is_empty() { settings.policy.clone() } else { PathBuf::from(&error.file) };
+pub(crate) fn diagnostic(folder: &Path, error: LoadError) -> Diagnostic {
+    let file = if error.file.is_empty() { folder.to_owned() } else { PathBuf::from(&error.file) };
     let place = (error.line > 0).then_some((error.line, error.column));
     let excerpt = place.and_then(|(line, _)| {
         let text = std::fs::read_to_string(&file).ok()?;
@@ -29,7 +34,8 @@ fn diagnostic(settings: &Settings, error: LoadError) -> Diagnostic {
     Diagnostic { file, place, excerpt, message: error.message, help: error.help }
 }
 
-fn vocabulary(settings: &Settings, profiles: &Profiles) -> Vocabulary {
+/// The words rules may use.
+pub(crate) fn vocabulary(settings: &Settings, profiles: &Profiles) -> Vocabulary {
     Vocabulary {
         roles: settings.roles.iter().map(|role| RoleName::new(role.name.as_str())).collect(),
         approvers: settings.approvers.iter().map(|set| ApproverSet::new(set.name.as_str())).collect(),

@@ -90,11 +90,12 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
 
 /// From policy down: where an approved request comes back in.
 fn below(parts: &Parts) -> Entry {
-    let crews = Arc::clone(&parts.crews);
+    let (crews, recorded) = (Arc::clone(&parts.crews), parts.masks.clone());
     let enforce = EnforceLayer::shared(Arc::clone(&parts.policy))
         .roles(parts.people.roles())
         .meter(Arc::clone(&parts.meter))
         .clock(Arc::clone(&parts.clock))
+        .record_inputs(move |operation| recorded.stored_inputs(operation))
         .observe_when(move |operation, now| observes(&crews, operation, now));
     let tickets = TicketStatusDesk {
         runs: Arc::clone(&parts.runs),

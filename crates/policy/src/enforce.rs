@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crewgate_core::{Clock, Decision, Operation, SystemClock, Timestamp};
+use crewgate_core::{Clock, Decision, InputValue, Operation, SystemClock, Timestamp};
 use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -22,9 +22,11 @@ pub struct EnforceLayer<P: ?Sized> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observe: Option<Arc<ObserveWhen>>,
     pub(crate) shadow: Option<Arc<Shadow>>,
+    pub(crate) recorded: Option<Arc<RecordInputs>>,
     pub(crate) policy: Arc<P>,
 }
 
+pub(crate) type RecordInputs = dyn Fn(&Operation) -> Vec<(String, Option<InputValue>)> + Send + Sync;
 pub(crate) type ObserveWhen = dyn Fn(&Operation, Timestamp) -> bool + Send + Sync;
 
 impl<P: Policy> EnforceLayer<P> {
@@ -38,7 +40,15 @@ impl<P: Policy + ?Sized> EnforceLayer<P> {
     /// Like [`new`](EnforceLayer::new), for a policy others hold too, such as an `Arc<dyn Policy>`.
     #[must_use]
     pub fn shared(policy: Arc<P>) -> Self {
-        Self { roles: None, meter: None, clock: Arc::new(SystemClock), observe: None, shadow: None, policy }
+        Self {
+            roles: None,
+            meter: None,
+            clock: Arc::new(SystemClock),
+            observe: None,
+            shadow: None,
+            recorded: None,
+            policy,
+        }
     }
 
     /// Looks roles up here.
@@ -59,6 +69,17 @@ impl<P: Policy + ?Sized> EnforceLayer<P> {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Puts these inputs on the record with the question, those without a value by name alone; otherwise all are
+    /// there by name alone. A call whose inputs are recorded can later be asked of other rules.
+    #[must_use]
+    pub fn record_inputs(
+        mut self,
+        inputs: impl Fn(&Operation) -> Vec<(String, Option<InputValue>)> + Send + Sync + 'static,
+    ) -> Self {
+        self.recorded = Some(Arc::new(inputs));
         self
     }
 
@@ -91,6 +112,7 @@ impl<P: ?Sized> Clone for EnforceLayer<P> {
             clock: Arc::clone(&self.clock),
             observe: self.observe.clone(),
             shadow: self.shadow.clone(),
+            recorded: self.recorded.clone(),
             policy: Arc::clone(&self.policy),
         }
     }

@@ -1,5 +1,6 @@
 use crewgate_core::{
-    Approvals, Basis, Decision, Duties, Fact, Layer, Operation, Principal, Refusal, RuleId, Timestamp, Trail,
+    Approvals, Asked, Basis, Decision, Duties, Fact, Layer, Operation, Principal, Refusal, RuleId, Timestamp,
+    Trail,
 };
 use http::{Extensions, StatusCode};
 
@@ -31,6 +32,7 @@ pub(crate) async fn of<P: Policy + ?Sized>(
         shadow.put(&query, trail.map(Trail::request), &decision);
     }
     if let Some(trail) = trail {
+        trail.note(Fact::Asked(Box::new(asked(setup, &query))));
         trail.note(decided(&decision));
     }
 
@@ -111,6 +113,25 @@ fn observed(decision: Decision) -> Decision {
         Decision::Refuse { basis, .. } => (Duties::default(), basis),
     };
     Decision::Allow { duties, basis }
+}
+
+/// The question as it may stand on the record.
+fn asked<P: ?Sized>(setup: &EnforceLayer<P>, query: &Query<'_>) -> Asked {
+    let Query { principal, roles, operation, approvals, now } = query;
+    let names_alone = || operation.inputs.iter().map(|(name, _)| (name.clone(), None)).collect();
+    Asked {
+        at: *now,
+        roles: roles.iter().map(|role| role.name.clone()).collect(),
+        issued: principal.token.issued,
+        mfa: principal.token.mfa,
+        parents: operation.resource.parents.clone(),
+        inputs: setup.recorded.as_ref().map_or_else(names_alone, |recorded| recorded(operation)),
+        has_undeclared_inputs: operation.has_undeclared_inputs,
+        body_bytes: operation.body_bytes,
+        webhook_hosts: operation.webhook_hosts.clone(),
+        owner: operation.owner.clone(),
+        approved: approvals.map(|approvals| approvals.sets.clone()).unwrap_or_default(),
+    }
 }
 
 fn decided(decision: &Decision) -> Fact {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crewgate_core::{InputValue, PrincipalKind, RuleId};
+use crewgate_core::{InputValue, RuleId};
 use crewgate_policy::Policy as _;
 use serde::Serialize;
 use serde_json::Value;
@@ -144,7 +144,7 @@ fn alternatives(
             }
         }
     }
-    found.sort_by(|a, b| b.answer.outcome.cmp(&a.answer.outcome));
+    found.sort_by_key(|alternative| std::cmp::Reverse(alternative.answer.outcome));
     Ok(found)
 }
 
@@ -178,19 +178,6 @@ fn edits(policy: &CedarPolicy, rules: &[&Rule], question: &Question) -> Vec<Edit
         }
         for literal in &literals {
             values(policy, literal, question, &mut with);
-        }
-        let scope = rule.policy.principal_constraint();
-        if matches!(
-            scope,
-            cedar_policy::PrincipalConstraint::Is(_)
-                | cedar_policy::PrincipalConstraint::IsIn(..)
-                | cedar_policy::PrincipalConstraint::Eq(_)
-        ) {
-            let (text, kind) = match question.kind {
-                PrincipalKind::User => ("as a program", PrincipalKind::Service),
-                PrincipalKind::Service => ("as a person", PrincipalKind::User),
-            };
-            with(text.to_owned(), &|q| q.kind = kind);
         }
     }
     edits.into_iter().collect()

@@ -10,15 +10,17 @@ mod lint;
 mod literals;
 mod question;
 mod reach;
+mod recorded;
 mod scope;
 
 pub use self::{
     answer::{Answer, Outcome},
     case::{Case, Failed, check_cases, parse_cases},
-    diff::{Change, Difference, compare},
+    diff::{Difference, compare},
     explain::{Alternative, Reading, Story, explain},
     fmt::format,
     lint::{Finding, lint},
     question::{Asked, Question, RoleLookup},
     reach::{Access, Limit, Way, Who, what_can, who_can},
+    recorded::NotAsked,
 };

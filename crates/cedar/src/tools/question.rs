@@ -4,7 +4,7 @@ use crewgate_core::{
     Action, ApprovalId, Approvals, ApproverSet, Effect, Group, InputValue, Message, Operation, Principal,
     PrincipalKey, PrincipalKind, Resource, RoleName, Timestamp, TokenFacts,
 };
-use crewgate_policy::{HeldRole, Query};
+use crewgate_policy::{HeldBy, HeldRole, Query};
 use serde::{Deserialize, Serialize};
 
 use crate::{CedarPolicy, Vocabulary, error::closest};
@@ -211,11 +211,10 @@ impl Question {
             },
             human: None,
         };
-        let said = self.roles.iter().map(|role| HeldRole {
-            name: role.clone(),
-            until: None,
-            via: "the question".to_owned(),
-        });
+        let said = self
+            .roles
+            .iter()
+            .map(|role| HeldRole::new(role.clone(), HeldBy::Subject(self.principal.clone())));
         let mut roles: Vec<HeldRole> = said.collect();
         let bound = lookup.map(|lookup| lookup(&principal, now)).unwrap_or_default();
         roles.extend(bound.into_iter().filter(|role| !self.roles.contains(&role.name)));

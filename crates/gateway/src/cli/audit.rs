@@ -32,7 +32,7 @@ enum Command {
 }
 
 /// Leaves read at once.
-const PAGE: u32 = 1000;
+pub(super) const PAGE: u32 = 1000;
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let settings = arguments.config.load()?;

@@ -7,6 +7,7 @@ mod approvals;
 mod audit;
 mod init;
 mod output;
+mod policy;
 mod runs;
 mod serve;
 mod token;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Write a first configuration and policy into a folder.
     Init(init::Arguments),
+    /// Test, explain, compare, check and prove rules.
+    Policy(policy::Arguments),
     /// List, show and replay recorded runs.
     Runs(runs::Arguments),
     /// Run the gateway.
@@ -64,6 +67,10 @@ pub(crate) struct ConfigFile {
 impl ConfigFile {
     fn load(&self) -> Result<Settings, Failure> {
         Settings::load(&self.config).map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    fn load_without_secrets(&self) -> Result<Settings, Failure> {
+        Settings::load_without_secrets(&self.config).map_err(|error| Failure::usage(error.to_string()))
     }
 }
 
@@ -94,6 +101,7 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
             Ok(())
         }
         Command::Init(arguments) => init::run(&arguments, output),
+        Command::Policy(arguments) => policy::run(arguments, output).await,
         Command::Runs(arguments) => runs::run(arguments, output).await,
         Command::Serve(config) => serve::run(&config).await,
         Command::Token(arguments) => token::run(arguments, output).await,

@@ -3,18 +3,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{diagnostic::Diagnostic, raw::Text};
+use super::{
+    diagnostic::Diagnostic,
+    raw::{SecretRef, Text},
+    units::{Secret, secret},
+};
 
 /// Walks the raw file and keeps every mistake it meets, so that one run reports them all.
 pub(super) struct Checker<'a> {
     file: &'a Path,
     text: &'a str,
+    secrets: bool,
     pub(super) found: Vec<Diagnostic>,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, found: Vec::new() }
+    pub(super) fn new(file: &'a Path, text: &'a str, secrets: bool) -> Self {
+        Self { file, text, secrets, found: Vec::new() }
+    }
+
+    /// What a reference to a secret stands for; nothing real where secrets are not read.
+    pub(super) fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
+        if self.secrets { secret(reference, &self.beside()) } else { Ok(Secret::new("not-read")) }
     }
 
     pub(super) fn file(&self) -> &Path {

@@ -8,7 +8,7 @@ use http::Uri;
 use super::{
     check::{Checker, name, url},
     raw,
-    units::{Secret, duration, secret, until},
+    units::{Secret, duration, until},
 };
 
 /// Crew names that would shadow an address of the gateway's own.
@@ -90,7 +90,7 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
         }
     });
     let address = check.parse(&raw.url, |text| url(text, false));
-    let credential = match secret(raw.credential.get_ref(), &beside) {
+    let credential = match check.secret(raw.credential.get_ref()) {
         Ok(secret) => Some(secret),
         Err(message) => {
             check.wrong(raw.credential.span(), message, Some("CrewAI's key for this deployment goes there"));
@@ -130,7 +130,7 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
     let shared_key = raw.dangerously_accept_shared_key.as_ref().and_then(|key| {
         let until = way_over(check, &key.get_ref().until, now)?;
         let reference = raw::SecretRef { env: key.get_ref().env.clone(), file: key.get_ref().file.clone() };
-        match secret(&reference, &beside) {
+        match check.secret(&reference) {
             Ok(key) => Some(SharedKeySettings { key, until }),
             Err(message) => {
                 check.wrong(key.span(), message, None);

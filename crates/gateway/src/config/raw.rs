@@ -201,6 +201,7 @@ pub(super) struct Person {
 #[serde(deny_unknown_fields)]
 pub(super) struct Policy {
     pub(super) path: Text,
+    pub(super) tests: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

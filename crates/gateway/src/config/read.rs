@@ -47,6 +47,11 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     if !policy.is_dir() {
         check.wrong(raw.policy.path.span(), format!("`{}` is not a folder", policy.display()), None);
     }
+    let policy_tests = check.parse_or(raw.policy.tests.as_ref(), false, |text| match text {
+        "on-load" => Ok(true),
+        "on-demand" => Ok(false),
+        _ => Err(format!("`{text}` is neither `on-load` nor `on-demand`")),
+    });
     let store = check.parse(&raw.store.url, |text| match text.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() => Ok(beside.join(path)),
         _ => Err(format!("`{text}` is not a store: `sqlite:<file>`")),
@@ -95,6 +100,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         approval,
         persons,
         policy,
+        policy_tests,
         store: store?,
         record_readers,
         telemetry,

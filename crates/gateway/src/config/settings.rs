@@ -42,6 +42,8 @@ pub struct Settings {
     pub persons: Vec<PersonSettings>,
     /// Folder of `*.cedar` files.
     pub policy: PathBuf,
+    /// Whether rules that fail a test beside them do not load (default: tests run when asked for).
+    pub policy_tests: bool,
     /// The SQLite file.
     pub store: PathBuf,
     /// Roles that may read everybody's records.
@@ -185,10 +187,18 @@ impl Settings {
     ///
     /// [`ConfigError`] with everything that is wrong, each with its place.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(file).map_err(|error| {
-            ConfigError(vec![Diagnostic::whole(file, format!("cannot be read: {error}"))])
-        })?;
+        let text = text_of(file)?;
         Self::parse(file, &text, SystemClock.now())
+    }
+
+    /// As [`Settings::load`], for tools that call nobody: secrets are not read, and need not be there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Settings::load`], except for secrets.
+    pub fn load_without_secrets(file: &Path) -> Result<Self, ConfigError> {
+        let text = text_of(file)?;
+        check(file, &text, SystemClock.now(), false)
     }
 
     /// Checks the text of a file; relative paths in it start at `file`'s folder.
@@ -197,24 +207,33 @@ impl Settings {
     ///
     /// As [`Settings::load`].
     pub fn parse(file: &Path, text: &str, now: Timestamp) -> Result<Self, ConfigError> {
-        let raw: raw::File = toml::from_str(text).map_err(|error| {
-            let message = error.message().to_owned();
-            ConfigError(vec![match error.span() {
-                Some(span) => Diagnostic::at(file, text, span, message),
-                None => Diagnostic::whole(file, message),
-            }])
-        })?;
-        let mut check = Checker::new(file, text);
-        let settings = read::settings(&mut check, &raw, now);
-        let mut found = check.found;
-        match settings {
-            Some(settings) if found.is_empty() => Ok(settings),
-            _ => {
-                if found.is_empty() {
-                    found.push(Diagnostic::whole(file, "the file is incomplete"));
-                }
-                Err(ConfigError(found))
+        check(file, text, now, true)
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(file)
+        .map_err(|error| ConfigError(vec![Diagnostic::whole(file, format!("cannot be read: {error}"))]))
+}
+
+fn check(file: &Path, text: &str, now: Timestamp, secrets: bool) -> Result<Settings, ConfigError> {
+    let raw: raw::File = toml::from_str(text).map_err(|error| {
+        let message = error.message().to_owned();
+        ConfigError(vec![match error.span() {
+            Some(span) => Diagnostic::at(file, text, span, message),
+            None => Diagnostic::whole(file, message),
+        }])
+    })?;
+    let mut check = Checker::new(file, text, secrets);
+    let settings = read::settings(&mut check, &raw, now);
+    let mut found = check.found;
+    match settings {
+        Some(settings) if found.is_empty() => Ok(settings),
+        _ => {
+            if found.is_empty() {
+                found.push(Diagnostic::whole(file, "the file is incomplete"));
             }
+            Err(ConfigError(found))
         }
     }
 }
