@@ -86,9 +86,16 @@ impl Engine {
     }
 
     /// Whether one rule holds for a query, of whose roles these matter; `None` when it cannot be evaluated.
-    pub(crate) fn holds(&self, query: &Query<'_>, rule: &Policy, roles: &BTreeSet<RoleName>) -> Option<bool> {
+    /// `done` is what `context.done` holds.
+    pub(crate) fn holds(
+        &self,
+        query: &Query<'_>,
+        rule: &Policy,
+        roles: &BTreeSet<RoleName>,
+        done: BTreeSet<String>,
+    ) -> Option<bool> {
         let subject = Subject::of(query, &self.types, &self.actions, roles).ok()?;
-        let request = subject.request(query, BTreeSet::new(), &self.schema).ok()?;
+        let request = subject.request(query, done, &self.schema).ok()?;
         let set = PolicySet::from_policies([rule.clone()]).ok()?;
         let response = self.authorizer.is_authorized(&request, &set, &subject.entities);
         let evaluated = response.diagnostics().errors().next().is_none();

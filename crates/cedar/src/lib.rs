@@ -75,6 +75,8 @@ mod error;
 mod facts;
 mod load;
 mod policy;
+#[cfg(feature = "prove")]
+pub mod prove;
 mod rule;
 mod schema;
 mod source;

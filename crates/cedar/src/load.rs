@@ -124,6 +124,8 @@ fn read_dir(path: &Path) -> Result<Vec<(String, String)>, Vec<LoadError>> {
             ));
         } else if entry.is_dir() {
             match list(&entry) {
+                // What must be true of the rules is not a rule.
+                Ok(_) if entry.file_name().is_some_and(|name| name == "invariants") => {}
                 Ok(below) if below.iter().any(|path| is(path, "cedar")) => errors.push(LoadError::of_file(
                     name,
                     "rules in a folder below the policy folder are not read",

@@ -95,7 +95,7 @@ fn below(parts: &Parts) -> Entry {
         .roles(parts.people.roles())
         .meter(Arc::clone(&parts.meter))
         .clock(Arc::clone(&parts.clock))
-        .record_inputs(move |operation| recorded.stored_inputs(operation))
+        .record_questions(move |operation| recorded.stored_inputs(operation))
         .observe_when(move |operation, now| observes(&crews, operation, now));
     let tickets = TicketStatusDesk {
         runs: Arc::clone(&parts.runs),

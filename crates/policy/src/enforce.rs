@@ -72,10 +72,10 @@ impl<P: Policy + ?Sized> EnforceLayer<P> {
         self
     }
 
-    /// Puts these inputs on the record with the question, those without a value by name alone; otherwise all are
-    /// there by name alone. A call whose inputs are recorded can later be asked of other rules.
+    /// Puts the question on the record beside the answer, so that other rules can be asked it later: with these
+    /// inputs of it, those without a value by name alone.
     #[must_use]
-    pub fn record_inputs(
+    pub fn record_questions(
         mut self,
         inputs: impl Fn(&Operation) -> Vec<(String, Option<InputValue>)> + Send + Sync + 'static,
     ) -> Self {

@@ -1,6 +1,6 @@
 use crewgate_core::{
-    Approvals, Asked, Basis, Decision, Duties, Fact, Layer, Operation, Principal, Refusal, RuleId, Timestamp,
-    Trail,
+    Approvals, Asked, Basis, Decision, Duties, Fact, InputValue, Layer, Operation, Principal, Refusal,
+    RuleId, Timestamp, Trail,
 };
 use http::{Extensions, StatusCode};
 
@@ -32,7 +32,9 @@ pub(crate) async fn of<P: Policy + ?Sized>(
         shadow.put(&query, trail.map(Trail::request), &decision);
     }
     if let Some(trail) = trail {
-        trail.note(Fact::Asked(Box::new(asked(setup, &query))));
+        if let Some(inputs) = &setup.recorded {
+            trail.note(Fact::Asked(Box::new(asked(&query, inputs(operation)))));
+        }
         trail.note(decided(&decision));
     }
 
@@ -116,16 +118,15 @@ fn observed(decision: Decision) -> Decision {
 }
 
 /// The question as it may stand on the record.
-fn asked<P: ?Sized>(setup: &EnforceLayer<P>, query: &Query<'_>) -> Asked {
+fn asked(query: &Query<'_>, inputs: Vec<(String, Option<InputValue>)>) -> Asked {
     let Query { principal, roles, operation, approvals, now } = query;
-    let names_alone = || operation.inputs.iter().map(|(name, _)| (name.clone(), None)).collect();
     Asked {
         at: *now,
         roles: roles.iter().map(|role| role.name.clone()).collect(),
         issued: principal.token.issued,
         mfa: principal.token.mfa,
         parents: operation.resource.parents.clone(),
-        inputs: setup.recorded.as_ref().map_or_else(names_alone, |recorded| recorded(operation)),
+        inputs,
         has_undeclared_inputs: operation.has_undeclared_inputs,
         body_bytes: operation.body_bytes,
         webhook_hosts: operation.webhook_hosts.clone(),

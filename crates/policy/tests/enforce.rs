@@ -327,3 +327,19 @@ async fn the_layer_works_without_a_trail() {
     let (response, facts) = door.knock(&EnforceLayer::new(|_: &Query<'_>| Decision::allow())).await;
     assert_eq!((response.status(), facts.len()), (StatusCode::OK, 0));
 }
+
+#[tokio::test]
+async fn a_question_is_recorded_where_asked_for_with_what_may_be_shown_of_it() {
+    let layer = EnforceLayer::new(|_: &Query<'_>| Decision::allow())
+        .clock(Arc::new(ManualClock::new()))
+        .record_questions(|operation| {
+            operation.inputs.iter().map(|(name, _)| (name.clone(), None)).collect()
+        });
+    let (_, facts) = Door::new().knock(&layer).await;
+    let [Fact::Asked(asked), Fact::Decided { .. }] = &facts[..] else { panic!("{facts:?}") };
+    assert_eq!(asked.at, ManualClock::new().now());
+    assert_eq!(asked.issued, alice().token.issued);
+    assert_eq!(asked.body_bytes, operation("kickoff").body_bytes);
+    assert!(asked.inputs.iter().all(|(_, value)| value.is_none()));
+    assert!(asked.roles.is_empty() && asked.approved.is_empty());
+}

@@ -7,11 +7,11 @@ mod diff;
 mod explain;
 mod fmt;
 mod lint;
-mod literals;
-mod question;
+pub(crate) mod literals;
+pub(crate) mod question;
 mod reach;
 mod recorded;
-mod scope;
+pub(crate) mod scope;
 
 pub use self::{
     answer::{Answer, Outcome},

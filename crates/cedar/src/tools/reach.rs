@@ -182,10 +182,9 @@ impl Facts<'_> {
         let mut open = Vec::new();
         for clause in clauses(&rule.policy) {
             let known = clause.reads().iter().all(|fact| self.knows(fact));
-            let holds = clause
-                .alone()
-                .filter(|_| known)
-                .and_then(|alone| self.engine.holds(&self.asked.query(), &alone, &rule.roles));
+            let holds = clause.alone().filter(|_| known).and_then(|alone| {
+                self.engine.holds(&self.asked.query(), &alone, &rule.roles, BTreeSet::new())
+            });
             match holds {
                 Some(true) => {}
                 Some(false) => return None,
@@ -310,7 +309,7 @@ pub(crate) fn speaking<'e>(
             unknown("action", &question.action, vocabulary.actions.iter().map(|a| a.0.as_str()))
         })?;
     let mut rules: Vec<&Rule> =
-        engine.rules.values().filter(|rule| speaks_of(engine, rule, &action, &crew)).collect();
+        engine.rules.values().filter(|rule| speaks_of(engine, &rule.policy, &action, &crew)).collect();
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(rules.into_iter().partition(|rule| rule.permit))
 }

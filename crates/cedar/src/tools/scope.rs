@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cedar_policy::{ActionConstraint, EntityUid, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{ActionConstraint, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use crewgate_core::{PrincipalKind, RoleName};
 
 use crate::{engine::Engine, rule::Rule, vocabulary::CrewDeclaration};
@@ -82,14 +82,19 @@ pub(crate) fn type_of(kind: PrincipalKind) -> &'static str {
 }
 
 /// Whether a rule's scope takes this action on this crew.
-pub(crate) fn speaks_of(engine: &Engine, rule: &Rule, action: &EntityUid, crew: &CrewDeclaration) -> bool {
-    let resource = match rule.policy.resource_constraint() {
+pub(crate) fn speaks_of(
+    engine: &Engine,
+    policy: &Policy,
+    action: &EntityUid,
+    crew: &CrewDeclaration,
+) -> bool {
+    let resource = match policy.resource_constraint() {
         ResourceConstraint::Any => true,
         ResourceConstraint::Eq(uid) | ResourceConstraint::In(uid) => contains(crew, &uid),
         ResourceConstraint::Is(kind) => kind.to_string() == "Crew",
         ResourceConstraint::IsIn(kind, uid) => kind.to_string() == "Crew" && contains(crew, &uid),
     };
-    resource && action_in(engine, &rule.policy.action_constraint(), action)
+    resource && action_in(engine, &policy.action_constraint(), action)
 }
 
 fn contains(crew: &CrewDeclaration, uid: &EntityUid) -> bool {
