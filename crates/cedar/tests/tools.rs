@@ -1,5 +1,5 @@
 //! The tools on small rule sets: cases, explanations, who can, what can, lints, differences, formatting.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test crate uses its part of the support module")]
 
 mod support;
