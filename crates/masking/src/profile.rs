@@ -7,7 +7,7 @@ use std::{
 
 use crewgate_core::{MaskProfile, RoleName};
 
-use crate::{CustomDetector, Entity, Masker, Operator};
+use crate::{CustomDetector, Entity, Masker, Operator, detect::sets};
 
 /// Combinations of profiles whose masker is kept ready; a gateway uses a handful.
 const MAX_READY: usize = 64;
@@ -221,10 +221,13 @@ impl Profiles {
     /// card, IBAN, SSN, IP address).
     #[must_use]
     pub fn builtin() -> Self {
-        let secrets = [Entity::ApiKey, Entity::BearerToken, Entity::Jwt, Entity::PrivateKey];
-        Self { known: BTreeMap::new(), ready: Arc::default() }
-            .with(MaskProfile::new("secrets"), Profile::of(secrets))
-            .with(MaskProfile::new("pii-basic"), Profile::of(Entity::ALL.iter().cloned()))
+        let known = sets::BUILT_IN.iter().map(|(name, entities)| {
+            (
+                MaskProfile::new(*name),
+                Arc::new(Profile::of(entities.iter().flat_map(|set| set.iter().cloned()))),
+            )
+        });
+        Self { known: known.collect(), ready: Arc::default() }
     }
 
     /// These and one more; a known name gets a new meaning.

@@ -29,7 +29,7 @@ pub(crate) const fn anywhere(_: Option<char>) -> bool {
 
 /// Neither in the middle of a word nor of a number with groups (`1.2.3`, `12-34`).
 pub(crate) fn number_start(before: Option<char>) -> bool {
-    before.is_none_or(|c| outside_words(c) && !matches!(c, '.' | '-' | ':' | '+' | '/'))
+    before.is_none_or(|c| outside_words(c) && !matches!(c, '.' | '-' | '+' | '/'))
 }
 
 /// Whether a text ends in an escape of JSON (`\n`, `\u0040`) or of an address (`%0A`): its last letter is no letter of a

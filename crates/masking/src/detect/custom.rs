@@ -179,7 +179,7 @@ impl CustomDetector {
             return None;
         }
         let words: Vec<&str> = self.context().collect();
-        let fits = (words.is_empty() || found.has_context(&words))
+        let fits = (words.is_empty() || found.mentions(&words))
             && !self.allowed.contains(found.text)
             && (self.least_entropy <= 0.0 || super::check::entropy(found.text) >= self.least_entropy);
         fits.then_some(found.text.len())

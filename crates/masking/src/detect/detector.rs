@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use super::{CustomDetector, Tail, boundary};
+use super::{CustomDetector, Tail, boundary, check::Digits};
 use crate::Entity;
 
 /// A match is at most this long; a detector sees nothing beyond. The longest bounded hit is an e-mail address:
@@ -9,6 +9,9 @@ pub(crate) const WINDOW: usize = 384;
 
 /// How many bytes before a match its validator may look at for context.
 pub(crate) const BEHIND: usize = 96;
+
+/// How near a label must be.
+const LABEL: usize = 64;
 
 /// A condition every match meets, by which an engine finds where to try: told of the match's own text, except
 /// [`Anchor::Value`], which is told of what stands before it.
@@ -30,6 +33,8 @@ pub(crate) enum Anchor {
     PrefixNoCase(&'static [&'static str]),
     /// It begins with at least so many of `A-Z a-z 0-9 _ - + / = . ~`.
     Token(u8),
+    /// It begins with an ASCII letter, and has a `://` among its first 24 bytes.
+    Scheme,
     /// Only spaces and quotation marks stand between it and a `:` or `=`, or the start of the text.
     Value,
 }
@@ -53,14 +58,64 @@ impl Match<'_> {
         self.at_start && self.next.is_none()
     }
 
-    /// Whether one of these words (lower case) stands before it, in the same paragraph and not far away.
-    pub(crate) fn has_context(&self, words: &[&str]) -> bool {
+    /// Whether one of these words (lower case) stands right before it, at most a line and no other number away.
+    pub(crate) fn labelled(&self, words: &[&str]) -> bool {
+        boundary::mentions(self.label(), words)
+    }
+
+    /// What stands right before it: behind the last number, JSON member, clause or paragraph.
+    pub(crate) fn label(&self) -> &str {
+        let near = self.before.floor_char_boundary(self.before.len().saturating_sub(LABEL));
+        let near = self.before.get(near..).unwrap_or_default();
+        let near = near
+            .rsplit(|c: char| c.is_ascii_digit() || matches!(c, '{' | '}' | ';'))
+            .next()
+            .unwrap_or_default();
+        ["\",", "',", "\n\n"].iter().fold(near, |near, end| near.rsplit(end).next().unwrap_or_default())
+    }
+
+    /// Whether one of these words (lower case) stands before it in the same paragraph, as far as can be seen.
+    pub(crate) fn mentions(&self, words: &[&str]) -> bool {
         boundary::mentions(self.before, words)
+    }
+
+    /// Whether something tells that this is no other number: it has separators, a label, or is all there is.
+    pub(crate) fn vouched(&self, words: &[&str]) -> bool {
+        self.text.contains([' ', '-', '.', '/']) || self.named(words)
+    }
+
+    /// Whether its label says what it is, or it is all there is.
+    pub(crate) fn named(&self, words: &[&str]) -> bool {
+        self.labelled(words) || self.is_whole_text()
     }
 
     /// The whole match, when a word ends behind it.
     pub(crate) fn whole_word(&self) -> Option<usize> {
         self.next.is_none_or(boundary::outside_words).then_some(self.text.len())
+    }
+
+    /// The whole match, when neither a word nor a number with groups goes on behind it.
+    pub(crate) fn whole_number(&self) -> Option<usize> {
+        self.whole_word().filter(|_| !matches!(self.next, Some('-' | '/')))
+    }
+
+    /// The longest beginning of the match that ends in a letter or digit, with a word ending behind it, and fits.
+    pub(crate) fn longest(&self, fits: impl Fn(&str) -> bool) -> Option<usize> {
+        let mut behind = self.next;
+        for (at, c) in self.text.char_indices().rev() {
+            let end = at + c.len_utf8();
+            let ends = c.is_ascii_alphanumeric() && behind.is_none_or(boundary::outside_words);
+            if ends && self.text.get(..end).is_some_and(&fits) {
+                return Some(end);
+            }
+            behind = Some(c);
+        }
+        None
+    }
+
+    /// The whole match, when its digits obey a law and no number goes on behind it.
+    pub(crate) fn lawful(&self, law: impl FnOnce(&Digits) -> bool) -> Option<usize> {
+        self.whole_number().filter(|_| law(&Digits::of(self.text)))
     }
 }
 
@@ -77,10 +132,10 @@ pub(crate) struct Detector {
     /// Whether a match may begin right behind this character. `None` is the start of the text, or the end of an escape
     /// such as `\n` or `%0A`.
     pub(crate) begins_behind: fn(Option<char>) -> bool,
-    /// How many bytes of the match are the hit, if it is one.
-    pub(crate) validate: fn(&Match<'_>) -> Option<usize>,
+    /// How many bytes of the match are the hit, if it is one; it is told the context words too.
+    pub(crate) validate: fn(&Match<'_>, &[&str]) -> Option<usize>,
     pub(crate) tail: Tail,
-    /// Words `validate` looks for before the match; empty: none needed.
+    /// Words that speak for a hit when they stand before it; empty: none needed.
     pub(crate) context: &'static [&'static str],
     /// Texts with one hit: all of it, or what stands between `⟦` and `⟧`.
     #[cfg(test)]
@@ -141,13 +196,16 @@ impl Rule {
         match self {
             Self::Custom(custom) => custom.validate(found),
             Self::Known(secret) => Some(secret.len()),
-            Self::Table(detector) => (detector.validate)(found),
+            Self::Table(detector) => (detector.validate)(found, detector.context),
         }
     }
 
-    pub(crate) fn tail(&self) -> Tail {
+    /// What follows a hit of this length.
+    pub(crate) fn tail(&self, len: usize) -> Tail {
         match self {
             Self::Custom(_) | Self::Known(_) => Tail::None,
+            // Bounded but for what no detector sees the end of.
+            Self::Table(detector) if detector.tail == Tail::Address && len + 4 < WINDOW => Tail::None,
             Self::Table(detector) => detector.tail,
         }
     }
@@ -166,3 +224,59 @@ impl fmt::Debug for Rule {
         write!(f, "{}", self.name())
     }
 }
+
+/// Declares a family of detectors as its `TABLE`.
+macro_rules! detectors {
+    ($($name:literal => $entity:ident {
+        anchor: $anchor:expr,
+        pattern: $pattern:expr,
+        $(begins: $begins:expr,)?
+        $(validate: $validate:expr,)?
+        $(law: $law:expr,)?
+        $(named: $named:expr,)?
+        $(tail: $tail:expr,)?
+        $(near: $near:expr,)?
+        finds: $finds:expr,
+        leaves: $leaves:expr,
+    })*) => {
+        pub(super) const TABLE: &[crate::detect::Detector] = &[$(crate::detect::Detector {
+            name: $name,
+            entity: crate::Entity::$entity,
+            anchor: $anchor,
+            pattern: $pattern,
+            begins_behind: crate::detect::detector::or!($($begins)?, crate::detect::boundary::number_start),
+            validate: crate::detect::detector::validator!($($validate)?; $($law)?; $($named)?),
+            tail: crate::detect::detector::or!($($tail)?, crate::detect::Tail::None),
+            context: crate::detect::detector::or!($($near)?, &[]),
+            #[cfg(test)]
+            examples: &$finds,
+            #[cfg(test)]
+            counter_examples: &$leaves,
+        }),*];
+    };
+}
+
+/// A validator of its own; or a law of the digits, of what something vouches for; or of what is named or all there is.
+macro_rules! validator {
+    ($validate:expr;;) => {
+        $validate
+    };
+    (; $law:expr;) => {
+        |found: &Match<'_>, near: &[&str]| if found.vouched(near) { found.lawful($law) } else { None }
+    };
+    (;; $law:expr) => {
+        |found: &Match<'_>, near: &[&str]| if found.named(near) { found.lawful($law) } else { None }
+    };
+}
+
+/// The first expression, or the second where there is none.
+macro_rules! or {
+    (, $default:expr) => {
+        $default
+    };
+    ($given:expr, $default:expr) => {
+        $given
+    };
+}
+
+pub(super) use {detectors, or, validator};

@@ -31,10 +31,26 @@ macro_rules! entities {
 entities! {
     Email = "EMAIL", "An e-mail address.";
     Phone = "PHONE", "A telephone number.";
+    Url = "URL", "An address of the web, or a domain named as one.";
     CreditCard = "CREDIT_CARD", "A payment card number: issuer range, length and Luhn check.";
+    CardTrack = "CARD_TRACK", "A track of a card's magnetic stripe (ISO/IEC 7813).";
+    Cvv = "CVV", "A card's verification code, where it is named as one.";
+    CardExpiry = "CARD_EXPIRY", "A card's expiry, where it is named as one.";
     Iban = "IBAN", "An international bank account number: the country's length and mod 97 (ISO 13616).";
+    Swift = "SWIFT", "A business identifier code (ISO 9362), where it is named as one.";
+    AbaRouting = "ABA_ROUTING", "A US bank's routing number, where it is named as one: district and weights 3-7-1.";
+    BankAccount = "BANK_ACCOUNT", "A bank account number, where it is named as one.";
     IpAddress = "IP_ADDRESS", "An IPv4 or IPv6 address.";
+    MacAddress = "MAC_ADDRESS", "The hardware address of a network interface.";
+    Uuid = "UUID", "A universally unique identifier (RFC 9562).";
     UsSsn = "US_SSN", "A US Social Security number in a range that is issued.";
+    UsItin = "US_ITIN", "A US taxpayer identification number.";
+    UsEin = "US_EIN", "A US employer identification number, where it is named as one.";
+    UsPassport = "US_PASSPORT", "A passport number, where it is named as one.";
+    UsDriverLicense = "US_DRIVER_LICENSE", "A US driver's license number, where it is named as one.";
+    UsNpi = "US_NPI", "A US national provider identifier.";
+    UsMbi = "US_MBI", "A US Medicare beneficiary identifier.";
+    MedicalLicense = "MEDICAL_LICENSE", "A US prescriber's DEA registration.";
     ApiKey = "API_KEY", "An API key or token by its published prefix and shape.";
     BearerToken = "BEARER_TOKEN", "The credentials behind `Bearer` or `Basic`.";
     Jwt = "JWT", "A JSON Web Token.";

@@ -4,13 +4,17 @@
 mod boundary;
 mod check;
 mod contact;
+mod country;
 mod custom;
 mod detector;
 mod entity;
+mod iban;
 mod network;
 mod oracle;
 mod payment;
+mod phone;
 mod secret;
+pub(crate) mod sets;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -28,7 +32,8 @@ pub use self::{
 };
 
 /// The table, family by family. Of two hits of the same place and length the row that comes first wins.
-const FAMILIES: &[&[Detector]] = &[secret::TABLE, contact::TABLE, payment::TABLE, network::TABLE, us::TABLE];
+const FAMILIES: &[&[Detector]] =
+    &[secret::TABLE, payment::TABLE, iban::TABLE, network::TABLE, us::TABLE, contact::TABLE, phone::TABLE];
 
 /// Every row of the table.
 pub(crate) fn detectors() -> impl Iterator<Item = &'static Detector> {

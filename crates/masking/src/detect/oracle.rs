@@ -140,7 +140,7 @@ impl Row {
                     let found = Match { text, next: rest.chars().next(), before, at_start };
                     if let Some(len) = self.rule.validate(&found).filter(|len| *len > 0) {
                         next = at + len;
-                        hits.push(Hit { start: at, end: next, rule: index, tail: self.rule.tail() });
+                        hits.push(Hit { start: at, end: next, rule: index, tail: self.rule.tail(len) });
                     }
                 }
             }

@@ -13,7 +13,7 @@ const JWT: Detector = Detector {
     anchor: Anchor::Prefix(&["eyJ"]),
     pattern: r"eyJ[A-Za-z0-9_-]{8,}\.?",
     begins_behind: word_start,
-    validate: |found| {
+    validate: |found, _| {
         let Some(header) = found.text.strip_suffix('.') else {
             // A header longer than the window: nobody writes such a word, and it opens like a JSON object.
             return (found.text.len() >= super::WINDOW - 4).then_some(found.text.len());
@@ -36,7 +36,7 @@ const PRIVATE_KEY: Detector = Detector {
     anchor: Anchor::Prefix(&["-----BEGIN "]),
     pattern: r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
     begins_behind: anywhere,
-    validate: |found| Some(found.text.len()),
+    validate: |found, _| Some(found.text.len()),
     tail: Tail::Pem,
     context: &[],
     #[cfg(test)]
@@ -75,7 +75,7 @@ const API_KEY: Detector = Detector {
     ]),
     pattern: r"(?:AIza[A-Za-z0-9_.-]{35}|A[KS]IA[A-Z0-9]{16}|(?:SG\.|glpat-|hvs\.)[A-Za-z0-9_.-]{20}|cgr_[A-Za-z0-9]{64}|dapi[A-Za-z0-9]{32}|dop_v1_[A-Za-z0-9]{40}|(?:gh[opsur]_|github_pat_|hf_|npm_|pypi-|shpat_)[A-Za-z0-9_.-]{30}|(?:[rs]k_(?:live|test)_|sk-|xox[abprs]-)[A-Za-z0-9_.-]{16})[A-Za-z0-9_.-]*",
     begins_behind: word_start,
-    validate: |found| has_digit(found).then_some(found.text.len()),
+    validate: |found, _| has_digit(found).then_some(found.text.len()),
     tail: Tail::Token,
     context: &[],
     #[cfg(test)]
@@ -102,7 +102,7 @@ const BEARER: Detector = Detector {
     // Twelve characters with a digit: CrewAI's own keys are twelve; prose behind the word has no digits.
     pattern: r"(?i:bearer|basic) [A-Za-z0-9._~+/=-]{12,}",
     begins_behind: word_start,
-    validate: |found| has_digit(found).then_some(found.text.len()),
+    validate: |found, _| has_digit(found).then_some(found.text.len()),
     tail: Tail::Token,
     context: &[],
     #[cfg(test)]

@@ -1,10 +1,13 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::Entity;
 
 fn masker() -> Masker {
-    Masker::of(Entity::ALL.iter().cloned())
+    static ALL: LazyLock<Masker> = LazyLock::new(|| Masker::of(Entity::ALL.iter().cloned()));
+    ALL.clone()
 }
 
 /// Masks with the body cut into pieces of these sizes, over and over.
