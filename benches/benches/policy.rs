@@ -61,6 +61,7 @@ fn status(crew: &str) -> Operation {
         effect: Effect::Read,
         inputs: vec![("dataset".to_owned(), InputValue::String("tickets".to_owned()))],
         datasets: Vec::new(),
+        prompts: Vec::new(),
         has_undeclared_inputs: false,
         body_bytes: 200,
         webhook_hosts: Vec::new(),

@@ -138,6 +138,9 @@ pub struct Operation {
     pub inputs: Vec<(String, InputValue)>,
     /// Values of the inputs that name datasets.
     pub datasets: Vec<String>,
+    /// Ids of the allow-listed prompts among its inputs, sorted, each once.
+    #[serde(default)]
+    pub prompts: Vec<String>,
     /// Whether the body carried inputs the resource does not declare (where undeclared ones are let through).
     pub has_undeclared_inputs: bool,
     /// Length of the caller's body in bytes.
@@ -170,6 +173,7 @@ impl Operation {
             effect: self.effect,
             inputs: self.inputs.clone(),
             datasets: self.datasets.clone(),
+            prompts: self.prompts.clone(),
             has_undeclared_inputs: self.has_undeclared_inputs,
             body_bytes: self.body_bytes,
             webhook_hosts: self.webhook_hosts.clone(),

@@ -13,6 +13,7 @@ pub(crate) struct Parsed {
     pub(crate) inputs: Vec<(String, InputValue)>,
     pub(crate) datasets: Vec<String>,
     pub(crate) has_undeclared_inputs: bool,
+    pub(crate) prompts: Vec<String>,
     pub(crate) ids: Vec<IdSlot>,
     pub(crate) body: Option<Value>,
     pub(crate) free_text: Vec<FreeText>,
@@ -64,13 +65,15 @@ impl Crew {
                 (literal("resume"), resume::parse(self, body::object(&head.headers, body)?, relay)?)
             }
         };
-        let Parsed { inputs, datasets, has_undeclared_inputs, ids, body: rendered, free_text } = parsed;
+        let Parsed { inputs, datasets, prompts, has_undeclared_inputs, ids, body: rendered, free_text } =
+            parsed;
         Ok(Operation {
             action: Action::of(route.action()),
             resource: Resource { kind: "Crew".into(), name: self.name.clone(), parents: self.fleets.clone() },
             effect: route.effect(),
             inputs,
             datasets,
+            prompts,
             has_undeclared_inputs,
             body_bytes: u64::try_from(body.len()).unwrap_or(u64::MAX),
             webhook_hosts: Vec::new(),

@@ -1,10 +1,11 @@
-use crewgate_core::{IdKind, InputValue, Refusal, RunId, Value};
+use crewgate_core::{FieldError, IdKind, InputValue, Refusal, RunId, Value};
 
 use crate::{
-    Crew, Relay, Undeclared,
+    Crew, InputDeclaration, InputKind, Relay, Undeclared,
     body::unknown_key,
     describe::Parsed,
     human_input,
+    input::Wrong,
     refuse::{run_unknown, short, unprocessable},
 };
 
@@ -52,47 +53,108 @@ pub(crate) fn parse(
     Ok(parsed)
 }
 
+/// What is wrong with one input: its name, a stable code, and what is allowed.
+struct Fault<'a> {
+    name: &'a str,
+    code: &'static str,
+    detail: String,
+}
+
 fn inputs(crew: &Crew, given: &[(String, Value)], parsed: &mut Parsed) -> Result<(), Refusal> {
+    let mut faults = Vec::new();
     for (name, _) in given {
         if name == STATE_INPUT {
-            let detail = "The input `id` is refused: it reads and writes the state of another run.";
-            return Err(unprocessable("input_refused", detail));
-        }
-        if crew.inputs.contains_key(name) {
+            let detail = "is refused: it reads and writes the state of another run".to_owned();
+            faults.push(Fault { name, code: "input_refused", detail });
+        } else if crew.inputs.contains_key(name) {
             continue;
+        } else if name == TRIGGER_INPUT || crew.undeclared == Undeclared::Refuse {
+            let detail = "is not declared for this crew".to_owned();
+            faults.push(Fault { name, code: "input_undeclared", detail });
+        } else {
+            parsed.has_undeclared_inputs = true;
         }
-        if name == TRIGGER_INPUT || crew.undeclared == Undeclared::Refuse {
-            let detail = format!("The input `{}` is not declared for this crew.", short(name));
-            return Err(unprocessable("input_undeclared", detail));
-        }
-        parsed.has_undeclared_inputs = true;
     }
     // In the order of the declaration, so that equal requests read equal whatever the caller's order.
     for (name, declaration) in &crew.inputs {
-        let Some((_, value)) = given.iter().find(|(given, _)| given == name) else {
-            if declaration.required {
-                let detail = format!("Missing inputs: {}", short(name));
-                return Err(unprocessable("input_missing", detail));
+        match given.iter().find(|(given, _)| given == name) {
+            Some((_, value)) => {
+                if let Err(wrong) = one(crew, name, declaration, value, parsed) {
+                    let detail = format!("must be {}", declaration.allowed(&crew.prompts));
+                    faults.push(Fault { name, code: wrong.code(), detail });
+                }
             }
-            continue;
-        };
-        let read = declaration.kind.read(value).map_err(|wants| {
-            unprocessable("input_type", format!("The input `{}` must be {wants}.", short(name)))
-        })?;
-        let Some(value) = read else {
-            if declaration.kind == crate::InputKind::Text {
-                parsed.free_text.push(vec!["inputs".to_owned(), name.clone()]);
+            None if declaration.required => {
+                let detail = format!("is missing; it must be {}", declaration.allowed(&crew.prompts));
+                faults.push(Fault { name, code: "input_missing", detail });
             }
-            continue;
-        };
-        if declaration.dataset {
-            match &value {
-                InputValue::String(one) => parsed.datasets.push(one.clone()),
-                InputValue::Strings(many) => parsed.datasets.extend(many.iter().cloned()),
-                _ => {}
-            }
+            None => {}
         }
-        parsed.inputs.push((name.clone(), value));
     }
+    parsed.prompts.sort_unstable();
+    parsed.prompts.dedup();
+    if faults.is_empty() { Ok(()) } else { Err(refused(&faults)) }
+}
+
+fn one(
+    crew: &Crew,
+    name: &str,
+    declaration: &InputDeclaration,
+    value: &Value,
+    parsed: &mut Parsed,
+) -> Result<(), Wrong> {
+    let read = declaration.read(value)?;
+    let prompt = match value.as_str().filter(|_| declaration.prompt) {
+        Some(text) => match crew.prompts.id(text) {
+            None if !crew.prompts.any => return Err(Wrong::Prompt),
+            id => id,
+        },
+        None => None,
+    };
+    match read {
+        Some(value) => {
+            if declaration.dataset {
+                match &value {
+                    InputValue::String(one) => parsed.datasets.push(one.clone()),
+                    InputValue::Strings(many) => parsed.datasets.extend(many.iter().cloned()),
+                    _ => {}
+                }
+            }
+            parsed.inputs.push((name.to_owned(), value));
+        }
+        // A listed prompt holds nothing of the caller's: it is sent to the letter, as rules know it.
+        None if declaration.kind == InputKind::Text && prompt.is_none() => {
+            parsed.free_text.push(vec!["inputs".to_owned(), name.to_owned()]);
+        }
+        None => {}
+    }
+    parsed.prompts.extend(prompt.map(str::to_owned));
     Ok(())
+}
+
+/// Fields one refusal names; it says how many more there are.
+pub const MAX_FIELD_ERRORS: usize = 32;
+
+/// Says everything that is wrong at once; the code is that of the first.
+fn refused(faults: &[Fault<'_>]) -> Refusal {
+    let code = faults.first().map_or("input_refused", |fault| fault.code);
+    let missing: Vec<_> = faults.iter().filter(|fault| fault.code == "input_missing").collect();
+    let mut detail = if missing.len() == faults.len() {
+        // As CrewAI says it.
+        let names: Vec<_> = missing.iter().take(MAX_FIELD_ERRORS).map(|fault| short(fault.name)).collect();
+        format!("Missing inputs: {}", names.join(", "))
+    } else {
+        let one = |fault: &Fault<'_>| format!("The input `{}` {}.", short(fault.name), fault.detail);
+        faults.iter().take(MAX_FIELD_ERRORS).map(one).collect::<Vec<_>>().join(" ")
+    };
+    if let Some(more @ 1..) = faults.len().checked_sub(MAX_FIELD_ERRORS) {
+        detail.push_str(&format!(" And {more} more."));
+    }
+    let field = |fault: &Fault<'_>| FieldError {
+        // RFC 6901, section 3.
+        pointer: format!("/inputs/{}", short(fault.name).replace('~', "~0").replace('/', "~1")),
+        code: fault.code,
+        detail: fault.detail.clone(),
+    };
+    unprocessable(code, detail).with_fields(faults.iter().take(MAX_FIELD_ERRORS).map(field).collect())
 }

@@ -13,8 +13,8 @@
 //! | `GET /status/{id}`, `GET /{id}/status` | `status` | read |
 //! | `POST /resume` | `resume` | write |
 //!
-//! Everything else is refused: unknown routes, unknown keys, undeclared inputs (unless the crew says otherwise),
-//! webhooks of the caller's choice, duplicate member names, text that is not UTF-8, bytes after the value.
+//! Everything else is refused: unknown routes, unknown keys, inputs that are not as the crew declares them
+//! ([`InputDeclaration`], [`Prompts`]), undeclared inputs (unless the crew says otherwise), webhooks of the caller's choice, duplicate member names, text that is not UTF-8, bytes after the value.
 //!
 //! It does not know tower, async, policies, owners or databases: every function here is pure.
 //!
@@ -61,8 +61,11 @@ mod body;
 mod crew;
 mod describe;
 mod human_input;
+mod input;
 mod kickoff;
 mod message;
+mod pattern;
+mod prompt;
 mod refuse;
 mod resume;
 mod route;
@@ -73,9 +76,15 @@ pub mod json;
 pub use self::{
     answer::{Answer, MAX_ANSWER_DEPTH, MAX_MENTIONS, Mention, Mint, Minted},
     body::MAX_BODY_DEPTH,
-    crew::{Crew, InputDeclaration, InputKind, MAX_RULE_STRING, MAX_RULE_STRINGS, Undeclared},
+    crew::{Crew, Undeclared},
     human_input::{HumanInput, Relay, parse_human_input},
+    input::{
+        Bounds, Choices, InputDeclaration, InputKind, MAX_RULE_STRING, MAX_RULE_STRINGS, Misdeclared, Span,
+    },
+    kickoff::MAX_FIELD_ERRORS,
     message::render,
+    pattern::{InvalidPattern, MAX_PATTERN, Pattern},
+    prompt::Prompts,
     route::{Route, route},
     status::{StatusShape, Ticket, kickoff_answer, ticket_status},
 };

@@ -75,7 +75,11 @@ fn wire(settings: &CrewSettings) -> Wire {
         crew = crew.fleet(fleet.as_str());
     }
     for (name, declaration) in &settings.inputs {
-        crew = crew.input(name.as_str(), *declaration);
+        crew = crew.input(name.as_str(), declaration.clone());
     }
-    crew.undeclared(if settings.pass_undeclared { Undeclared::Ignore } else { Undeclared::Refuse })
+    crew.prompts(settings.prompts.clone()).undeclared(if settings.pass_undeclared {
+        Undeclared::Ignore
+    } else {
+        Undeclared::Refuse
+    })
 }

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use crewgate_core::{Refusal, RequestId};
+use crewgate_core::{FieldError, Refusal, RequestId};
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
@@ -65,6 +65,11 @@ pub(crate) fn render(mut response: Response<Body>, id: Option<RequestId>) -> Res
         "detail": refusal.detail,
     });
     if let Some(fields) = problem.as_object_mut() {
+        if !refusal.fields.is_empty() {
+            // The shape of the example in RFC 9457 section 3.
+            let error = |field: &FieldError| json!({ "pointer": field.pointer, "code": field.code, "detail": field.detail });
+            fields.insert("errors".to_owned(), refusal.fields.iter().map(error).collect());
+        }
         if let Some(rule) = &refusal.rule {
             fields.insert("rule".to_owned(), json!(rule));
         }

@@ -144,6 +144,7 @@ fn operation() -> Operation {
         effect: Effect::Write,
         inputs: vec![],
         datasets: vec![],
+        prompts: Vec::new(),
         has_undeclared_inputs: false,
         body_bytes: 0,
         webhook_hosts: vec![],

@@ -39,7 +39,7 @@
 //! #     Operation {
 //! #         action: Action::of(action), effect: Effect::Read, inputs: Vec::new(), datasets: Vec::new(),
 //! #         resource: Resource { kind: "Crew".into(), name: "support".into(), parents: Vec::new() },
-//! #         has_undeclared_inputs: false, body_bytes: 0, webhook_hosts: Vec::new(), ids: Vec::new(),
+//! #         prompts: Vec::new(), has_undeclared_inputs: false, body_bytes: 0, webhook_hosts: Vec::new(), ids: Vec::new(),
 //! #         owner: None, run: None,
 //! #         message: Message { method: http::Method::GET, path, body: None, free_text },
 //! #     }
@@ -89,7 +89,7 @@
 //! #     Operation {
 //! #         action: Action::of(action), effect: Effect::Read, inputs: Vec::new(), datasets: Vec::new(),
 //! #         resource: Resource { kind: "Crew".into(), name: "support".into(), parents: Vec::new() },
-//! #         has_undeclared_inputs: false, body_bytes: 0, webhook_hosts: Vec::new(), ids: Vec::new(),
+//! #         prompts: Vec::new(), has_undeclared_inputs: false, body_bytes: 0, webhook_hosts: Vec::new(), ids: Vec::new(),
 //! #         owner: None, run: None,
 //! #         message: Message { method: http::Method::GET, path, body: None, free_text },
 //! #     }

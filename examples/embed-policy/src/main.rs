@@ -53,6 +53,7 @@ fn describe(head: &Parts, _body: &Bytes) -> Result<Operation, Refusal> {
         effect: if read { Effect::Read } else { Effect::Write },
         inputs: Vec::new(),
         datasets: Vec::new(),
+        prompts: Vec::new(),
         has_undeclared_inputs: false,
         body_bytes: 0,
         webhook_hosts: Vec::new(),

@@ -84,6 +84,7 @@ pub(crate) fn operation(effect: Effect) -> Operation {
         effect,
         inputs: Vec::new(),
         datasets: Vec::new(),
+        prompts: Vec::new(),
         has_undeclared_inputs: false,
         body_bytes: 0,
         webhook_hosts: Vec::new(),

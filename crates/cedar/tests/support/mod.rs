@@ -82,6 +82,7 @@ impl Ask {
                 effect,
                 inputs: Vec::new(),
                 datasets: Vec::new(),
+                prompts: Vec::new(),
                 has_undeclared_inputs: false,
                 body_bytes: 100,
                 webhook_hosts: Vec::new(),

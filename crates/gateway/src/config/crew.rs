@@ -1,13 +1,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_core::{MaskProfile, Timestamp};
-use crewgate_crewai::{InputDeclaration, InputKind};
+use crewgate_crewai::{InputDeclaration, Prompts};
 use crewgate_masking::Profiles;
 use http::Uri;
 
 use super::{
     check::{Checker, name, url},
-    raw,
+    inputs, raw,
     units::{Secret, duration, until},
 };
 
@@ -30,6 +30,8 @@ pub struct CrewSettings {
     pub fleet: Vec<String>,
     /// Its declared inputs.
     pub inputs: Vec<(String, InputDeclaration)>,
+    /// The prompts it may be given.
+    pub prompts: Prompts,
     /// Whether inputs it does not declare are passed on unseen by policy (`ignore`) instead of refused.
     pub pass_undeclared: bool,
     /// Whether its tasks ask people for input.
@@ -97,24 +99,8 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
             None
         }
     };
-    let mut inputs = Vec::with_capacity(raw.inputs.len());
-    for (key, input) in &raw.inputs {
-        if key == "id" {
-            check.wrong(
-                input.span(),
-                "an input `id` would read and write another run's state; it cannot be declared",
-                None,
-            );
-        }
-        let input = input.get_ref();
-        let kind = check.parse(&input.kind, input_kind);
-        if let Some(kind) = kind {
-            if input.dataset && !matches!(kind, InputKind::String | InputKind::Strings) {
-                check.wrong(input.kind.span(), "only a `string` or `strings` input can name datasets", None);
-            }
-            inputs.push((key.clone(), declaration(kind, input)));
-        }
-    }
+    let inputs = inputs::declared(check, raw);
+    let prompts = inputs::prompts(check, raw);
     let pass_undeclared = check.parse_or(raw.undeclared_inputs.as_ref(), false, |text| match text {
         "refuse" => Ok(false),
         "ignore" => Ok(true),
@@ -144,6 +130,7 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
         credential: credential?,
         fleet,
         inputs,
+        prompts,
         pass_undeclared,
         human_input: raw.human_input,
         floor: floor?,
@@ -153,33 +140,6 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
         ca,
         observe,
         shared_key,
-    })
-}
-
-fn declaration(kind: InputKind, input: &raw::Input) -> InputDeclaration {
-    let mut declaration = InputDeclaration::of(kind);
-    if input.dataset {
-        declaration = declaration.dataset();
-    }
-    if input.required {
-        declaration = declaration.required();
-    }
-    declaration
-}
-
-fn input_kind(text: &str) -> Result<InputKind, String> {
-    Ok(match text {
-        "boolean" => InputKind::Boolean,
-        "integer" => InputKind::Integer,
-        "json" => InputKind::Json,
-        "string" => InputKind::String,
-        "strings" => InputKind::Strings,
-        "text" => InputKind::Text,
-        _ => {
-            return Err(format!(
-                "`{text}` is not a type of input: boolean, integer, json, string, strings or text"
-            ));
-        }
     })
 }
 

@@ -6,6 +6,7 @@
 mod check;
 mod crew;
 mod diagnostic;
+mod inputs;
 mod issuer;
 mod raw;
 mod read;

@@ -128,6 +128,9 @@ pub(super) struct Crew {
     #[serde(default)]
     pub(super) inputs: BTreeMap<String, Spanned<Input>>,
     pub(super) undeclared_inputs: Option<Text>,
+    #[serde(default, rename = "prompt")]
+    pub(super) prompt_list: Vec<Prompt>,
+    pub(super) prompts: Option<Text>,
     #[serde(default)]
     pub(super) human_input: bool,
     pub(super) mask: Option<Spanned<Vec<String>>>,
@@ -149,9 +152,35 @@ pub(super) struct Input {
     #[serde(rename = "type")]
     pub(super) kind: Text,
     #[serde(default)]
-    pub(super) dataset: bool,
-    #[serde(default)]
     pub(super) required: bool,
+    pub(super) dataset: Option<Spanned<bool>>,
+    pub(super) prompt: Option<Spanned<bool>>,
+    #[serde(rename = "enum")]
+    pub(super) choices: Option<Spanned<Choices>>,
+    pub(super) min: Option<Spanned<i64>>,
+    pub(super) max: Option<Spanned<i64>>,
+    pub(super) min_length: Option<Spanned<usize>>,
+    pub(super) max_length: Option<Spanned<usize>>,
+    pub(super) min_items: Option<Spanned<usize>>,
+    pub(super) max_items: Option<Spanned<usize>>,
+    pub(super) pattern: Option<Text>,
+}
+
+/// `[1, 2, 3]` or `["eu", "us"]`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Choices {
+    Integers(Vec<i64>),
+    Strings(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prompt {
+    pub(super) id: Text,
+    pub(super) text: Option<Text>,
+    pub(super) file: Option<Text>,
+    pub(super) sha256: Option<Text>,
 }
 
 /// Where a secret is; never the secret.
@@ -202,6 +231,7 @@ pub(super) struct Person {
 pub(super) struct Policy {
     pub(super) path: Text,
     pub(super) tests: Option<Text>,
+    pub(super) shadow: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

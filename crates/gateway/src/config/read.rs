@@ -52,6 +52,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         "on-demand" => Ok(false),
         _ => Err(format!("`{text}` is neither `on-load` nor `on-demand`")),
     });
+    // Whether it can be read is found out later: a second set must not keep the first from deciding.
+    let shadow = raw.policy.shadow.as_ref().map(|path| beside.join(path.get_ref()));
     let store = check.parse(&raw.store.url, |text| match text.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() => Ok(beside.join(path)),
         _ => Err(format!("`{text}` is not a store: `sqlite:<file>`")),
@@ -101,6 +103,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         persons,
         policy,
         policy_tests,
+        shadow,
         store: store?,
         record_readers,
         telemetry,

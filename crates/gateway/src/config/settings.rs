@@ -44,6 +44,8 @@ pub struct Settings {
     pub policy: PathBuf,
     /// Whether rules that fail a test beside them do not load (default: tests run when asked for).
     pub policy_tests: bool,
+    /// Folder of a second rule set that decides beside the first and only reports.
+    pub shadow: Option<PathBuf>,
     /// The SQLite file.
     pub store: PathBuf,
     /// Roles that may read everybody's records.

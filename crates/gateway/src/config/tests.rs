@@ -173,3 +173,68 @@ fn every_issuer_of_the_guide_loads() {
         assert!(twin || profiles.contains(&profile), "the guide shows no {}", profile.name());
     }
 }
+
+#[test]
+fn inputs_and_prompts_are_declared_with_their_bounds() {
+    let folder = Folder::new("inputs");
+    std::fs::write(folder.0.join("weekly.txt"), "Summarise the week.\n").unwrap();
+    let text = MINIMAL.replace(
+        "inputs.dataset = { type = \"string\", dataset = true }",
+        r#"inputs.dataset = { type = "string", dataset = true, enum = ["hr", "sales"], required = true }
+inputs.days = { type = "integer", min = 1, max = 31 }
+inputs.code = { type = "string", pattern = "[A-Z]{2}-[0-9]+", max_length = 12 }
+inputs.tags = { type = "strings", min_items = 1, max_items = 3, min_length = 2 }
+inputs.task = { type = "text", prompt = true }
+undeclared_inputs = "ignore"
+[[crew.prompt]]
+id = "weekly"
+file = "weekly.txt"
+[[crew.prompt]]
+id = "daily"
+text = "Summarise the day."
+[[crew.prompt]]
+id = "secret"
+sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#,
+    );
+    let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let crew = &settings.crews[0];
+    assert_eq!(crew.prompts.ids(), ["daily", "secret", "weekly"]);
+    assert!(crew.pass_undeclared);
+    let mut same = crewgate_crewai::Prompts::new();
+    for (id, text) in [("weekly", "Summarise the week."), ("daily", "Summarise the day."), ("secret", "abc")]
+    {
+        same.text(id, text).unwrap();
+    }
+    assert_eq!(crew.prompts, same);
+    for (from, to, line, message) in [
+        ("min = 1, max = 31", "min = 32, max = 31", 13, "nothing would be allowed"),
+        ("min = 1, max = 31", "min = 1, max = \"many\"", 13, "invalid type"),
+        ("min = 1, max = 31", "minimum = 1", 13, "unknown field `minimum`"),
+        ("min = 1, max = 31", "min_length = 1", 13, "for strings and text"),
+        ("[A-Z]{2}-[0-9]+", "[A-Z", 14, "unclosed character class"),
+        ("[A-Z]{2}-[0-9]+", "[A-Z])|(?:x", 14, "not a pattern"),
+        ("max_length = 12", "max_length = 5000", 14, "at most 1024 bytes"),
+        ("[\"hr\", \"sales\"]", "[]", 12, "allows nothing"),
+        ("[\"hr\", \"sales\"]", "[1]", 12, "`enum` is strings"),
+        ("max_items = 3", "max_items = 300", 15, "at most 256"),
+        ("type = \"text\", prompt", "type = \"json\", prompt", 16, "can be a prompt"),
+        ("prompt = true", "prompt = false", 19, "no input of this crew says"),
+        ("id = \"daily\"", "id = \"weekly\"", 22, "stands twice"),
+        ("Summarise the day.", "Summarise the week.", 22, "the same prompt as `weekly`"),
+        ("file = \"weekly.txt\"", "file = \"missing.txt\"", 20, "cannot be read"),
+        ("file = \"weekly.txt\"", "file = \"policy\"", 20, "is not a file"),
+        ("file = \"weekly.txt\"", "file = \"weekly.txt\"\ntext = \"x\"", 19, "exactly one"),
+        ("20015ad", "20015a", 26, "64 hexadecimal digits"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = folder.parse(&text.replacen(from, to, 1)).unwrap_err();
+        let found = error.0.iter().find(|d| d.message.contains(message));
+        let found = found.unwrap_or_else(|| panic!("{message:?} not in:\n{error}"));
+        assert_eq!(found.place.map(|(line, _)| line), Some(line), "{found}");
+    }
+    let without = text.split("[[crew.prompt]]").next().unwrap();
+    let rest = MINIMAL.split_once("[[role]]").unwrap().1;
+    let error = folder.parse(&format!("{without}[[role]]{rest}")).unwrap_err().to_string();
+    assert!(error.contains("no prompt is listed"), "{error}");
+    assert!(folder.parse(&format!("{without}prompts = \"any\"\n[[role]]{rest}")).is_ok());
+}

@@ -37,6 +37,7 @@ pub(crate) fn operation(action: &'static str) -> Operation {
         effect: Effect::Write,
         inputs: Vec::new(),
         datasets: vec!["tickets".to_owned()],
+        prompts: Vec::new(),
         has_undeclared_inputs: false,
         body_bytes: 0,
         webhook_hosts: Vec::new(),

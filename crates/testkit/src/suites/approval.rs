@@ -79,6 +79,7 @@ pub fn operation() -> Operation {
         effect: Effect::Write,
         inputs: Vec::new(),
         datasets: Vec::new(),
+        prompts: Vec::new(),
         has_undeclared_inputs: false,
         body_bytes: 2,
         webhook_hosts: Vec::new(),

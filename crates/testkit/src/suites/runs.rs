@@ -65,6 +65,7 @@ pub fn starting(crew: &str) -> Operation {
         effect: Effect::Write,
         inputs: Vec::new(),
         datasets: Vec::new(),
+        prompts: Vec::new(),
         has_undeclared_inputs: false,
         body_bytes: 0,
         webhook_hosts: Vec::new(),
