@@ -73,6 +73,7 @@ mod duty;
 mod engine;
 mod error;
 mod facts;
+mod folder;
 mod load;
 mod policy;
 #[cfg(feature = "prove")]
@@ -85,7 +86,7 @@ mod vocabulary;
 
 pub use self::{
     error::LoadError,
-    load::sources,
+    folder::{MAX_FILE, MAX_FOLDER, sources},
     policy::{CedarPolicy, Explanation},
     vocabulary::{CrewDeclaration, InputType, Vocabulary},
 };

@@ -1,7 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
-    fs, io,
     path::Path,
     sync::Arc,
 };
@@ -15,6 +14,7 @@ use crate::{
     CedarPolicy, LoadError, Vocabulary, duty,
     engine::Engine,
     facts::Types,
+    folder,
     rule::{Reader, Rule, label},
     schema::Schemas,
     source::statements,
@@ -81,71 +81,13 @@ impl CedarPolicy {
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load); also when the folder cannot be read or has no `*.cedar` file, for a `*.cedarschema`
-    /// file (the schema is derived from the configuration) and for rules in a folder below (they would be left out).
+    /// As [`load`](Self::load); also when the folder cannot be read or has no `*.cedar` file, for a file that is not
+    /// UTF-8 or larger than [`MAX_FILE`](crate::MAX_FILE), for more than [`MAX_FOLDER`](crate::MAX_FOLDER) bytes in all,
+    /// for a `*.cedarschema` file (the schema is derived from the configuration) and for rules in a folder below (they
+    /// would be left out).
     pub fn load_dir(path: impl AsRef<Path>, vocabulary: &Vocabulary) -> Result<Self, Vec<LoadError>> {
-        Self::load(read_dir(path.as_ref())?, vocabulary)
+        Self::load(folder::sources(path)?, vocabulary)
     }
-}
-
-/// The `*.cedar` files of a folder as path and text, sorted by path.
-///
-/// # Errors
-///
-/// As [`CedarPolicy::load_dir`], except for what is wrong inside the files.
-pub fn sources(path: impl AsRef<Path>) -> Result<Vec<(String, String)>, Vec<LoadError>> {
-    read_dir(path.as_ref())
-}
-
-fn read_dir(path: &Path) -> Result<Vec<(String, String)>, Vec<LoadError>> {
-    let unreadable = |path: &Path, error: &io::Error| {
-        LoadError::of_file(
-            path.display().to_string(),
-            format!("cannot be read: {error}"),
-            "check path and permissions",
-        )
-    };
-    let list = |path: &Path| -> io::Result<Vec<std::path::PathBuf>> {
-        let mut paths: Vec<_> =
-            fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-        paths.retain(|p| !p.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
-        paths.sort();
-        Ok(paths)
-    };
-    let is = |path: &Path, extension: &str| path.extension().is_some_and(|found| found == extension);
-    let (mut files, mut errors) = (Vec::new(), Vec::new());
-    for entry in list(path).map_err(|error| vec![unreadable(path, &error)])? {
-        let name = entry.display().to_string();
-        if is(&entry, "cedarschema") {
-            errors.push(LoadError::of_file(
-                name,
-                "a schema file",
-                "the schema is derived from the configuration: remove this file",
-            ));
-        } else if entry.is_dir() {
-            match list(&entry) {
-                // What must be true of the rules is not a rule.
-                Ok(_) if entry.file_name().is_some_and(|name| name == "invariants") => {}
-                Ok(below) if below.iter().any(|path| is(path, "cedar")) => errors.push(LoadError::of_file(
-                    name,
-                    "rules in a folder below the policy folder are not read",
-                    "move its *.cedar files up",
-                )),
-                Ok(_) => {}
-                Err(error) => errors.push(unreadable(&entry, &error)),
-            }
-        } else if is(&entry, "cedar") {
-            match fs::read_to_string(&entry) {
-                Ok(text) => files.push((name, text)),
-                Err(error) => errors.push(unreadable(&entry, &error)),
-            }
-        }
-    }
-    if files.is_empty() && errors.is_empty() {
-        let help = "a folder without rules permits nothing; put *.cedar files there or correct the path";
-        errors.push(LoadError::of_file(path.display().to_string(), "no *.cedar file", help));
-    }
-    if errors.is_empty() { Ok(files) } else { Err(errors) }
 }
 
 /// Rules by id; two of one id are an error.

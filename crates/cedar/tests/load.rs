@@ -254,3 +254,45 @@ fn a_folder_is_read_whole_or_not_at_all() {
     assert!(errors[0].help.as_ref().unwrap().contains("derived"), "{errors:#?}");
     assert!(CedarPolicy::load_dir(folder.0.join("absent"), &vocabulary()).is_err());
 }
+
+#[test]
+fn a_folder_with_what_is_no_policy_is_refused_with_its_name() {
+    use std::os::unix::fs::symlink;
+
+    let refused = |make: &dyn Fn(&Folder), name: &str, says: &str| {
+        let folder = Folder::new(name);
+        folder.file("good.cedar", r#"@id("a") permit (principal, action, resource);"#);
+        assert_eq!(folder.load().unwrap().rules(), 1);
+        make(&folder);
+        let errors = folder.load().unwrap_err();
+        let found = errors.iter().find(|error| error.message.contains(says));
+        let found = found.unwrap_or_else(|| panic!("{says:?} not in {errors:#?}"));
+        assert!(found.file.contains("bad.cedar") && found.help.is_some(), "{found}");
+    };
+    // A hole of 100 MB: nothing of it is on the disk, and nothing of it may be in memory.
+    let huge = |folder: &Folder| {
+        let file = fs::File::create(folder.0.join("bad.cedar")).unwrap();
+        file.set_len(100 << 20).unwrap();
+    };
+    refused(&huge, "huge", "104857600 bytes: a policy file has at most 16777216");
+    refused(
+        &|folder| fs::write(folder.0.join("bad.cedar"), b"// caf\n\xe9").unwrap(),
+        "latin",
+        "byte 7, on line 2",
+    );
+    let ring = |folder: &Folder| {
+        symlink(folder.0.join("b.cedar"), folder.0.join("bad.cedar")).unwrap();
+        symlink(folder.0.join("bad.cedar"), folder.0.join("b.cedar")).unwrap();
+    };
+    refused(&ring, "ring", "cannot be read");
+    refused(&|folder| symlink("nowhere", folder.0.join("bad.cedar")).unwrap(), "dangling", "cannot be read");
+    // Reading from it would never end, or never begin.
+    refused(&|folder| symlink("/dev/zero", folder.0.join("bad.cedar")).unwrap(), "device", "not a file");
+    let many = |folder: &Folder| {
+        for name in ["1", "2", "3", "4", "bad"] {
+            let file = fs::File::create(folder.0.join(format!("{name}.cedar"))).unwrap();
+            file.set_len(15 << 20).unwrap();
+        }
+    };
+    refused(&many, "many", "more than 67108864 bytes");
+}

@@ -211,6 +211,9 @@ pub struct Asked {
     pub parents: Vec<String>,
     /// Declared inputs; without a value where the record must not show it.
     pub inputs: Vec<(String, Option<InputValue>)>,
+    /// Ids of allow-listed prompts among them.
+    #[serde(default)]
+    pub prompts: Vec<String>,
     /// Whether there were undeclared ones.
     pub has_undeclared_inputs: bool,
     /// Length of the body.

@@ -209,22 +209,21 @@ impl InputDeclaration {
         }
         match &bounds.choices {
             None => Ok(()),
-            Some(Choices::Integers(all)) if *kind == InputKind::Integer => match all {
-                all if all.is_empty() => wrong("enum", "an empty `enum` allows nothing".to_owned()),
-                all => match all.iter().find(|one| !bounds.value.holds(one)) {
+            Some(choices) if choices.is_empty() => wrong("enum", "an empty `enum` allows nothing".to_owned()),
+            Some(Choices::Integers(all)) if *kind == InputKind::Integer => {
+                match all.iter().find(|one| !bounds.value.holds(one)) {
                     Some(one) => wrong("enum", format!("`{one}` is outside `min` and `max`")),
                     None => Ok(()),
-                },
-            },
-            Some(Choices::Strings(all)) if for_rules => match all {
-                all if all.is_empty() => wrong("enum", "an empty `enum` allows nothing".to_owned()),
-                all => match all.iter().find(|one| !bounds.text(one) || one.len() > MAX_RULE_STRING) {
+                }
+            }
+            Some(Choices::Strings(all)) if for_rules => {
+                match all.iter().find(|one| !bounds.text(one) || one.len() > MAX_RULE_STRING) {
                     Some(one) => {
                         wrong("enum", format!("`{}` is refused by its own length or pattern", short(one)))
                     }
                     None => Ok(()),
-                },
-            },
+                }
+            }
             Some(_) => wrong(
                 "enum",
                 "`enum` is strings for a `string` or `strings` input, and whole numbers for an `integer` one"
@@ -306,6 +305,15 @@ impl InputDeclaration {
         match pattern {
             Some(pattern) => format!("{text} that matches `{pattern}`"),
             None => text,
+        }
+    }
+}
+
+impl Choices {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Integers(all) => all.is_empty(),
+            Self::Strings(all) => all.is_empty(),
         }
     }
 }

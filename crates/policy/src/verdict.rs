@@ -127,6 +127,7 @@ fn asked(query: &Query<'_>, inputs: Vec<(String, Option<InputValue>)>) -> Asked 
         mfa: principal.token.mfa,
         parents: operation.resource.parents.clone(),
         inputs,
+        prompts: operation.prompts.clone(),
         has_undeclared_inputs: operation.has_undeclared_inputs,
         body_bytes: operation.body_bytes,
         webhook_hosts: operation.webhook_hosts.clone(),

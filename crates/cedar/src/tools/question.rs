@@ -58,6 +58,9 @@ pub struct Question {
     /// Datasets; absent, those that the inputs name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub datasets: Option<Vec<String>>,
+    /// Ids of the allow-listed prompts it uses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<String>,
     /// Length of the body.
     pub body_bytes: u64,
     /// Whether it carries inputs that are not declared.
@@ -100,6 +103,7 @@ impl Default for Question {
             fleets: None,
             input: BTreeMap::new(),
             datasets: None,
+            prompts: Vec::new(),
             body_bytes: 100,
             has_undeclared_inputs: false,
             webhook_hosts: Vec::new(),
@@ -233,6 +237,7 @@ impl Question {
                 effect: *effect,
                 inputs: self.input.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
                 datasets,
+                prompts: self.prompts.clone(),
                 has_undeclared_inputs: self.has_undeclared_inputs,
                 body_bytes: self.body_bytes,
                 webhook_hosts: self.webhook_hosts.clone(),

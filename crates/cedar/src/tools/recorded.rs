@@ -69,6 +69,7 @@ impl Question {
             fleets: Some(asked.parents.clone()),
             input: asked.inputs.iter().filter_map(value).collect(),
             body_bytes: asked.body_bytes,
+            prompts: asked.prompts.clone(),
             has_undeclared_inputs: asked.has_undeclared_inputs,
             webhook_hosts: asked.webhook_hosts.clone(),
             owner: asked.owner.as_ref().map(PrincipalKey::to_string),
