@@ -4,11 +4,16 @@ use http::{Response, StatusCode};
 
 use crate::{ApprovalId, Layer, RuleId};
 
-/// Why and how to authenticate: becomes `WWW-Authenticate` (RFC 6750 section 3).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why and how to authenticate: becomes `WWW-Authenticate` (RFC 6750 section 3, RFC 9449 section 7.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge {
     /// RFC 6750 error code (`invalid_token`, `invalid_request`); `None` when no credentials were sent at all.
     pub error: Option<&'static str>,
+    /// Signature algorithms, separated by spaces, of the proof of possession that is asked for; `None` for plain
+    /// bearer tokens.
+    pub proof: Option<&'static str>,
+    /// A nonce for that proof.
+    pub nonce: Option<String>,
 }
 
 /// One field of a request that is wrong. It names the field and what is allowed there, never what was sent.
@@ -92,8 +97,8 @@ impl Refusal {
 
     /// Asks the caller to authenticate.
     #[must_use]
-    pub fn with_challenge(mut self, error: Option<&'static str>) -> Self {
-        self.challenge = Some(Challenge { error });
+    pub fn with_challenge(mut self, challenge: Challenge) -> Self {
+        self.challenge = Some(challenge);
         self
     }
 

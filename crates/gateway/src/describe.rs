@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use crewgate_core::{Fact, Layer as By, Operation, Principal, Refusal, Trail};
+use crewgate_core::{Challenge, Fact, Layer as By, Operation, Principal, Refusal, Trail};
 use crewgate_crewai::{Crew as Wire, Undeclared};
 use crewgate_policy::Describe;
 use http::{StatusCode, request::Parts};
@@ -46,7 +46,7 @@ impl DescribeCrews {
             None => {
                 let text = "this shared key belongs to another crew";
                 Err(Refusal::new(By::Identity, StatusCode::UNAUTHORIZED, "shared_key_of_another_crew", text)
-                    .with_challenge(Some("invalid_token")))
+                    .with_challenge(Challenge { error: Some("invalid_token"), ..Challenge::default() }))
             }
         }
     }

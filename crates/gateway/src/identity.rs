@@ -51,6 +51,9 @@ impl Gatekeeper {
             .fetch(fetch.map_err(|error| error.to_string())?)
             .clock(Arc::clone(&clock))
             .persons(crate::people::persons(&settings.persons));
+        if settings.gateway.demand_dpop_nonce {
+            builder = builder.demand_nonce();
+        }
         for settings in &settings.issuers {
             builder = builder.issuer(settings.config.clone());
         }

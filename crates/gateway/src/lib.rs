@@ -25,6 +25,7 @@ mod cases;
 mod checkup;
 pub mod cli;
 pub mod client;
+mod client_certificate;
 pub mod config;
 mod console;
 pub mod crews;

@@ -30,10 +30,12 @@ use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceExt};
 
 use crate::{
+    client_certificate::{self, AnyCertificate},
     config::{ListenSettings, TlsSettings},
     gate::{Gate, Violation},
     telemetry::Instruments,
 };
+use crewgate_oidc::ClientCertificate;
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -47,6 +49,13 @@ const MAX_STREAMS: u32 = 32;
 /// The other end's address, in the request's extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Remote(pub SocketAddr);
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    remote: Remote,
+    certificate: Option<ClientCertificate>,
+}
 
 /// A bound listener that is not serving yet.
 pub struct Listener {
@@ -144,18 +153,21 @@ where
     S::Future: Send + 'static,
 {
     tcp.set_nodelay(true)?;
-    let Some(tls) = tls else { return http1(tcp, remote, service, stop, patience).await };
+    let peer = Peer { remote: Remote(remote), certificate: None };
+    let Some(tls) = tls else { return http1(tcp, peer, service, stop, patience).await };
     let stream = tokio::time::timeout(HANDSHAKE, tls.accept(tcp)).await??;
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http2(stream, remote, service, stop).await
+    let connection = stream.get_ref().1;
+    let peer = Peer { certificate: client_certificate::proved(connection), ..peer };
+    if connection.alpn_protocol() == Some(b"h2") {
+        http2(stream, peer, service, stop).await
     } else {
-        http1(stream, remote, service, stop, patience).await
+        http1(stream, peer, service, stop, patience).await
     }
 }
 
 async fn http1<IO, S>(
     io: IO,
-    remote: SocketAddr,
+    peer: Peer,
     service: S,
     mut stop: watch::Receiver<bool>,
     patience: Duration,
@@ -168,7 +180,7 @@ where
     let (gate, verdicts) = Gate::new(io, patience);
     let serve = hyper::service::service_fn(move |request| {
         let violation = verdicts.next();
-        call(service.clone(), request, remote, violation)
+        call(service.clone(), request, peer, violation)
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -184,7 +196,7 @@ where
 
 async fn http2<IO, S>(
     io: IO,
-    remote: SocketAddr,
+    peer: Peer,
     service: S,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
@@ -198,7 +210,7 @@ where
     let serve = hyper::service::service_fn(move |request: Request<Incoming>| {
         first.store(true, Ordering::Relaxed);
         let violation = http2_violation(&request);
-        call(service.clone(), request, remote, violation)
+        call(service.clone(), request, peer, violation)
     });
     let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -246,14 +258,17 @@ fn http2_violation(request: &Request<Incoming>) -> Option<Violation> {
 async fn call<S>(
     service: S,
     request: Request<Incoming>,
-    remote: SocketAddr,
+    peer: Peer,
     violation: Option<Violation>,
 ) -> Result<Response<Body>, Infallible>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(Remote(remote));
+    request.extensions_mut().insert(peer.remote);
+    if let Some(certificate) = peer.certificate {
+        request.extensions_mut().insert(certificate);
+    }
     if let Some(violation) = violation {
         request.extensions_mut().insert(violation);
     }
@@ -271,13 +286,17 @@ fn acceptor(settings: &TlsSettings) -> io::Result<TlsAcceptor> {
     let key = fs::read(&settings.key)?;
     let key =
         PrivateKeyDer::from_pem_slice(&key).map_err(|error| bad("the private key is not PEM", &error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad("TLS cannot be set up", &error))?;
+    let config = if settings.client_certificates {
+        config.with_client_cert_verifier(Arc::new(AnyCertificate(provider)))
+    } else {
+        config.with_no_client_auth()
+    };
     let mut config =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| bad("TLS cannot be set up", &error))?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| bad("certificate and key do not fit", &error))?;
+        config.with_single_cert(chain, key).map_err(|error| bad("certificate and key do not fit", &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

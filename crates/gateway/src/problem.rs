@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use crewgate_core::{FieldError, Refusal, RequestId};
+use crewgate_core::{Challenge, FieldError, Refusal, RequestId};
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use serde_json::json;
@@ -11,6 +11,9 @@ use tower::{Layer, Service};
 
 /// `request-id`, on every answer.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// RFC 9449 section 8.2.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Renders the [`Refusal`] a layer below left on a bare answer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,7 +94,10 @@ pub(crate) fn render(mut response: Response<Body>, id: Option<RequestId>) -> Res
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
     if let Some(challenge) = &refusal.challenge {
-        headers.insert(header::WWW_AUTHENTICATE, challenge_header(challenge.error, refusal.code));
+        headers.insert(header::WWW_AUTHENTICATE, challenge_header(challenge, refusal.code));
+        if let Some(nonce) = challenge.nonce.as_ref().and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+            headers.insert(DPOP_NONCE, nonce);
+        }
     }
     if refusal.status == StatusCode::PAYLOAD_TOO_LARGE {
         // The rest of the body was not read: the connection cannot be used again.
@@ -102,15 +108,17 @@ pub(crate) fn render(mut response: Response<Body>, id: Option<RequestId>) -> Res
     response
 }
 
-/// RFC 6750 section 3; RFC 9728 section 5.1 for `resource_metadata`.
-fn challenge_header(error: Option<&str>, code: &str) -> HeaderValue {
-    let metadata = format!("resource_metadata=\"{}\"", crate::well_known::PROTECTED_RESOURCE);
-    let text = match error {
-        Some(error) => {
-            format!("Bearer realm=\"crewgate\", error=\"{error}\", error_description=\"{code}\", {metadata}")
-        }
-        None => format!("Bearer realm=\"crewgate\", {metadata}"),
-    };
+/// RFC 6750 section 3, RFC 9449 section 7.1; RFC 9728 section 5.1 for `resource_metadata`.
+fn challenge_header(challenge: &Challenge, code: &str) -> HeaderValue {
+    let scheme = if challenge.proof.is_some() { "DPoP" } else { "Bearer" };
+    let mut text = format!("{scheme} realm=\"crewgate\"");
+    if let Some(error) = challenge.error {
+        text.push_str(&format!(", error=\"{error}\", error_description=\"{code}\""));
+    }
+    if let Some(algorithms) = challenge.proof {
+        text.push_str(&format!(", algs=\"{algorithms}\""));
+    }
+    text.push_str(&format!(", resource_metadata=\"{}\"", crate::well_known::PROTECTED_RESOURCE));
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer realm=\"crewgate\""))
 }
 
@@ -153,11 +161,22 @@ mod tests {
     async fn a_401_says_where_to_get_a_token() {
         let refusal =
             Refusal::new(By::Identity, StatusCode::UNAUTHORIZED, "token_expired", "the token has expired")
-                .with_challenge(Some("invalid_token"));
+                .with_challenge(Challenge { error: Some("invalid_token"), ..Challenge::default() });
         let header = answer(refusal).headers()["www-authenticate"].to_str().unwrap().to_owned();
         assert!(
             header.contains("error=\"invalid_token\"") && header.contains("resource_metadata="),
             "{header}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_wanted_proof_is_asked_for_with_its_algorithms_and_nonce() {
+        let nonce = Some("eyJ7S".to_owned());
+        let challenge = Challenge { error: Some("use_dpop_nonce"), proof: Some("ES256 EdDSA"), nonce };
+        let refusal = Refusal::new(By::Identity, StatusCode::UNAUTHORIZED, "proof_nonce", "once more");
+        let answer = answer(refusal.with_challenge(challenge));
+        let header = answer.headers()["www-authenticate"].to_str().unwrap();
+        assert!(header.starts_with("DPoP realm=") && header.contains("algs=\"ES256 EdDSA\""), "{header}");
+        assert_eq!(answer.headers()["dpop-nonce"], "eyJ7S");
     }
 }

@@ -77,7 +77,10 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
         .layer(audit(parts))
         // On the record, but before anything reads the request: its head was not even HTTP.
         .layer(RefuseViolationsLayer)
-        .layer(AuthenticateLayer::new(parts.gatekeeper.clone()))
+        .layer(
+            AuthenticateLayer::new(parts.gatekeeper.clone())
+                .with_proofs_for(&parts.settings.gateway.public_address()),
+        )
         // Behind identity, which says who still uses a shared key.
         .layer(SunsetLayer(Arc::clone(&parts.clock)))
         // The one place that buffers a request body; behind identity, so that a stranger's is never read.

@@ -18,20 +18,13 @@ pub(crate) struct WellKnown {
 impl WellKnown {
     pub(crate) fn new(settings: &Settings) -> Self {
         let issuers: Vec<&str> = settings.issuers.iter().map(|issuer| issuer.url.as_str()).collect();
-        let resource = settings.gateway.public_url.as_ref().map_or_else(
-            || {
-                format!(
-                    "{}://{}",
-                    if settings.gateway.listen.tls.is_some() { "https" } else { "http" },
-                    settings.gateway.listen.address
-                )
-            },
-            |url| url.to_string().trim_end_matches('/').to_owned(),
-        );
+        let tls = settings.gateway.listen.tls.as_ref();
         let document = json!({
-            "resource": resource,
+            "resource": settings.gateway.public_address(),
             "authorization_servers": issuers,
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": crewgate_oidc::DEFAULT_ALGORITHMS.map(|known| known.name()),
+            "tls_client_certificate_bound_access_tokens": tls.is_some_and(|tls| tls.client_certificates),
         });
         Self { metadata: document.to_string().into() }
     }

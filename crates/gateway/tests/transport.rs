@@ -10,11 +10,13 @@ use std::{
 };
 
 use axum::{Router, extract::Request};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -27,7 +29,7 @@ const NAME: &str = "gateway.test";
 /// A house behind TLS, and its certificate.
 async fn tls_house() -> (House, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
-    let tls = "tls = { certificate = \"tls.pem\", key = \"tls.key\" }";
+    let tls = "tls = { certificate = \"tls.pem\", key = \"tls.key\", client_certificates = true }";
     let ground = Ground::lay(Plan { gateway: tls, ..Plan::default() }).await;
     ground.folder.write("tls.pem", made.cert.pem());
     ground.folder.write("tls.key", made.signing_key.serialize_pem());
@@ -35,14 +37,32 @@ async fn tls_house() -> (House, CertificateDer<'static>) {
 }
 
 async fn tls(house: &House, root: &CertificateDer<'static>, alpn: &str) -> TlsStream<TcpStream> {
+    tls_as(house, root, alpn, None).await
+}
+
+/// A certificate that nobody signed, and its key.
+type Own = rcgen::CertifiedKey<rcgen::KeyPair>;
+
+async fn tls_as(
+    house: &House,
+    root: &CertificateDer<'static>,
+    alpn: &str,
+    own: Option<&Own>,
+) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(root.clone()).unwrap();
-    let mut config =
+    let config =
         rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+    let mut config = match own {
+        Some(own) => {
+            let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+            config.with_client_auth_cert(vec![own.cert.der().clone()], key).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
     let tcp = TcpStream::connect(house.data()).await.unwrap();
     let name = ServerName::try_from(NAME).unwrap();
@@ -62,6 +82,32 @@ async fn http_1_over_tls_passes_the_same_gate() {
     let two = [authorization.as_str(), "content-length: 0", "transfer-encoding: chunked"];
     wire.send(&request("POST", "/support/kickoff", &two, b"")).await;
     assert_eq!(wire.answer().await.unwrap().refusal(), (400, "http_two_framings".to_owned()));
+    house.stop().await;
+}
+
+/// RFC 8705 section 3: the token is the certificate holder's alone, over both versions of HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_bound_to_a_client_certificate_opens_only_its_connection() {
+    let (house, root) = tls_house().await;
+    let made = || rcgen::generate_simple_self_signed(["ci-job".to_owned()]).unwrap();
+    let (ours, theirs) = (made(), made());
+    let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(ours.cert.der()));
+    let token = house.idp.token().subject("alice").groups(["analysts"]).audience("crewgate");
+    let token = token.claim("cnf", json!({ "x5t#S256": thumbprint })).sign();
+    for (own, status) in [(Some(&ours), 200), (Some(&theirs), 401), (None, 401)] {
+        let authorization = format!("authorization: Bearer {token}");
+        let mut wire = Wire::over(tls_as(&house, &root, "http/1.1", own).await);
+        wire.send(&request("GET", "/support/inputs", &[&authorization], b"")).await;
+        assert_eq!(wire.answer().await.unwrap().status, status);
+        let stream = TokioIo::new(tls_as(&house, &root, "h2", own).await);
+        let (mut send, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        tokio::spawn(connection);
+        let asked = http::Request::get(format!("https://{NAME}/support/inputs"))
+            .header("authorization", format!("Bearer {token}"));
+        let answer = send.send_request(asked.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), status);
+    }
     house.stop().await;
 }
 

@@ -38,6 +38,9 @@ pub enum Algorithm {
 pub const DEFAULT_ALGORITHMS: [Algorithm; 5] =
     [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa];
 
+/// The same, as `algs` of a challenge (RFC 9449 section 7.1); proofs may be signed with these.
+pub(crate) const PROOF_ALGORITHMS: &str = "RS256 PS256 ES256 ES384 EdDSA";
+
 impl Algorithm {
     /// The name in `alg`.
     #[must_use]
@@ -123,6 +126,11 @@ impl fmt::Display for Algorithm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn challenges_name_the_algorithms_that_proofs_may_have() {
+        assert_eq!(DEFAULT_ALGORITHMS.map(Algorithm::name).join(" "), PROOF_ALGORITHMS);
+    }
 
     #[test]
     fn none_and_symmetric_algorithms_have_no_name_here() {

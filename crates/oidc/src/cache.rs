@@ -22,6 +22,18 @@ pub(crate) struct Verified {
     /// Index of the issuer.
     pub(crate) issuer: usize,
     pub(crate) key: Arc<Key>,
+    pub(crate) binding: Binding,
+}
+
+/// Who may use a token (RFC 7800).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// Whoever bears it.
+    None,
+    /// The holder of the key with this thumbprint (RFC 7638).
+    Key(Box<str>),
+    /// The TLS client with the certificate of this SHA-256.
+    Certificate([u8; 32]),
 }
 
 /// Tokens that were verified, at most so many. Two generations instead of a list: what is used moves to the young

@@ -35,6 +35,19 @@ impl<'a> Jws<'a> {
     /// a JSON object of unique members in front; [`Reason::HeaderRefused`] when that header has a member that
     /// changes what is verified or with which key.
     pub fn parse(token: &'a str) -> Result<Self, Rejection> {
+        Self::read(token, &["crit", "b64", "zip", "jku", "x5u", "jwk", "x5c"]).map(|(jws, _)| jws)
+    }
+
+    /// Takes a proof apart: a token that brings its own key (RFC 9449 section 4.2), which proves only itself.
+    pub(crate) fn parse_proof(token: &'a str) -> Result<(Self, Object), Rejection> {
+        let (jws, mut header) = Self::read(token, &["crit", "b64", "zip", "jku", "x5u", "kid", "x5c"])?;
+        match header.remove("jwk") {
+            Some(Json::Object(jwk)) => Ok((jws, jwk)),
+            _ => Err(Rejection::new(Reason::HeaderRefused).expecting("jwk as an object")),
+        }
+    }
+
+    fn read(token: &'a str, refused: &[&str]) -> Result<(Self, Object), Rejection> {
         let malformed = |expected: &str| Rejection::new(Reason::Malformed).expecting(expected);
         if token.len() > MAX_TOKEN {
             return Err(malformed("at most 16 KiB").finding(&format!("{} bytes", token.len())));
@@ -57,8 +70,9 @@ impl<'a> Jws<'a> {
         }
         let header = json::parse_object(&header)
             .map_err(|e| malformed("a header that is one JSON object with unique members").finding(&e))?;
-        let (alg, kid, typ) = read(&header)?;
-        Ok(Self { alg, kid, typ, message, payload: decode(payload)?, signature: decode(signature)? })
+        let (alg, kid, typ) = members(&header, refused)?;
+        let (payload, signature) = (decode(payload)?, decode(signature)?);
+        Ok((Self { alg, kid, typ, message, payload, signature }, header))
     }
 
     /// The payload as strictly typed claims, not yet believed.
@@ -80,16 +94,14 @@ impl<'a> Jws<'a> {
     }
 }
 
-fn read(header: &Object) -> Result<(String, Option<String>, Option<String>), Rejection> {
+fn members(header: &Object, refuse: &[&str]) -> Result<(String, Option<String>, Option<String>), Rejection> {
     let refused = |expected: &str, found: &str| {
         Rejection::new(Reason::HeaderRefused).expecting(expected).finding(found)
     };
     // RFC 8725: extensions we do not implement (`crit`, `b64`), compression bombs (`zip`), and keys or places to
     // fetch keys from that the *sender* chose. A key comes from the issuer or from nowhere.
-    for name in ["crit", "b64", "zip", "jku", "x5u", "jwk", "x5c"] {
-        if header.contains_key(name) {
-            return Err(refused("no crit, b64, zip, jku, x5u, jwk or x5c", name));
-        }
+    if let Some(name) = refuse.iter().find(|name| header.contains_key(**name)) {
+        return Err(refused(&format!("none of {}", refuse.join(", ")), name));
     }
     let text = |name: &str| match header.get(name) {
         None => Ok(None),

@@ -8,19 +8,30 @@ use std::{
 };
 
 use crewgate_core::{Fact, Principal, Trail};
-use http::{HeaderMap, Request, Response, Uri, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request, Response, header::AUTHORIZATION};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{Bearer, Reason, Rejection, VerifyToken};
 
+/// Carries the proof (RFC 9449 section 4.1).
+const PROOF: HeaderName = HeaderName::from_static("dpop");
+
+/// The SHA-256 of the certificate a TLS client proved to hold, on the requests of its connection. Whoever ends TLS puts
+/// it there; tokens bound to it (RFC 8705) are refused on other connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "a digest")]
+pub struct ClientCertificate(pub [u8; 32]);
+
 /// Puts the [`Principal`] a bearer token proves on the request, or answers 401 (400 for a request that cannot be
 /// right, 503 while the issuer's keys are not to be had).
 ///
-/// Exactly one `Authorization` header is accepted, with the scheme `Bearer`; a token in the query is refused. The
+/// Exactly one `Authorization` header is accepted, with the scheme `Bearer` (or `DPoP`, see
+/// [`with_proofs_for`](Self::with_proofs_for)); a token in the query is refused. The
 /// header goes no further than here, and a `Principal` that was on the request before is removed first.
 pub struct AuthenticateLayer<V> {
     verifier: Arc<V>,
+    place: Option<Arc<str>>,
 }
 
 impl<V> AuthenticateLayer<V> {
@@ -28,13 +39,21 @@ impl<V> AuthenticateLayer<V> {
     /// `Result<Principal, Rejection>`.
     #[must_use]
     pub fn new(verifier: V) -> Self {
-        Self { verifier: Arc::new(verifier) }
+        Self { verifier: Arc::new(verifier), place: None }
+    }
+
+    /// Accepts the scheme `DPoP` (RFC 9449) too. Proofs must be for resources below this public address, like
+    /// `https://gate.example`: what a request itself says of its host proves nothing.
+    #[must_use]
+    pub fn with_proofs_for(mut self, place: &str) -> Self {
+        self.place = Some(place.trim_end_matches('/').into());
+        self
     }
 }
 
 impl<V> Clone for AuthenticateLayer<V> {
     fn clone(&self) -> Self {
-        Self { verifier: Arc::clone(&self.verifier) }
+        Self { verifier: Arc::clone(&self.verifier), place: self.place.clone() }
     }
 }
 
@@ -48,7 +67,7 @@ impl<S, V> Layer<S> for AuthenticateLayer<V> {
     type Service = Authenticate<S, V>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authenticate { inner, verifier: Arc::clone(&self.verifier) }
+        Authenticate { inner, verifier: Arc::clone(&self.verifier), place: self.place.clone() }
     }
 }
 
@@ -56,11 +75,13 @@ impl<S, V> Layer<S> for AuthenticateLayer<V> {
 pub struct Authenticate<S, V> {
     inner: S,
     verifier: Arc<V>,
+    place: Option<Arc<str>>,
 }
 
 impl<S: Clone, V> Clone for Authenticate<S, V> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), verifier: Arc::clone(&self.verifier) }
+        let (verifier, place) = (Arc::clone(&self.verifier), self.place.clone());
+        Self { inner: self.inner.clone(), verifier, place }
     }
 }
 
@@ -96,8 +117,9 @@ where
         let verifier = Arc::clone(&self.verifier);
         // Whatever stood there before was not proved here.
         request.extensions_mut().remove::<Principal>();
-        let token = credentials(request.headers(), request.uri());
+        let token = credentials(&request, self.place.as_deref());
         request.headers_mut().remove(AUTHORIZATION);
+        request.headers_mut().remove(PROOF);
         Box::pin(async move {
             let verified = match token {
                 Ok(token) => verifier.verify(token).await,
@@ -118,28 +140,49 @@ where
     }
 }
 
-fn credentials(headers: &HeaderMap, uri: &Uri) -> Result<Bearer, Rejection> {
+fn credentials<B>(request: &Request<B>, place: Option<&str>) -> Result<Bearer, Rejection> {
+    let (headers, uri) = (request.headers(), request.uri());
     // RFC 6750 section 2.3 allows it and RFC 9700 section 4.3.2 forbids it again.
     let names =
         uri.query().unwrap_or_default().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
     if names.into_iter().any(|name| name.eq_ignore_ascii_case("access_token")) {
         return Err(Reason::InQuery.into());
     }
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = match (values.next(), values.next()) {
-        (None, _) => return Err(Reason::Missing.into()),
-        (Some(value), None) => value,
-        (Some(_), Some(_)) => return Err(Reason::Repeated.into()),
+    let Some(value) = only(headers, &AUTHORIZATION, Reason::Repeated)? else {
+        return Err(Reason::Missing.into());
     };
-    let Ok(text) = value.to_str() else { return Err(Reason::Malformed.into()) };
     // RFC 9110 section 11.1: schemes are case-insensitive; RFC 6750 section 2.1: one or more spaces.
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Reason::Scheme.into());
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    let (bearer, dpop) = (scheme.eq_ignore_ascii_case("bearer"), scheme.eq_ignore_ascii_case("dpop"));
+    let token = match token.trim_matches(' ') {
+        "" if bearer || dpop => return Err(Reason::Missing.into()),
+        token => Bearer::new(token),
+    };
+    let token = match request.extensions().get::<ClientCertificate>() {
+        Some(ClientCertificate(thumbprint)) => token.with_certificate(*thumbprint),
+        None => token,
+    };
+    match place {
+        _ if bearer => Ok(token),
+        Some(place) if dpop => {
+            let proof = only(headers, &PROOF, Reason::ProofMissing)?.ok_or(Reason::ProofMissing)?;
+            Ok(token.with_proof(proof, request.method().clone(), format!("{place}{}", uri.path())))
+        }
+        _ => Err(Reason::Scheme.into()),
     }
-    match token.trim_matches(' ') {
-        "" => Err(Reason::Missing.into()),
-        token => Ok(Bearer::new(token)),
+}
+
+/// The one value of a header; the reason when there are several.
+fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    several: Reason,
+) -> Result<Option<&'a str>, Rejection> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Reason::Malformed.into()),
+        (Some(_), Some(_)) => Err(several.into()),
     }
 }
 

@@ -74,6 +74,7 @@ mod cache;
 mod ci;
 mod claims;
 mod config;
+mod dpop;
 mod explain;
 mod fetch;
 mod issuer;
@@ -86,6 +87,7 @@ mod principal;
 mod profile;
 mod reason;
 mod rejection;
+mod replay;
 mod roca;
 mod verifier;
 mod verify;
@@ -99,15 +101,17 @@ pub use self::{
         DEFAULT_KEEP_KEYS, DEFAULT_MAX_LIFETIME, DEFAULT_REFRESH, DEFAULT_SKEW, InvalidConfig, IssuerConfig,
         KindRule, MAX_SKEW, REFRESH_BOUNDS,
     },
+    dpop::PROOF_AGE,
     explain::{Explanation, Failure},
     fetch::{Fetch, FetchError, Fetched, HttpFetch},
     issuer::{EXTRA_FETCH_BURST, EXTRA_FETCH_PAUSE, FETCH_TIMEOUT, IssuerState},
     jws::{Jws, MAX_HEADER, MAX_KID, MAX_TOKEN},
     keyset::{KeySet, MAX_DOCUMENT, MAX_KEYS, RefusedKey},
-    layer::{Authenticate, AuthenticateLayer},
+    layer::{Authenticate, AuthenticateLayer, ClientCertificate},
     profile::Profile,
     reason::{Reason, Step},
     rejection::Rejection,
+    replay::{MAX_PROOFS, NONCE_LIFE},
     verifier::{Verifier, VerifierBuilder},
     verify::VerifyToken,
 };

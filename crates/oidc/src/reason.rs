@@ -32,7 +32,7 @@ pub enum Step {
     Time,
     /// The token was issued to an accepted client, and its claims are those the issuer's settings and profile demand.
     Requirements,
-    /// The token is a plain bearer token.
+    /// Whoever sends the token is the one it is bound to.
     Binding,
     /// The groups are all there.
     Groups,
@@ -112,8 +112,12 @@ reasons! {
         "Send `Authorization: Bearer <token>` with a token of a configured issuer.";
     /// Another scheme than `Bearer`.
     Scheme = "token_scheme", Credentials, UNAUTHORIZED,
-        "the Authorization header does not have the scheme Bearer",
+        "the Authorization header has neither the scheme Bearer nor, where it is accepted, DPoP",
         "Send `Authorization: Bearer <token>`.";
+    /// The scheme `DPoP` without exactly one proof.
+    ProofMissing = "proof_missing", Credentials, BAD_REQUEST,
+        "the scheme DPoP needs exactly one DPoP header",
+        "Send one proof.";
     /// More than one `Authorization` header.
     Repeated = "token_repeated", Credentials, BAD_REQUEST,
         "the request has more than one Authorization header",
@@ -182,10 +186,30 @@ reasons! {
     Requirement = "token_requirement", Requirements, UNAUTHORIZED,
         "the token does not have what is demanded of this issuer's tokens",
         "Get the token from the tenant, domain, project or event that is accepted; `crewgate token explain` names it.";
-    /// `cnf`: only its holder may use it, and that cannot be checked here.
+    /// `cnf`: only its holder may use it, and nothing came that proves to be the holder.
     Bound = "token_bound", Binding, UNAUTHORIZED,
         "the token is bound to a key (cnf), which plain Bearer does not prove",
-        "Ask for a token that is not sender-constrained.";
+        "Send it with the scheme DPoP and a proof, or over the client certificate it is bound to.";
+    /// A proof beside a token that is bound to no key.
+    NotBound = "token_not_bound", Binding, UNAUTHORIZED,
+        "the token came with a proof and is not bound to a key",
+        "Ask the issuer for a token with a DPoP proof, or send this one as Bearer.";
+    /// A proof that does not prove it (RFC 9449 section 4.3).
+    Proof = "proof_refused", Binding, UNAUTHORIZED,
+        "the DPoP proof is not right",
+        "Make a new proof for every request, with the key the token is bound to.";
+    /// A proof without a nonce of ours.
+    NonceWanted = "proof_nonce", Binding, UNAUTHORIZED,
+        "the DPoP proof must contain the nonce of this answer",
+        "Repeat the request with the value of DPoP-Nonce in the proof.";
+    /// Too many proofs to remember them all.
+    ProofsFull = "proofs_full", Binding, SERVICE_UNAVAILABLE,
+        "too many proofs came to remember them all",
+        "Try again shortly.";
+    /// Bound to another client certificate than that of the connection.
+    CertificateOther = "token_certificate", Binding, UNAUTHORIZED,
+        "the token is bound to another client certificate",
+        "Connect with the certificate the token was asked for with.";
     /// The issuer left the groups out because there are too many.
     GroupsOverage = "token_groups_overage", Groups, UNAUTHORIZED,
         "the issuer left the groups out of the token because there are too many",
@@ -193,10 +217,18 @@ reasons! {
 }
 
 impl Reason {
+    /// Whether the answer says how to prove possession of a key.
+    pub(crate) fn is_about_proof(self) -> bool {
+        matches!(self, Self::Bound | Self::Proof | Self::ProofMissing | Self::NonceWanted)
+    }
+
     /// The RFC 6750 error of the challenge: none when no usable credentials were sent.
     pub(crate) fn challenge(self) -> Option<&'static str> {
         match self {
             Self::Missing | Self::Scheme => None,
+            // RFC 9449 sections 7.1 and 9.
+            Self::Proof => Some("invalid_dpop_proof"),
+            Self::NonceWanted => Some("use_dpop_nonce"),
             _ => Some("invalid_token"),
         }
     }

@@ -1,9 +1,9 @@
 use std::{fmt, time::Duration};
 
-use crewgate_core::{Layer, Refusal};
+use crewgate_core::{Challenge, Layer, Refusal};
 use http::StatusCode;
 
-use crate::{Reason, Step};
+use crate::{Reason, Step, algorithm::PROOF_ALGORITHMS};
 
 /// Why a token was not accepted. Shows the caller what was expected, except of clients and claims; what was found instead is for
 /// [`Explanation`](crate::Explanation) alone, because it comes out of a token nobody vouches for.
@@ -13,6 +13,7 @@ pub struct Rejection {
     expected: Option<Box<str>>,
     found: Option<Box<str>>,
     retry_after: Option<Duration>,
+    nonce: Option<Box<str>>,
 }
 
 /// Characters of a foreign value that an explanation shows.
@@ -22,7 +23,7 @@ impl Rejection {
     /// A rejection for this reason.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
-        Self { reason, expected: None, found: None, retry_after: None }
+        Self { reason, expected: None, found: None, retry_after: None, nonce: None }
     }
 
     /// Says what would have been accepted; the caller reads it, except at [`Step::Requirements`].
@@ -47,6 +48,12 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Gives a nonce to repeat the request with.
+    pub(crate) fn offering(mut self, nonce: String) -> Self {
+        self.nonce = Some(nonce.into_boxed_str());
         self
     }
 
@@ -81,7 +88,11 @@ impl Rejection {
         let status = self.reason.status();
         let mut refusal = Refusal::new(Layer::Identity, status, self.reason.code(), self.to_string());
         if status == StatusCode::UNAUTHORIZED {
-            refusal = refusal.with_challenge(self.reason.challenge());
+            refusal = refusal.with_challenge(Challenge {
+                error: self.reason.challenge(),
+                proof: self.reason.is_about_proof().then_some(PROOF_ALGORITHMS),
+                nonce: self.nonce.map(Into::into),
+            });
         }
         if let Some(after) = self.retry_after {
             refusal = refusal.with_retry_after(after);

@@ -1,14 +1,16 @@
 use std::{collections::HashMap, fmt, future::Future, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crewgate_core::{Clock, HumanId, Principal, PrincipalKey, SystemClock};
 use futures_util::future::join_all;
 
 use crate::{
     Bearer, Explanation, Fetch, HttpFetch, InvalidConfig, IssuerConfig, IssuerState, Jws, KeySet, Reason,
     Rejection, VerifyToken,
-    cache::{DEFAULT_CACHED_TOKENS, Digest, TokenCache, Verified},
+    cache::{Binding, DEFAULT_CACHED_TOKENS, Digest, TokenCache, Verified},
     claims::Claims,
+    dpop::Proofs,
     issuer::Issuer,
     json::{Json, Object},
     key::Key,
@@ -28,6 +30,7 @@ struct Inner {
     persons: HashMap<PrincipalKey, HumanId>,
     clock: Arc<dyn Clock>,
     cache: Option<TokenCache>,
+    proofs: Proofs,
 }
 
 impl fmt::Debug for Verifier {
@@ -70,7 +73,8 @@ impl Verifier {
 
     /// Checks a token past the cache and says which steps it passed, which one failed, and what to do.
     pub async fn explain(&self, token: &Bearer) -> Explanation {
-        match self.0.check(token.as_str(), &sha256(token)).await {
+        let checked = self.0.check(token.as_str(), &sha256(token)).await;
+        match checked.and_then(|verified| self.0.prove(token, &verified.binding).map(|()| verified)) {
             Ok(verified) => Explanation::accepted(verified.principal),
             Err(rejection) => Explanation::rejected(&rejection),
         }
@@ -87,10 +91,12 @@ impl VerifyToken for Verifier {
         if let Some(cache) = &inner.cache {
             let now = inner.clock.now();
             if let Some(entry) = cache.find(&digest, now, |entry| inner.still_trusts(entry)) {
+                inner.prove(&token, &entry.binding)?;
                 return Ok(entry.principal.clone());
             }
         }
         let verified = inner.check(token.as_str(), &digest).await?;
+        inner.prove(&token, &verified.binding)?;
         let principal = verified.principal.clone();
         if let Some(cache) = &inner.cache {
             cache.insert(digest, Arc::new(verified));
@@ -129,13 +135,25 @@ impl Inner {
         check_audience(config, &claims)?;
         claims.times.check(self.clock.now(), config.skew, config.max_lifetime)?;
         check_requirements(config, &claims)?;
-        // RFC 9449 and RFC 8705: a bound token sent as plain bearer is stolen or misconfigured.
-        if claims.all.contains_key("cnf") {
-            return Err(Reason::Bound.into());
-        }
+        let binding = binding(&claims.all)?;
         let mut principal = principal(config, &claims, digest)?;
         principal.human = self.persons.get(&principal.key).cloned();
-        Ok(Verified { principal, times: claims.times, issuer: index, key })
+        Ok(Verified { principal, times: claims.times, issuer: index, key, binding })
+    }
+
+    /// Whether the caller may use a token of this binding. A bound token that comes as a plain bearer token is stolen
+    /// or misconfigured; one that came with a proof nobody asked for was not meant to be plain.
+    fn prove(&self, token: &Bearer, binding: &Binding) -> Result<(), Rejection> {
+        match (binding, token.proof(), token.certificate()) {
+            (Binding::None, None, _) => Ok(()),
+            (Binding::Key(thumbprint), Some(proof), _) => {
+                self.proofs.check(proof, thumbprint, token.as_str(), self.clock.now())
+            }
+            (Binding::Certificate(bound), None, Some(own)) if bound == own => Ok(()),
+            (Binding::Certificate(_), None, Some(_)) => Err(Reason::CertificateOther.into()),
+            (Binding::None | Binding::Certificate(_), Some(_), _) => Err(Reason::NotBound.into()),
+            (Binding::Key(_) | Binding::Certificate(_), None, _) => Err(Reason::Bound.into()),
+        }
     }
 
     /// By the unverified `iss`, to the letter; nothing is fetched for a stranger's token.
@@ -157,6 +175,27 @@ impl Inner {
     fn still_trusts(&self, entry: &Verified) -> bool {
         let issuer = self.issuers.get(entry.issuer);
         issuer.and_then(|issuer| issuer.current()).is_some_and(|set| set.holds(&entry.key))
+    }
+}
+
+/// `cnf` (RFC 7800) with the one member we can check. What we cannot check binds all the same.
+fn binding(claims: &Object) -> Result<Binding, Rejection> {
+    let Some(cnf) = claims.get("cnf") else { return Ok(Binding::None) };
+    let wrong = |found: &str| {
+        Rejection::new(Reason::Bound).expecting("cnf with jkt or x5t#S256 alone").finding(found)
+    };
+    let Json::Object(members) = cnf else { return Err(wrong(cnf.kind())) };
+    let mut members = members.iter();
+    match (members.next(), members.next()) {
+        (Some((name, Json::String(thumbprint))), None) => {
+            let bytes = URL_SAFE_NO_PAD.decode(thumbprint).ok().and_then(|bytes| bytes.try_into().ok());
+            match (name.as_str(), bytes) {
+                ("jkt", Some::<[u8; 32]>(_)) => Ok(Binding::Key(thumbprint.as_str().into())),
+                ("x5t#S256", Some(bytes)) => Ok(Binding::Certificate(bytes)),
+                _ => Err(wrong(name)),
+            }
+        }
+        _ => Err(wrong("others")),
     }
 }
 
@@ -230,6 +269,7 @@ pub struct VerifierBuilder {
     clock: Arc<dyn Clock>,
     fetch: Option<Arc<dyn Fetch>>,
     cached_tokens: usize,
+    demand_nonce: bool,
 }
 
 impl Default for VerifierBuilder {
@@ -240,6 +280,7 @@ impl Default for VerifierBuilder {
             clock: Arc::new(SystemClock),
             fetch: None,
             cached_tokens: DEFAULT_CACHED_TOKENS,
+            demand_nonce: false,
         }
     }
 }
@@ -281,6 +322,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// Demands a nonce of ours in every proof (RFC 9449 section 9), good for five minutes and for this process: then
+    /// nobody can make proofs for later. Callers repeat their first request with the nonce of its refusal.
+    pub fn demand_nonce(mut self) -> Self {
+        self.demand_nonce = true;
+        self
+    }
+
     /// The verifier. Nothing is fetched yet: an issuer that is down does not stop a start.
     ///
     /// # Errors
@@ -295,6 +343,8 @@ impl VerifierBuilder {
         if self.issuers.is_empty() {
             return Err(InvalidConfig("no issuer is configured: no token could ever be accepted".to_owned()));
         }
+        let proofs = Proofs::new(self.demand_nonce)
+            .ok_or_else(|| InvalidConfig("this system has no randomness to make nonces of".to_owned()))?;
         let (mut issuers, mut by_url) = (Vec::<Arc<Issuer>>::new(), HashMap::new());
         for config in self.issuers {
             config.check()?;
@@ -312,6 +362,7 @@ impl VerifierBuilder {
             persons: self.persons,
             clock: self.clock,
             cache: TokenCache::new(self.cached_tokens),
+            proofs,
         })))
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Gateway {
     pub(super) tls: Option<Tls>,
     pub(super) public_url: Option<Text>,
     #[serde(default)]
+    pub(super) demand_dpop_nonce: bool,
+    #[serde(default)]
     pub(super) dangerously_plain_http: bool,
     pub(super) max_body_bytes: Option<Spanned<u64>>,
     pub(super) max_connections: Option<Spanned<u32>>,
@@ -56,6 +58,8 @@ pub(super) struct Gateway {
 pub(super) struct Tls {
     pub(super) certificate: Text,
     pub(super) key: Text,
+    #[serde(default)]
+    pub(super) client_certificates: bool,
 }
 
 #[derive(Debug, Deserialize)]

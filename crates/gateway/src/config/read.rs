@@ -143,7 +143,7 @@ fn gateway(check: &mut Checker<'_>, raw: &raw::Gateway) -> Option<GatewaySetting
         request_timeout: check.parse_or(raw.request_timeout.as_ref(), secs(120), duration),
         drain_timeout: check.parse_or(raw.drain_timeout.as_ref(), secs(30), duration),
     };
-    Some(GatewaySettings { listen: listen?, public_url, limits })
+    Some(GatewaySettings { listen: listen?, public_url, limits, demand_dpop_nonce: raw.demand_dpop_nonce })
 }
 
 fn listener(
@@ -162,6 +162,7 @@ fn listener(
     let tls = tls.map(|tls| TlsSettings {
         certificate: beside.join(tls.certificate.get_ref()),
         key: beside.join(tls.key.get_ref()),
+        client_certificates: tls.client_certificates,
     });
     Some(ListenSettings { address: at, tls })
 }

@@ -54,6 +54,20 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
+impl GatewaySettings {
+    /// The address callers know the gateway by, without a slash at its end.
+    #[must_use]
+    pub fn public_address(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.to_string().trim_end_matches('/').to_owned(),
+            None => {
+                let scheme = if self.listen.tls.is_some() { "https" } else { "http" };
+                format!("{scheme}://{}", self.listen.address)
+            }
+        }
+    }
+}
+
 /// The data plane.
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
@@ -63,6 +77,8 @@ pub struct GatewaySettings {
     pub public_url: Option<Uri>,
     /// Bounds.
     pub limits: LimitSettings,
+    /// Whether DPoP proofs must contain a nonce of ours.
+    pub demand_dpop_nonce: bool,
 }
 
 /// Bounds of the data plane, each with its default.
@@ -100,6 +116,8 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// Private key.
     pub key: PathBuf,
+    /// Whether clients are asked for a certificate that their tokens may be bound to.
+    pub client_certificates: bool,
 }
 
 /// One token issuer.
