@@ -7,7 +7,6 @@ use crewgate_approval::{ApprovalStore, ReleasePath, pending_auto_runs};
 use crewgate_audit::AuditStore;
 use crewgate_cedar::CedarPolicy;
 use crewgate_core::{Clock, SystemClock};
-use crewgate_masking::Profiles;
 use crewgate_policy::{MemoryMeter, Swap};
 use crewgate_runs::RunLedger;
 use crewgate_store::{Options, SqliteStore};
@@ -89,8 +88,7 @@ impl Gateway {
     ) -> Result<Running, StartError> {
         let settings = Arc::new(settings);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let profiles = Profiles::builtin();
-        let policy = policies::load(&settings, &profiles).map_err(|error| StartError(error.to_string()))?;
+        let policy = policies::load(&settings).map_err(|error| StartError(error.to_string()))?;
         let policy = Arc::new(Swap::new(policy));
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
         let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock)).map_err(StartError)?;
@@ -130,7 +128,7 @@ impl Gateway {
             },
             ToString::to_string,
         );
-        let masks = Masks::new(profiles, Arc::clone(&crews));
+        let masks = Masks::new(settings.masks.profiles.clone(), Arc::clone(&crews));
         let relays = Arc::new(Relays::new(&base, &settings.crews));
         let (audit, approvals, runs): (Arc<dyn AuditStore>, Arc<dyn ApprovalStore>, Arc<dyn RunLedger>) =
             (Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(store.clone()));
@@ -304,8 +302,7 @@ impl Running {
     ///
     /// What is wrong with the new set.
     pub fn reload_policy(&self) -> Result<(), StartError> {
-        let policy = policies::load(&self.settings, &Profiles::builtin())
-            .map_err(|error| StartError(error.to_string()))?;
+        let policy = policies::load(&self.settings).map_err(|error| StartError(error.to_string()))?;
         let before = self.policy.replace(policy);
         tracing::info!(before = %before.hash(), now = %self.policy.current().hash(), "policy was read again");
         Ok(())

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use crewgate_cedar::{CedarPolicy, CrewDeclaration, InputType, LoadError, Vocabulary};
 use crewgate_core::{ApproverSet, RoleName};
 use crewgate_crewai::{InputDeclaration, InputKind};
-use crewgate_masking::Profiles;
 
 use crate::{
     cases,
@@ -17,8 +16,8 @@ use crate::{
 /// # Errors
 ///
 /// Everything that is wrong with it, each with its place.
-pub fn load(settings: &Settings, profiles: &Profiles) -> Result<CedarPolicy, ConfigError> {
-    let (folder, vocabulary) = (&settings.policy, vocabulary(settings, profiles));
+pub fn load(settings: &Settings) -> Result<CedarPolicy, ConfigError> {
+    let (folder, vocabulary) = (&settings.policy, vocabulary(settings));
     let policy = CedarPolicy::load_dir(folder, &vocabulary).map_err(|errors| cases::told(folder, errors))?;
     cases::on_load(&policy, &vocabulary, folder, settings)?;
     Ok(policy)
@@ -35,11 +34,11 @@ pub(crate) fn diagnostic(folder: &Path, error: LoadError) -> Diagnostic {
 }
 
 /// The words rules may use.
-pub(crate) fn vocabulary(settings: &Settings, profiles: &Profiles) -> Vocabulary {
+pub(crate) fn vocabulary(settings: &Settings) -> Vocabulary {
     Vocabulary {
         roles: settings.roles.iter().map(|role| RoleName::new(role.name.as_str())).collect(),
         approvers: settings.approvers.iter().map(|set| ApproverSet::new(set.name.as_str())).collect(),
-        masks: profiles.names().cloned().collect(),
+        masks: settings.masks.profiles.names().cloned().collect(),
         crews: settings.crews.iter().map(declaration).collect(),
         ..Vocabulary::default()
     }

@@ -57,6 +57,7 @@
 //! ```
 
 mod detect;
+mod explain;
 mod findings;
 mod layer;
 mod masker;
@@ -66,12 +67,13 @@ mod stream;
 
 pub use self::{
     detect::{CustomDetector, CustomError, Entity},
+    explain::Reason,
     findings::Findings,
     layer::{Mask, MaskBody, MaskRequest, MaskRequestLayer, MaskResponse, MaskResponseLayer},
     masker::{Masked, Masker, Span},
     operator::{
         BoxFuture, CardPart, Issued, KeyError, Keys, MAX_ISSUED, MIN_KEY_BYTES, MemoryVault, Operator,
-        Sealed, Session, Vault, VaultError, VaultKeys,
+        OperatorError, Sealed, Session, Vault, VaultError, VaultKeys,
     },
     profile::{Numbers, OnRequest, Place, Profile, Profiles},
     stream::{Dialect, MaskError, MaskStream},

@@ -88,7 +88,13 @@ impl Masker {
     /// Finds these entities.
     #[must_use]
     pub fn of(entities: impl IntoIterator<Item = Entity>) -> Self {
-        Self::named(BTreeSet::new(), vec![Arc::new(Profile::of(entities))])
+        Self::of_profile(Profile::of(entities))
+    }
+
+    /// Does what a profile says, under no name.
+    #[must_use]
+    pub fn of_profile(profile: Profile) -> Self {
+        Self::named(BTreeSet::new(), vec![Arc::new(profile)])
     }
 
     /// Finds nothing: for a floor that was switched off by its dangerous name.
@@ -134,6 +140,15 @@ impl Masker {
             .chain(custom.cloned().map(Rule::Custom))
             .chain(beside.iter().cloned())
             .collect();
+        Self::with_rules(profiles, in_force, beside, rules)
+    }
+
+    fn with_rules(
+        profiles: BTreeSet<MaskProfile>,
+        in_force: Vec<Arc<Profile>>,
+        beside: Vec<Rule>,
+        rules: Vec<Rule>,
+    ) -> Self {
         let inner = Inner { profiles, in_force, beside, oracle: Oracle::new(rules.iter().cloned()), rules };
         Self { inner: Arc::new(inner), call: None }
     }
@@ -215,11 +230,8 @@ impl Masker {
     /// Writes what stands for a hit, and notes and counts it: every hit goes through here. `false` when every profile
     /// in force allows this very value, which was then written as it is.
     pub(crate) fn replace(&self, entity: &Entity, value: &str, out: &mut Masked) -> bool {
-        let rules = || self.inner.in_force.iter();
-        let found = rules().filter(|rule| !rule.allows(value));
-        let found = found.filter_map(|rule| Some((rule, rule.operator(entity)?)));
         let call = self.call.as_deref();
-        let operator = match found.max_by_key(|(_, operator)| operator.strictness()) {
+        let operator = match self.strictest(entity, value) {
             Some((rule, operator)) => {
                 if let Some(call) = call.filter(|call| operator.is_reversible() && rule.restores(&call.roles))
                 {
@@ -230,7 +242,7 @@ impl Masker {
                 }
                 operator
             }
-            None if rules().any(|rule| rule.operator(entity).is_some()) => {
+            None if self.inner.in_force.iter().any(|rule| rule.operator(entity).is_some()) => {
                 out.text.push_str(value);
                 return false;
             }
@@ -251,6 +263,26 @@ impl Masker {
         out.spans.push(Span { entity: entity.clone(), at, len: value.len(), shown: out.text.len() - at });
         out.findings.add(entity, "", 1);
         true
+    }
+
+    /// The strictest operator for this value, and the profile that asks for it. `None`: no profile in force names the
+    /// entity, or all that do allow this value.
+    fn strictest(&self, entity: &Entity, value: &str) -> Option<(&Profile, &Operator)> {
+        let rules = self.inner.in_force.iter().filter(|rule| !rule.allows(value));
+        let found = rules.filter_map(|rule| Some((rule.as_ref(), rule.operator(entity)?)));
+        found.max_by_key(|(_, operator)| operator.strictness())
+    }
+
+    pub(crate) fn operator_for(&self, entity: &Entity, value: &str) -> &Operator {
+        self.strictest(entity, value).map_or(&Operator::Tag, |(_, operator)| operator)
+    }
+
+    /// Each thing it looks for, and a masker that looks for nothing else.
+    pub(crate) fn rules_alone(&self) -> impl Iterator<Item = (&Rule, Self)> {
+        self.inner.rules.iter().map(|rule| {
+            let (profiles, in_force) = (self.inner.profiles.clone(), self.inner.in_force.clone());
+            (rule, Self::with_rules(profiles, in_force, Vec::new(), vec![rule.clone()]))
+        })
     }
 
     /// Whether a profile in force speaks of places, so that [`Masker::at`] must be asked for each.

@@ -7,7 +7,7 @@ use std::{
 
 use crewgate_core::{MaskProfile, RoleName};
 
-use crate::{CustomDetector, Entity, Masker, Operator, detect::sets};
+use crate::{CustomDetector, Entity, Masker, Operator, OperatorError, detect::sets};
 
 /// Combinations of profiles whose masker is kept ready; a gateway uses a handful.
 const MAX_READY: usize = 64;
@@ -58,9 +58,24 @@ impl Profile {
     }
 
     /// Finds this entity too, with this operator.
-    #[must_use]
-    pub fn with(mut self, entity: Entity, operator: Operator) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError`] when the operator cannot stand on the entity.
+    pub fn with(mut self, entity: Entity, operator: Operator) -> Result<Self, OperatorError> {
+        operator.fits(&entity)?;
         self.operators.insert(entity, operator);
+        Ok(self)
+    }
+
+    /// Finds what the other one finds, with its operators where this one has none, and leaves what the other one leaves.
+    #[must_use]
+    pub fn extending(mut self, other: &Self) -> Self {
+        for (entity, operator) in &other.operators {
+            self.operators.entry(entity.clone()).or_insert_with(|| operator.clone());
+        }
+        self.detectors.extend(other.detectors.iter().cloned());
+        self.allowed.extend(other.allowed.iter().cloned());
         self
     }
 
@@ -292,8 +307,8 @@ mod tests {
     #[test]
     fn the_strictest_operator_counts_and_a_value_is_allowed_only_by_all() {
         let profiles = Profiles::builtin()
-            .with(named("last"), Profile::default().with(Entity::UsSsn, Operator::KeepLast(4)))
-            .with(named("gone"), Profile::default().with(Entity::UsSsn, Operator::Redact))
+            .with(named("last"), Profile::default().with(Entity::UsSsn, Operator::KeepLast(4)).unwrap())
+            .with(named("gone"), Profile::default().with(Entity::UsSsn, Operator::Redact).unwrap())
             .with(named("open"), Profile::of([Entity::UsSsn]).allow("536-90-4399"));
         let masked = |names: &[&str]| {
             let names = names.iter().map(|name| named(name)).collect();
@@ -308,8 +323,7 @@ mod tests {
     #[test]
     fn a_run_has_its_numbers_and_an_entitled_caller_sees_the_values() {
         let desk = RoleName::new("fraud-desk");
-        let profile =
-            Profile::default().with(Entity::Email, Operator::Number).with(Entity::UsSsn, Operator::Tag);
+        let profile = Profile::of([Entity::UsSsn]).with(Entity::Email, Operator::Number).unwrap();
         let profiles = Profiles::builtin().with(named("desk"), profile.restore_for([desk.clone()]));
         let masker = profiles.masker(&[named("desk")].into()).unwrap();
         let (text, session) = ("a@example.com b@example.com 536-90-4399", Session::new());
@@ -327,8 +341,8 @@ mod tests {
 
     #[test]
     fn what_blocks_lets_nothing_out() {
-        let profiles =
-            Profiles::builtin().with(named("no"), Profile::default().with(Entity::UsSsn, Operator::Block));
+        let profiles = Profiles::builtin()
+            .with(named("no"), Profile::default().with(Entity::UsSsn, Operator::Block).unwrap());
         let masker = profiles.masker(&[named("no")].into()).unwrap();
         assert!(masker.mask_text("536-90-4399").blocked);
         assert_eq!(masker.mask_json(br#"["536-90-4399"]"#).unwrap_err(), MaskError::Blocked);
@@ -342,7 +356,7 @@ mod tests {
     #[test]
     fn a_number_stays_a_number_unless_a_profile_says_otherwise() {
         let json = |numbers, operator| {
-            let profile = Profile::default().with(Entity::CreditCard, operator).numbers(numbers);
+            let profile = Profile::default().with(Entity::CreditCard, operator).unwrap().numbers(numbers);
             let masker = Profiles::builtin().with(named("n"), profile).masker(&[named("n")].into()).unwrap();
             masker.mask_json(br#"{"a":4111111111111111,"b":1.50}"#).unwrap().text
         };

@@ -6,6 +6,7 @@
 mod approvals;
 mod audit;
 mod init;
+mod mask;
 mod output;
 mod policy;
 mod runs;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Write a first configuration and policy into a folder.
     Init(init::Arguments),
+    /// Show what masks do to a file, and mark what they find in labelled data.
+    Mask(mask::Arguments),
     /// Test, explain, compare, check and prove rules.
     Policy(policy::Arguments),
     /// List, show and replay recorded runs.
@@ -101,6 +104,7 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
             Ok(())
         }
         Command::Init(arguments) => init::run(&arguments, output),
+        Command::Mask(arguments) => mask::run(&arguments, output),
         Command::Policy(arguments) => policy::run(arguments, output).await,
         Command::Runs(arguments) => runs::run(arguments, output).await,
         Command::Serve(config) => serve::run(&config).await,

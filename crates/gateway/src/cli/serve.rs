@@ -1,6 +1,5 @@
 use std::io::Write;
 
-use crewgate_masking::Profiles;
 use serde_json::json;
 
 use super::{
@@ -30,8 +29,7 @@ pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Fai
     Crews::new(&settings.crews).map_err(Failure::usage)?;
     tracing_subscriber::EnvFilter::try_new(&settings.telemetry.level)
         .map_err(|error| Failure::usage(format!("telemetry.level: {error}")))?;
-    let policy =
-        policies::load(&settings, &Profiles::builtin()).map_err(|error| Failure::usage(error.to_string()))?;
+    let policy = policies::load(&settings).map_err(|error| Failure::usage(error.to_string()))?;
     let report = json!({
         "ok": true,
         "crews": settings.crews.len(),

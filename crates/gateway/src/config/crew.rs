@@ -81,7 +81,12 @@ pub enum ReleaseRule {
     Claim,
 }
 
-pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> Option<CrewSettings> {
+pub(super) fn crew(
+    check: &mut Checker<'_>,
+    raw: &raw::Crew,
+    profiles: &Profiles,
+    now: Timestamp,
+) -> Option<CrewSettings> {
     let beside = check.beside();
     let name_ok = check.parse(&raw.name, |text| {
         let text = name(text)?;
@@ -106,7 +111,7 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
         "ignore" => Ok(true),
         _ => Err(format!("`{text}` is neither `refuse` nor `ignore`")),
     });
-    let floor = floor(check, raw);
+    let floor = floor(check, raw, profiles);
     let release = release(check, raw);
     let hold = raw.hold.as_ref().and_then(|text| check.parse(text, duration));
     let timeout = check.parse_or(raw.timeout.as_ref(), Duration::from_secs(60), duration);
@@ -143,7 +148,7 @@ pub(super) fn crew(check: &mut Checker<'_>, raw: &raw::Crew, now: Timestamp) -> 
     })
 }
 
-fn floor(check: &mut Checker<'_>, raw: &raw::Crew) -> Option<BTreeSet<MaskProfile>> {
+fn floor(check: &mut Checker<'_>, raw: &raw::Crew, known: &Profiles) -> Option<BTreeSet<MaskProfile>> {
     match (&raw.mask, raw.dangerously_unmasked) {
         (None, false) => Some(BTreeSet::from([MaskProfile::new("secrets")])),
         (None, true) => Some(BTreeSet::new()),
@@ -154,7 +159,6 @@ fn floor(check: &mut Checker<'_>, raw: &raw::Crew) -> Option<BTreeSet<MaskProfil
         }
         (Some(mask), false) => {
             let floor: BTreeSet<MaskProfile> = mask.get_ref().iter().map(MaskProfile::new).collect();
-            let known = Profiles::builtin();
             for profile in floor.iter().filter(|profile| !known.names().any(|name| name == *profile)) {
                 let names: Vec<&str> = known.names().map(MaskProfile::as_str).collect();
                 let help = format!("there are {}", names.join(", "));

@@ -8,6 +8,7 @@ mod crew;
 mod diagnostic;
 mod inputs;
 mod issuer;
+mod mask;
 mod raw;
 mod read;
 mod settings;
@@ -19,6 +20,7 @@ mod tests;
 pub use self::{
     crew::{CrewSettings, Observe, ReleaseRule, SharedKeySettings},
     diagnostic::{ConfigError, Diagnostic},
+    mask::MaskSettings,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,

@@ -32,6 +32,71 @@ pub(super) struct File {
     pub(super) record: Record,
     #[serde(default)]
     pub(super) telemetry: Telemetry,
+    #[serde(default)]
+    pub(super) masking: Masking,
+    #[serde(default)]
+    pub(super) mask: BTreeMap<Text, Mask>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Masking {
+    #[serde(default)]
+    pub(super) keys: Vec<Spanned<SecretRef>>,
+    pub(super) keep: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mask {
+    #[serde(default)]
+    pub(super) extends: Vec<Text>,
+    pub(super) operator: Option<Spanned<MaskOperator>>,
+    #[serde(default)]
+    pub(super) find: BTreeMap<Text, Spanned<MaskOperator>>,
+    #[serde(default)]
+    pub(super) only: Vec<Text>,
+    #[serde(default)]
+    pub(super) except: Vec<Text>,
+    #[serde(default)]
+    pub(super) allow: Vec<String>,
+    pub(super) numbers: Option<Text>,
+    pub(super) on_request: Option<Text>,
+    #[serde(default)]
+    pub(super) restore: Vec<Text>,
+    #[serde(default)]
+    pub(super) detector: Vec<MaskDetector>,
+}
+
+/// `"number"`, `{ keep_last = 4 }`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an operator is a word like `type`, or a table like `{ keep_last = 4 }`")]
+pub(super) enum MaskOperator {
+    Word(String),
+    Table(MaskTable),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaskTable {
+    pub(super) text: Option<String>,
+    pub(super) keep_first: Option<u8>,
+    pub(super) keep_last: Option<u8>,
+    pub(super) shift_days: Option<u16>,
+    pub(super) card: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MaskDetector {
+    pub(super) name: Text,
+    pub(super) regex: Option<Text>,
+    pub(super) words: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    pub(super) near: Vec<String>,
+    #[serde(default)]
+    pub(super) allow: Vec<String>,
+    pub(super) least_entropy: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,7 +12,7 @@ use super::{
     check::{Checker, name, url},
     crew,
     issuer::issuer,
-    raw,
+    mask, raw,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
@@ -26,9 +26,11 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     check.unique("crew", raw.crews.iter().map(|crew| &crew.name));
     check.unique("approvers", raw.approvers.iter().map(|approvers| &approvers.name));
     let issuers: Vec<_> = raw.issuers.iter().filter_map(|raw| issuer(check, raw)).collect();
-    let crews: Vec<_> = raw.crews.iter().filter_map(|raw| crew::crew(check, raw, now)).collect();
     let roles: Vec<_> = raw.roles.iter().filter_map(|raw| role(check, raw, &issuers)).collect();
     let role_names: BTreeSet<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+    let masks = mask::masks(check, raw, &role_names);
+    let crews: Vec<_> =
+        raw.crews.iter().filter_map(|raw| crew::crew(check, raw, &masks.profiles, now)).collect();
     let approvers: Vec<_> =
         raw.approvers.iter().filter_map(|raw| approver(check, raw, &role_names)).collect();
     let mut record_readers = BTreeSet::new();
@@ -107,6 +109,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         store: store?,
         record_readers,
         telemetry,
+        masks,
     })
 }
 

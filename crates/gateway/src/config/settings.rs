@@ -14,6 +14,7 @@ use super::{
     check::Checker,
     crew::CrewSettings,
     diagnostic::{ConfigError, Diagnostic},
+    mask::MaskSettings,
     raw, read,
 };
 
@@ -52,6 +53,8 @@ pub struct Settings {
     pub record_readers: BTreeSet<String>,
     /// Logs, traces, metrics.
     pub telemetry: TelemetrySettings,
+    /// What is masked, and with what.
+    pub masks: MaskSettings,
 }
 
 impl GatewaySettings {

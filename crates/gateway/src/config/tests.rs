@@ -238,3 +238,108 @@ sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#,
     assert!(error.contains("no prompt is listed"), "{error}");
     assert!(folder.parse(&format!("{without}prompts = \"any\"\n[[role]]{rest}")).is_ok());
 }
+
+const MASKS: &str = r#"
+[masking]
+keys = [{ file = "new.key" }, { file = "old.key" }]
+keep = "7d"
+[mask.base]
+extends = ["pii-basic"]
+operator = "number"
+find = { CREDIT_CARD = { keep_last = 4 }, IP_ADDRESS = "ignore" }
+[mask.desk]
+extends = ["base"]
+only = ["result"]
+except = ["result.last_step.*"]
+allow = ["support@example.com"]
+restore = ["run-summary-jobs"]
+on_request = "refuse"
+[mask.desk.find]
+US_SSN = "hash"
+IBAN = "encrypt"
+[[mask.desk.detector]]
+name = "ORDER_ID"
+regex = "ORD-[0-9]{8}"
+near = ["order"]
+"#;
+
+impl Folder {
+    fn with_keys(name: &str) -> Self {
+        let folder = Self::new(name);
+        for (file, letter) in [("new.key", "n"), ("old.key", "o"), ("short.key", "s")] {
+            let length = if letter == "s" { 20 } else { 44 };
+            std::fs::write(folder.0.join(file), letter.repeat(length)).unwrap();
+        }
+        folder
+    }
+}
+
+fn masked(settings: &Settings, profile: &str, json: &str) -> String {
+    let name = crewgate_core::MaskProfile::new(profile);
+    let masker = settings.masks.profiles.masker(&[name].into()).unwrap();
+    masker.mask_json(json.as_bytes()).unwrap().text
+}
+
+#[test]
+fn profiles_extend_choose_operators_and_places_and_bring_detectors() {
+    let folder = Folder::with_keys("masks");
+    let text = MINIMAL.replace("inputs.dataset", "mask = [\"desk\"]\ninputs.dataset") + MASKS;
+    let settings = folder.parse(&text).unwrap();
+    assert_eq!(settings.masks.keep.as_secs(), 7 * 86_400);
+    assert!(settings.masks.vault.is_some());
+    let json = r#"{"result":["a@example.com","4111 1111 1111 1111","10.20.30.40"]}"#;
+    let expected = r#"{"result":["<EMAIL_1>","**** **** **** 1111","10.20.30.40"]}"#;
+    assert_eq!(masked(&settings, "base", json), expected);
+    let mask = |json| masked(&settings, "desk", json);
+    let result = mask(r#"{"result":"536-90-4399, support@example.com, order ORD-12345678"}"#);
+    assert!(result.starts_with(r#"{"result":"<US_SSN:h:"#), "{result}");
+    assert!(result.ends_with(r#"support@example.com, order <ORDER_ID>"}"#), "{result}");
+}
+
+#[test]
+fn what_is_wrong_in_a_profile_is_told_with_its_place() {
+    let folder = Folder::with_keys("bad-masks");
+    for (line, message) in [
+        ("[mask.x]\nfind = { EMIAL = \"type\" }", "no entity `EMIAL`"),
+        ("[mask.x]\nfind = { EMAIL = \"mask\" }", "no operator `mask`"),
+        ("[mask.x]\nfind = { EMAIL = { keep_last = 4, text = \"x\" } }", "one operator has one setting"),
+        ("[mask.x]\nfind = { EMAIL = \"card\" }", "CREDIT_CARD only"),
+        ("[mask.x]\nfind = { CREDIT_CARD = { keep_last = 8 } }", "no more"),
+        ("[mask.x]\nfind = { PRIVATE_KEY = \"encrypt\" }", "longer than what is held"),
+        ("[mask.x]\nfind = { JWT = \"vault\" }", "longer than what is held"),
+        ("[mask.x]\nextends = [\"nope\"]", "no mask profile `nope`"),
+        ("[mask.x]\nextends = [\"y\"]\n[mask.y]\nextends = [\"x\"]", "extends itself"),
+        ("[mask.x]\nextends = [\"secrets\"]\nonly = [\"a..b\"]", "is not a place in JSON"),
+        ("[mask.x]\nextends = [\"secrets\"]\nrestore = [\"nobody\"]", "no role `nobody`"),
+        ("[mask.x]\nextends = [\"secrets\"]\non_request = \"drop\"", "neither `mask` nor `refuse`"),
+        ("[mask.x]\nextends = [\"secrets\"]\nnumbers = \"none\"", "none of `digits`"),
+        ("[mask.x]\nonly = [\"result\"]", "finds nothing"),
+        ("[mask.secrets]\nfind = { EMAIL = \"type\" }", "is a built-in profile"),
+        ("[mask.x]\ndetector = [{ name = \"A\", regex = \"(a+)+b\" }]", "can match more than"),
+        ("[mask.x]\ndetector = [{ name = \"A\", regex = \"(\" }]", "not valid"),
+        ("[mask.x]\ndetector = [{ name = \"A\" }]", "exactly one of"),
+        ("[mask.x]\nfinds = { EMAIL = \"type\" }", "unknown field `finds`"),
+    ] {
+        let text = format!("{MINIMAL}[masking]\nkeys = [{{ file = \"new.key\" }}]\n{line}\n");
+        let error = folder.parse(&text).unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains(message), "{line}\n{told}");
+        let first = MINIMAL.lines().count() + 3;
+        let (at, _) = error.0[0].place.unwrap();
+        assert!(at >= first && at <= first + 3, "{line}\n{told}");
+    }
+}
+
+#[test]
+fn operators_with_a_key_ask_for_one_that_cannot_be_guessed() {
+    let folder = Folder::with_keys("mask-keys");
+    for operator in ["hash", "encrypt", "vault"] {
+        let text = format!("{MINIMAL}[mask.x]\nfind = {{ EMAIL = \"{operator}\" }}\n");
+        let told = folder.parse(&text).unwrap_err().to_string();
+        assert!(told.contains("needs a key"), "{told}");
+    }
+    let short = format!("{MINIMAL}[masking]\nkeys = [{{ file = \"short.key\" }}]\n");
+    assert!(folder.parse(&short).unwrap_err().to_string().contains("at least 32 bytes"));
+    let twice = format!("{MINIMAL}[masking]\nkeys = [{{ file = \"new.key\" }}, {{ file = \"new.key\" }}]\n");
+    assert!(folder.parse(&twice).unwrap_err().to_string().contains("stands twice"));
+}

@@ -35,6 +35,14 @@ pub use self::{
 const FAMILIES: &[&[Detector]] =
     &[secret::TABLE, payment::TABLE, iban::TABLE, network::TABLE, us::TABLE, contact::TABLE, phone::TABLE];
 
+impl Entity {
+    /// Whether a hit of it can be longer than what is held of a stream.
+    #[must_use]
+    pub fn is_unbounded(&self) -> bool {
+        detectors().any(|detector| detector.entity == *self && detector.tail != Tail::None)
+    }
+}
+
 /// Every row of the table.
 pub(crate) fn detectors() -> impl Iterator<Item = &'static Detector> {
     FAMILIES.iter().copied().flatten()

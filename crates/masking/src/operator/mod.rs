@@ -7,7 +7,7 @@ mod partial;
 mod session;
 mod vault;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 pub use self::{
     card::CardPart,
@@ -50,6 +50,36 @@ pub enum Operator {
     /// `<EMAIL:v:…>`: a random token; what it stands for is in the vault until it expires there.
     Vault,
 }
+
+/// Why an operator cannot stand on an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// It works on cards only.
+    NotACard,
+    /// It works on dates only: entities with `DATE` in their names.
+    NotADate,
+    /// It would show more than the first six or the last four digits of a card.
+    TooMuchOfACard,
+    /// It needs the value whole, and a value of this entity may be longer than anything that is ever held.
+    Unbounded,
+}
+
+impl fmt::Display for OperatorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotACard => "`card` works on CREDIT_CARD only",
+            Self::NotADate => "`shift_days` works on dates only",
+            Self::TooMuchOfACard => "of a card, the first 6 or the last 4 digits may stay and no more",
+            Self::Unbounded => {
+                "a value of this entity can be longer than what is held of a stream: only `type`, `redact`, `block` \
+                 and `text` work on it"
+            }
+        })
+    }
+}
+
+impl std::error::Error for OperatorError {}
 
 impl Operator {
     /// The higher, the less can be learned of the value.
@@ -98,10 +128,27 @@ impl Operator {
         matches!(self, Self::Encrypt(_) | Self::Number | Self::Vault)
     }
 
+    /// Whether it can stand on this entity.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError`].
+    pub fn fits(&self, entity: &Entity) -> Result<(), OperatorError> {
+        let card = *entity == Entity::CreditCard;
+        match self {
+            _ if self.needs_whole() && entity.is_unbounded() => Err(OperatorError::Unbounded),
+            Self::Card(..) if !card => Err(OperatorError::NotACard),
+            Self::ShiftDate(_) if !entity.name().contains("DATE") => Err(OperatorError::NotADate),
+            // What PCI DSS lets a person without need see.
+            Self::KeepFirst(kept) if card && *kept > 6 => Err(OperatorError::TooMuchOfACard),
+            Self::KeepLast(kept) if card && *kept > 4 => Err(OperatorError::TooMuchOfACard),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it must see a value whole: such an operator cannot stand on a hit that is longer than any window, of
     /// which only the beginning is ever held.
-    #[must_use]
-    pub const fn needs_whole(&self) -> bool {
+    const fn needs_whole(&self) -> bool {
         !matches!(self, Self::Block | Self::Redact | Self::Tag | Self::Text(_))
     }
 

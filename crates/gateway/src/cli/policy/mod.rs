@@ -14,7 +14,6 @@ use crewgate_cedar::{
     tools::{Question, RoleLookup},
 };
 use crewgate_core::{Clock, InputValue, SystemClock};
-use crewgate_masking::Profiles;
 
 use super::{
     ConfigFile,
@@ -102,7 +101,7 @@ struct Room {
 
 impl Room {
     fn new(settings: Settings) -> Self {
-        let vocabulary = policies::vocabulary(&settings, &Profiles::builtin());
+        let vocabulary = policies::vocabulary(&settings);
         let people = People::new(&settings, std::sync::Arc::new(SystemClock));
         Self { settings, vocabulary, people }
     }
