@@ -76,5 +76,5 @@ pub use self::{
         OperatorError, Sealed, Session, Vault, VaultError, VaultKeys,
     },
     profile::{Numbers, OnRequest, Place, Profile, Profiles},
-    stream::{Dialect, MaskError, MaskStream},
+    stream::{Dialect, MaskError, MaskMessages, MaskStream},
 };

@@ -1,8 +1,8 @@
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use crate::{
     detect::{Detector, Oracle, Rule, detectors, is_token},
     findings::Findings,
     profile::{Numbers, Profile},
-    stream::{JsonStream, MaskError, TextStream},
+    stream::{JsonStream, MaskError, whole},
 };
 
 /// Longest secret that can be told to the letter: shorter than what a detector sees, so that every split finds it.
@@ -46,6 +46,10 @@ struct Inner {
     beside: Vec<Rule>,
     rules: Vec<Rule>,
     oracle: Oracle,
+    /// For the places where only some of the profiles apply: which.
+    places: Mutex<HashMap<Vec<bool>, Arc<Inner>>>,
+    /// See [`Masker::without_addresses`].
+    strict: OnceLock<Arc<Inner>>,
 }
 
 impl fmt::Debug for Masker {
@@ -149,7 +153,9 @@ impl Masker {
         beside: Vec<Rule>,
         rules: Vec<Rule>,
     ) -> Self {
-        let inner = Inner { profiles, in_force, beside, oracle: Oracle::new(rules.iter().cloned()), rules };
+        let (oracle, places, strict) =
+            (Oracle::new(rules.iter().cloned()), Mutex::default(), OnceLock::new());
+        let inner = Inner { profiles, in_force, beside, rules, oracle, places, strict };
         Self { inner: Arc::new(inner), call: None }
     }
 
@@ -162,10 +168,9 @@ impl Masker {
     /// Masks a text.
     #[must_use]
     pub fn mask_text(&self, text: &str) -> Masked {
-        let mut masked = Masked { text: String::with_capacity(text.len()), ..Masked::default() };
-        let (mut stream, masker) = (TextStream::default(), self.ready());
-        stream.push(text, &masker, &mut masked);
-        stream.finish(&masker, &mut masked);
+        let masker = self.ready();
+        let clean = || Masked { text: text.to_owned(), ..Masked::default() };
+        let mut masked = whole(text, "", 1, &masker).unwrap_or_else(clean);
         masked.blocked = masker.blocked();
         masked
     }
@@ -297,13 +302,28 @@ impl Masker {
         if !self.by_place() {
             return self.clone();
         }
-        let covers = |rule: &&Arc<Profile>| rule.covers(pointer);
-        let in_force: Vec<_> = self.inner.in_force.iter().filter(covers).cloned().collect();
-        if in_force.len() == self.inner.in_force.len() {
+        let covers: Vec<bool> = self.inner.in_force.iter().map(|rule| rule.covers(pointer)).collect();
+        if covers.iter().all(|covers| *covers) {
             return self.clone();
         }
-        let masker = Self::build(self.inner.profiles.clone(), in_force, self.inner.beside.clone());
-        Self { call: self.call.clone(), ..masker }
+        let mut places = self.inner.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = Arc::clone(places.entry(covers).or_insert_with_key(|covers| {
+            let in_force = self.inner.in_force.iter().zip(covers).filter(|(_, covers)| **covers);
+            let in_force = in_force.map(|(rule, _)| Arc::clone(rule)).collect();
+            Self::build(self.inner.profiles.clone(), in_force, self.inner.beside.clone()).inner
+        }));
+        Self { inner, call: self.call.clone() }
+    }
+
+    /// This masker, which leaves be what begins like any word: addresses of people and pages.
+    pub(crate) fn without_addresses(&self) -> Self {
+        let inner = self.inner.strict.get_or_init(|| {
+            let strict = |rule: &&Rule| !matches!(rule.entity(), Entity::Email | Entity::Url);
+            let rules: Vec<_> = self.inner.rules.iter().filter(strict).cloned().collect();
+            let (profiles, in_force) = (self.inner.profiles.clone(), self.inner.in_force.clone());
+            Self::with_rules(profiles, in_force, self.inner.beside.clone(), rules).inner
+        });
+        Self { inner: Arc::clone(inner), call: self.call.clone() }
     }
 
     /// This masker for one request or answer: with the numbers and tokens of its run, and restoring where a profile

@@ -1,345 +1,462 @@
-use crate::{
-    Masked, Masker, Span,
-    stream::{MaskError, TextStream},
+use std::{borrow::Cow, collections::VecDeque};
+
+use memchr::memchr2;
+
+use super::{
+    MaskError,
+    lexer::{Expect, Lexer, MAX_NAME, MAX_SCALAR, Token, escape, has_control, is_scalar_text, unescape},
+    value::{Value, whole},
 };
+use crate::{Masked, Masker, Span};
 
-/// Containers inside each other; CrewAI's deepest recorded answer has 9.
-const MAX_DEPTH: usize = 256;
+/// Shortest number that is looked at: a card's security code.
+const MIN_NUMBER: usize = 3;
 
-/// Bytes of a number or literal.
-const MAX_SCALAR: usize = 512;
+/// White space that may stand between a number and what follows it, where JSON is only presumed.
+const MAX_GAP: usize = 256;
 
-/// Bytes of a member name that are remembered for a path.
-const MAX_NAME: usize = 128;
+/// Member names that say of a text no more than that it is one. They are no context, so that a text told in pieces and
+/// the same text repeated under another name are masked alike.
+const PLAIN_NAMES: [&str; 16] = [
+    "arguments",
+    "chunk",
+    "content",
+    "data",
+    "delta",
+    "input",
+    "message",
+    "output",
+    "output_text",
+    "partial_json",
+    "raw",
+    "reasoning",
+    "reasoning_content",
+    "result",
+    "text",
+    "thinking",
+];
 
-/// What the lexer finds.
-pub(super) enum Event {
-    /// Structure and white space, passed as it is.
-    Raw(char),
-    /// A number or literal.
-    Scalar(String),
-    /// A string begins; whether it is a member name.
-    Begin { name: bool },
-    /// A decoded character of a string.
-    Char(char),
-    /// A string ends.
-    End,
-}
+/// What a model says of each piece of its text, and of the pieces it might have said: the text once more.
+const REPEATED: &str = "logprobs";
 
-/// Splits JSON text into events, one character at a time. It knows enough of the grammar to tell names from values and
-/// to refuse what is no JSON at all.
-#[derive(Debug, Default)]
-pub(super) struct Lexer {
-    stack: Vec<Frame>,
-    state: State,
-}
-
-#[derive(Debug)]
-struct Frame {
-    object: bool,
-    in_name: bool,
-    name: String,
-    index: usize,
-}
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Between,
-    Scalar(String),
-    String {
-        escape: Escape,
-        high: Option<u16>,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Escape {
-    No,
-    Begun,
-    Hex { digits: u8, value: u16 },
-}
-
-impl Lexer {
-    pub(super) fn push(&mut self, c: char, sink: &mut impl FnMut(&Self, Event)) -> Result<(), MaskError> {
-        match std::mem::take(&mut self.state) {
-            State::Between => self.between(c, sink),
-            State::Scalar(mut text) if c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.') => {
-                text.push(c);
-                if text.len() > MAX_SCALAR {
-                    return Err(MaskError::NotJson);
-                }
-                self.state = State::Scalar(text);
-                Ok(())
-            }
-            State::Scalar(text) => {
-                self.scalar(text, sink)?;
-                self.between(c, sink)
-            }
-            State::String { escape, high } => self.string(c, escape, high, sink),
-        }
-    }
-
-    pub(super) fn finish(&mut self, sink: &mut impl FnMut(&Self, Event)) -> Result<(), MaskError> {
-        match std::mem::take(&mut self.state) {
-            State::Between => {}
-            State::Scalar(text) => self.scalar(text, sink)?,
-            State::String { .. } => return Err(MaskError::NotJson),
-        }
-        if self.stack.is_empty() { Ok(()) } else { Err(MaskError::NotJson) }
-    }
-
-    /// Where the current value stands, e.g. `/choices/0/delta/content`.
-    pub(super) fn path(&self) -> String {
-        let step = |frame: &Frame| {
-            if frame.object { format!("/{}", frame.name) } else { format!("/{}", frame.index) }
-        };
-        self.stack.iter().map(step).collect()
-    }
-
-    /// The member name the current value belongs to.
-    pub(super) fn name(&self) -> Option<&str> {
-        self.stack.last().filter(|frame| frame.object).map(|frame| frame.name.as_str())
-    }
-
-    fn between(&mut self, c: char, sink: &mut impl FnMut(&Self, Event)) -> Result<(), MaskError> {
-        match c {
-            '{' | '[' => {
-                if self.stack.len() >= MAX_DEPTH {
-                    return Err(MaskError::TooDeep);
-                }
-                let object = c == '{';
-                self.stack.push(Frame { object, in_name: object, name: String::new(), index: 0 });
-            }
-            '}' | ']' => {
-                let closed = self.stack.pop().ok_or(MaskError::NotJson)?;
-                if closed.object != (c == '}') {
-                    return Err(MaskError::NotJson);
-                }
-            }
-            ':' => match self.stack.last_mut() {
-                Some(frame) if frame.object && frame.in_name => frame.in_name = false,
-                _ => return Err(MaskError::NotJson),
-            },
-            ',' => match self.stack.last_mut() {
-                Some(frame) => {
-                    frame.in_name = frame.object;
-                    frame.index += 1;
-                }
-                None => return Err(MaskError::NotJson),
-            },
-            '"' => {
-                let name = self.stack.last().is_some_and(|frame| frame.in_name);
-                if let (true, Some(frame)) = (name, self.stack.last_mut()) {
-                    frame.name.clear();
-                }
-                self.state = State::String { escape: Escape::No, high: None };
-                sink(self, Event::Begin { name });
-                return Ok(());
-            }
-            ' ' | '\t' | '\r' | '\n' => {}
-            c if c.is_ascii_alphanumeric() || c == '-' => {
-                self.state = State::Scalar(c.to_string());
-                return Ok(());
-            }
-            _ => return Err(MaskError::NotJson),
-        }
-        sink(self, Event::Raw(c));
-        Ok(())
-    }
-
-    fn scalar(&mut self, text: String, sink: &mut impl FnMut(&Self, Event)) -> Result<(), MaskError> {
-        let literal = matches!(text.as_str(), "true" | "false" | "null");
-        if !literal && crewgate_core::Number::parse(text.as_str()).is_err() {
-            return Err(MaskError::NotJson);
-        }
-        sink(self, Event::Scalar(text));
-        Ok(())
-    }
-
-    fn string(
-        &mut self,
-        c: char,
-        escape: Escape,
-        high: Option<u16>,
-        sink: &mut impl FnMut(&Self, Event),
-    ) -> Result<(), MaskError> {
-        let mut next = (Escape::No, None);
-        match escape {
-            Escape::No if c == '\\' => next = (Escape::Begun, high),
-            Escape::No => {
-                self.lone(high, sink);
-                match c {
-                    '"' => {
-                        sink(self, Event::End);
-                        return Ok(());
-                    }
-                    c if c < ' ' => return Err(MaskError::NotJson),
-                    c => self.character(c, sink),
-                }
-            }
-            Escape::Begun if c == 'u' => next = (Escape::Hex { digits: 0, value: 0 }, high),
-            Escape::Begun => {
-                self.lone(high, sink);
-                self.character(unescape(c).ok_or(MaskError::NotJson)?, sink);
-            }
-            Escape::Hex { digits, value } => {
-                let digit = c.to_digit(16).and_then(|d| u16::try_from(d).ok()).ok_or(MaskError::NotJson)?;
-                let value = value << 4 | digit;
-                if digits < 3 {
-                    next = (Escape::Hex { digits: digits + 1, value }, high);
-                } else {
-                    next.1 = self.unit(high, value, sink);
-                }
-            }
-        }
-        self.state = State::String { escape: next.0, high: next.1 };
-        Ok(())
-    }
-
-    /// One `\uXXXX`; returns the high surrogate that waits for its other half.
-    fn unit(&mut self, high: Option<u16>, unit: u16, sink: &mut impl FnMut(&Self, Event)) -> Option<u16> {
-        if let Some(high) = high
-            && let Some(Ok(c)) = char::decode_utf16([high, unit]).next()
-        {
-            self.character(c, sink);
-            return None;
-        }
-        self.lone(high, sink);
-        match char::from_u32(u32::from(unit)) {
-            Some(c) => self.character(c, sink),
-            None if unit < 0xDC00 => return Some(unit),
-            None => self.character(char::REPLACEMENT_CHARACTER, sink),
-        }
-        None
-    }
-
-    /// A surrogate without its other half cannot be written as UTF-8.
-    fn lone(&mut self, high: Option<u16>, sink: &mut impl FnMut(&Self, Event)) {
-        if high.is_some() {
-            self.character(char::REPLACEMENT_CHARACTER, sink);
-        }
-    }
-
-    fn character(&mut self, c: char, sink: &mut impl FnMut(&Self, Event)) {
-        if let Some(frame) = self.stack.last_mut()
-            && frame.in_name
-            && frame.name.len() < MAX_NAME
-        {
-            frame.name.push(c);
-        }
-        sink(self, Event::Char(c));
-    }
-}
-
-/// Masks a JSON body while it arrives.
+/// Masks JSON while it arrives: what is no hit passes byte for byte.
 #[derive(Debug, Default)]
 pub(crate) struct JsonStream {
     lexer: Lexer,
-    text: TextStream,
+    /// The beginning of a number, a literal or an escape whose rest has not come.
+    carry: String,
+    /// The string that has not ended.
+    open: Option<Box<Open>>,
+    /// How many strings this is in. In a string JSON is presumed: what turns out to be none is given back.
+    nested: u8,
+    /// At which depth a container began that is left out.
+    left_out: Option<usize>,
 }
 
+#[derive(Debug)]
+struct Open {
+    name: bool,
+    value: Value,
+    raw: Raw,
+}
+
+/// Says of a whole string what is to stand in its place: text that may come from elsewhere.
+pub(super) type Hook<'a> = dyn FnMut(&Lexer, &str) -> Option<Masked> + 'a;
+
 impl JsonStream {
+    /// JSON in a string that is in so many strings.
+    pub(super) fn nested(depth: u8) -> Self {
+        Self { nested: depth, ..Self::default() }
+    }
+
     pub(crate) fn push(&mut self, text: &str, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
-        let mut pending = String::new();
-        for c in text.chars() {
-            let stream = &mut self.text;
-            self.lexer.push(c, &mut |_, event| string_or_raw(event, stream, &mut pending, masker, out))?;
+        self.push_with(text, masker, &mut |_, _| None, out)
+    }
+
+    pub(super) fn push_with(
+        &mut self,
+        text: &str,
+        masker: &Masker,
+        hook: &mut Hook<'_>,
+        out: &mut Masked,
+    ) -> Result<(), MaskError> {
+        let joined = (!self.carry.is_empty()).then(|| std::mem::take(&mut self.carry) + text);
+        let text = joined.as_deref().unwrap_or(text);
+        let mut at = 0;
+        if let Some(open) = self.open.take() {
+            match self.go_on(open, text, masker, out)? {
+                Some(behind) => at = behind,
+                None => return Ok(()),
+            }
         }
-        masked(&mut self.text, &mut pending, false, masker, out);
-        Ok(())
+        self.tokens(text, at, masker, hook, out)
     }
 
     pub(crate) fn finish(&mut self, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
-        let (stream, mut pending) = (&mut self.text, String::new());
-        self.lexer.finish(&mut |_, event| string_or_raw(event, stream, &mut pending, masker, out))
+        let carry = std::mem::take(&mut self.carry);
+        if let Some(mut open) = self.open.take() {
+            if self.nested == 0 {
+                return Err(MaskError::NotJson);
+            }
+            // A text that was cut, in the middle of a string: half an escape is text.
+            let place = &self.lexer.path;
+            open.raw.plain(&carry);
+            let masker = &*at_place(masker, &self.lexer, self.nested);
+            let more = open.value.push(&carry, masker);
+            open.raw.write(&more, place, out);
+            let rest = open.value.finish(masker);
+            open.raw.write(&rest, place, out);
+            return Ok(());
+        }
+        if !carry.is_empty() {
+            if self.nested > 0 {
+                self.carry = carry;
+                return Err(MaskError::NotJson);
+            }
+            match self.number(&carry, masker)? {
+                Some(masked) => out.append(masked),
+                None => out.text.push_str(&carry),
+            }
+            self.lexer.value_ended();
+        }
+        if self.nested > 0 || self.lexer.is_whole() { Ok(()) } else { Err(MaskError::NotJson) }
     }
-}
 
-/// Characters of one string are gathered in `pending` and scanned together: a scan per character would be slow.
-fn string_or_raw(
-    event: Event,
-    stream: &mut TextStream,
-    pending: &mut String,
-    masker: &Masker,
-    out: &mut Masked,
-) {
-    match event {
-        Event::Raw(c) => out.text.push(c),
-        Event::Scalar(text) => scalar(&text, masker, out),
-        Event::Begin { .. } => out.text.push('"'),
-        Event::Char(c) => pending.push(c),
-        Event::End => {
-            masked(stream, pending, true, masker, out);
-            out.text.push('"');
+    /// Where it was presumed JSON and is none: what has not left.
+    pub(super) fn give_back(self) -> (String, Option<String>) {
+        (self.carry, self.lexer.path.name().map(str::to_owned))
+    }
+
+    fn tokens(
+        &mut self,
+        text: &str,
+        mut at: usize,
+        masker: &Masker,
+        hook: &mut Hook<'_>,
+        out: &mut Masked,
+    ) -> Result<(), MaskError> {
+        let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+        // Everything before it has left.
+        let mut copied = at;
+        // A number where JSON is presumed: it counts as one when JSON follows.
+        let mut presumed: Option<(Expect, usize, usize, Option<Masked>)> = None;
+        let mut before = String::new();
+        loop {
+            let (expect, begun) = (self.lexer.expect, at);
+            let mut token = self.lexer.next(text, &mut at);
+            if let Some((expected, from, to, masked)) = presumed.take() {
+                let gap = part(to, at).len() - part(to, at).trim_start_matches([' ', '\t', '\r', '\n']).len();
+                if gap > MAX_GAP || matches!(token, Ok(Token::ScalarOpen { .. })) {
+                    token = Err(MaskError::NotJson);
+                }
+                match (&token, masked) {
+                    (Err(_), _) => at = from,
+                    (Ok(Token::End), _) => {
+                        self.lexer.expect = expected;
+                        self.leave_to(text, copied, from, out);
+                        return Ok(());
+                    }
+                    (Ok(_), Some(masked)) => {
+                        out.text.push_str(part(copied, from));
+                        out.append(masked);
+                        copied = to;
+                    }
+                    (Ok(_), None) => {}
+                }
+            }
+            match token {
+                Err(error) => {
+                    self.leave_to(text, copied, at, out);
+                    return Err(error);
+                }
+                Ok(Token::End) => {
+                    self.leave_to(text, copied, text.len(), out);
+                    return Ok(());
+                }
+                Ok(Token::ScalarOpen { from }) => {
+                    self.leave_to(text, copied, from, out);
+                    return if self.carry.len() > MAX_SCALAR { Err(MaskError::NotJson) } else { Ok(()) };
+                }
+                Ok(Token::Enter { at: from }) => {
+                    let object = self.lexer.path.in_object() == Some(true);
+                    if self.left_out.is_none() && self.repeats() {
+                        self.left_out = Some(self.lexer.path.depth());
+                        out.text.push_str(part(copied, from));
+                        out.text.push_str(if object { "null" } else { "[]" });
+                    }
+                }
+                Ok(Token::Leave { to }) => {
+                    if self.left_out.is_some_and(|depth| self.lexer.path.depth() < depth) {
+                        self.left_out = None;
+                        copied = to;
+                    }
+                }
+                Ok(Token::Scalar { .. } | Token::String { .. }) if self.left_out.is_some() => {}
+                Ok(Token::Scalar { from, to }) => match self.number(part(from, to), masker) {
+                    Err(error) => {
+                        self.leave_to(text, copied, from, out);
+                        return Err(error);
+                    }
+                    Ok(masked) if self.nested > 0 => presumed = Some((expect, from, to, masked)),
+                    Ok(None) => {}
+                    Ok(Some(masked)) => {
+                        out.text.push_str(part(copied, from));
+                        out.append(masked);
+                        copied = to;
+                    }
+                },
+                Ok(Token::String { name, from, to, escaped }) => {
+                    let decoded = self.decode(part(from, to), part(from, to + 1), escaped)?;
+                    if name {
+                        self.lexer.path.name_more(&decoded, MAX_NAME);
+                    }
+                    self.behind(name, &mut before);
+                    let own = at_place(masker, &self.lexer, self.nested);
+                    let told = if name { None } else { hook(&self.lexer, &decoded) };
+                    if let Some(told) = told {
+                        if *told.text != *decoded || !told.spans.is_empty() {
+                            out.text.push_str(part(copied, from));
+                            escape(&told.text, &mut out.text);
+                            out.findings.absorb(&told.findings, &self.lexer.path.to_string());
+                            copied = to;
+                        }
+                    } else if let Some(masked) = whole(&decoded, &before, depth(name, self.nested), &own) {
+                        out.text.push_str(part(copied, from));
+                        let mut raw = Raw::default();
+                        self.decode_into(part(from, to + 1), &mut String::new(), &mut raw)?;
+                        raw.write(&masked, &self.lexer.path, out);
+                        copied = to;
+                    }
+                }
+                Ok(Token::StringOpen { name, from }) => {
+                    if self.left_out.is_none() {
+                        out.text.push_str(part(copied, from));
+                    }
+                    self.behind(name, &mut before);
+                    let value = Value::new(before, depth(name, self.nested));
+                    let open = Box::new(Open { name, value, raw: Raw::default() });
+                    let rest = part(from, text.len());
+                    return self.go_on(open, rest, masker, out).map(|_| ());
+                }
+            }
+            debug_assert!(at > begun, "every token moves on");
         }
     }
-}
 
-fn masked(stream: &mut TextStream, pending: &mut String, last: bool, masker: &Masker, out: &mut Masked) {
-    let mut clear = Masked::default();
-    if !pending.is_empty() {
-        stream.push(pending, masker, &mut clear);
-        pending.clear();
+    /// What stands before `to` leaves; the rest waits.
+    fn leave_to(&mut self, text: &str, copied: usize, to: usize, out: &mut Masked) {
+        if self.left_out.is_none() {
+            out.text.push_str(text.get(copied..to).unwrap_or_default());
+        }
+        self.carry.push_str(text.get(to..).unwrap_or_default());
     }
-    if last {
-        stream.finish(masker, &mut clear);
-    }
-    append(&clear, out);
-}
 
-/// Writes masked text as the inside of a JSON string, and tells where its hits stand there.
-pub(super) fn append(clear: &Masked, out: &mut Masked) {
-    let mut from = 0;
-    for span in &clear.spans {
-        escape(clear.text.get(from..span.at).unwrap_or_default(), &mut out.text);
-        let at = out.text.len();
-        from = span.at + span.shown;
-        escape(clear.text.get(span.at..from).unwrap_or_default(), &mut out.text);
-        out.spans.push(Span { at, shown: out.text.len() - at, ..span.clone() });
+    /// More of a string; tells where it ended.
+    fn go_on(
+        &mut self,
+        mut open: Box<Open>,
+        text: &str,
+        masker: &Masker,
+        out: &mut Masked,
+    ) -> Result<Option<usize>, MaskError> {
+        let mut decoded = String::new();
+        let (at, ended) = self.decode_into(text, &mut decoded, &mut open.raw)?;
+        if self.left_out.is_some() {
+            open.raw = Raw::default();
+        } else {
+            if open.name {
+                self.lexer.path.name_more(&decoded, MAX_NAME);
+            }
+            let masker = &*at_place(masker, &self.lexer, self.nested);
+            let masked = open.value.push(&decoded, masker);
+            open.raw.write(&masked, &self.lexer.path, out);
+            if ended {
+                let rest = open.value.finish(masker);
+                open.raw.write(&rest, &self.lexer.path, out);
+                out.text.push('"');
+            }
+        }
+        if ended {
+            self.lexer.string_ended(open.name);
+            return Ok(Some(at + 1));
+        }
+        self.carry.push_str(text.get(at..).unwrap_or_default());
+        self.open = Some(open);
+        Ok(None)
     }
-    escape(clear.text.get(from..).unwrap_or_default(), &mut out.text);
-    out.findings.absorb(&clear.findings, "");
-}
 
-/// A number that is a hit becomes another; any other passes in its source text.
-pub(super) fn scalar(text: &str, masker: &Masker, out: &mut Masked) {
-    let masked = masker.mask_text(text);
-    if masked.findings.is_empty() {
-        out.text.push_str(text);
-        return;
+    /// The text of a whole string.
+    fn decode<'a>(
+        &self,
+        content: &'a str,
+        with_quote: &str,
+        escaped: bool,
+    ) -> Result<Cow<'a, str>, MaskError> {
+        if escaped {
+            let mut text = String::with_capacity(content.len());
+            self.decode_into(with_quote, &mut text, &mut Raw::default())?;
+            return Ok(Cow::Owned(text));
+        }
+        if self.nested == 0 && has_control(content) {
+            return Err(MaskError::NotJson);
+        }
+        Ok(Cow::Borrowed(content))
     }
-    let number = masker.number(text, &masked);
-    if let Some(span) = masked.spans.into_iter().next() {
-        out.spans.push(Span { at: out.text.len(), shown: number.len(), ..span });
-    }
-    out.text.push_str(&number);
-    out.findings.absorb(&masked.findings, "");
-}
 
-/// Writes text as the inside of a JSON string (RFC 8259 section 7).
-pub(crate) fn escape(text: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
+    /// Decodes up to the quote, or to where more must come to go on; says where, and whether it was the quote.
+    fn decode_into(
+        &self,
+        text: &str,
+        decoded: &mut String,
+        raw: &mut Raw,
+    ) -> Result<(usize, bool), MaskError> {
+        let mut at = 0;
+        loop {
+            let rest = text.get(at..).unwrap_or_default();
+            let len = memchr2(b'"', b'\\', rest.as_bytes()).unwrap_or(rest.len());
+            let (plain, rest) = rest.split_at_checked(len).unwrap_or((rest, ""));
+            if self.nested == 0 && has_control(plain) {
+                return Err(MaskError::NotJson);
+            }
+            decoded.push_str(plain);
+            raw.plain(plain);
+            at += len;
+            if rest.is_empty() {
+                return Ok((at, false));
+            }
+            if rest.starts_with('"') {
+                return Ok((at, true));
+            }
+            match unescape(rest) {
+                Ok(None) => return Ok((at, false)),
+                Ok(Some((c, len))) => {
+                    decoded.push(c);
+                    raw.escape(rest.get(..len).unwrap_or_default(), c.len_utf8());
+                    at += len;
+                }
+                // In a string JSON is only presumed, and what is no escape is text.
+                Err(_) if self.nested > 0 => {
+                    decoded.push('\\');
+                    raw.plain("\\");
+                    at += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
+
+    /// What stands before a value's text: the name of its member.
+    fn behind(&self, name: bool, before: &mut String) {
+        before.clear();
+        if let Some(named) = self.lexer.path.name()
+            && !name
+            && !PLAIN_NAMES.contains(&named)
+        {
+            before.push_str(named);
+            before.push_str(": ");
+        }
+    }
+
+    /// What stands for a number that is a hit. It must be a number or a literal.
+    fn number(&self, number: &str, masker: &Masker) -> Result<Option<Masked>, MaskError> {
+        if number.len() > MAX_SCALAR || !is_scalar_text(number) {
+            return Err(MaskError::NotJson);
+        }
+        if number.len() < MIN_NUMBER || number.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Ok(None);
+        }
+        let mut before = String::new();
+        self.behind(false, &mut before);
+        let masker = at_place(masker, &self.lexer, self.nested);
+        let Some(masked) = whole(number, &before, u8::MAX, &masker) else { return Ok(None) };
+        let mut out = Masked { text: masker.number(number, &masked), ..Masked::default() };
+        let entity = masked.spans.first().map(|span| span.entity.clone());
+        let span = |entity| Span { entity, at: 0, len: number.len(), shown: out.text.len() };
+        out.spans = entity.map(span).into_iter().collect();
+        out.findings.absorb(&masked.findings, &self.lexer.path.to_string());
+        Ok(Some(out))
+    }
+
+    /// Whether the container that begins says the text once more. Only in a document of its own: in a string it is
+    /// text like any other.
+    fn repeats(&self) -> bool {
+        self.nested == 0 && self.lexer.path.container_name() == Some(REPEATED)
+    }
 }
 
-fn unescape(c: char) -> Option<char> {
-    Some(match c {
-        '"' | '\\' | '/' => c,
-        'b' => '\u{8}',
-        'f' => '\u{c}',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        _ => return None,
-    })
+/// Names hold no JSON.
+fn depth(name: bool, nested: u8) -> u8 {
+    if name { u8::MAX } else { nested + 1 }
+}
+
+/// The masker for the value the lexer is at. Inside of strings there are no places.
+fn at_place<'a>(masker: &'a Masker, lexer: &Lexer, nested: u8) -> Cow<'a, Masker> {
+    if nested == 0 && masker.by_place() {
+        Cow::Owned(masker.at(&lexer.path.pointer()))
+    } else {
+        Cow::Borrowed(masker)
+    }
+}
+
+/// The source of a string as far as its text has not left: what is no hit leaves as it was written.
+#[derive(Debug, Default)]
+struct Raw {
+    text: String,
+    escapes: VecDeque<Escape>,
+    /// Bytes of the decoded text that have come and that have left.
+    come: usize,
+    left: usize,
+}
+
+#[derive(Debug)]
+struct Escape {
+    at: usize,
+    decoded: usize,
+    raw: usize,
+}
+
+impl Raw {
+    fn plain(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.come += text.len();
+    }
+
+    fn escape(&mut self, text: &str, decoded: usize) {
+        self.escapes.push_back(Escape { at: self.come, decoded, raw: text.len() });
+        self.text.push_str(text);
+        self.come += decoded;
+    }
+
+    /// How many bytes of source so many bytes of text are; they leave.
+    fn take(&mut self, decoded: usize) -> usize {
+        self.left += decoded;
+        let mut raw = decoded;
+        while let Some(escape) = self.escapes.pop_front_if(|escape| escape.at < self.left) {
+            raw = (raw + escape.raw).saturating_sub(escape.decoded);
+        }
+        raw
+    }
+
+    /// Writes a masked piece of the text as the inside of a JSON string.
+    fn write(&mut self, masked: &Masked, place: &super::path::Path, out: &mut Masked) {
+        let mut raw = self.take(masked.swallowed);
+        out.hide(raw);
+        let mut from = 0;
+        for span in &masked.spans {
+            let passed = self.take(span.at - from);
+            out.text.push_str(self.text.get(raw..raw + passed).unwrap_or_default());
+            raw += passed;
+            let (at, len) = (out.text.len(), self.take(span.len));
+            raw += len;
+            from = span.at + span.shown;
+            escape(masked.text.get(span.at..from).unwrap_or_default(), &mut out.text);
+            out.spans.push(Span { entity: span.entity.clone(), at, len, shown: out.text.len() - at });
+        }
+        let passed = self.take(masked.text.len() - from);
+        out.text.push_str(self.text.get(raw..raw + passed).unwrap_or_default());
+        self.text.drain(..raw + passed);
+        if !masked.findings.is_empty() {
+            out.findings.absorb(&masked.findings, &place.to_string());
+        }
+    }
 }

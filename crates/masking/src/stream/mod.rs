@@ -1,26 +1,34 @@
-//! Masking while bytes arrive.
+//! Masking while bytes arrive: framer → dialect → channel → what leaves.
 
+mod base64;
+mod channel;
+mod events;
 mod json;
+mod lexer;
+mod lines;
+mod path;
+mod shadow;
 mod sse;
+mod survey;
 mod text;
+mod value;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 
-use self::sse::SseStream;
-pub(crate) use self::{
-    json::{JsonStream, escape},
-    text::TextStream,
-};
-use crate::{Findings, Masked, Masker};
+use self::{events::Events, lines::LineStream, sse::SseStream, value::Value};
+pub(crate) use self::{json::JsonStream, lexer::escape, text::TextStream, value::whole};
+use crate::{Entity, Findings, Masked, Masker, Span};
 
 /// How the bytes are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialect {
-    /// JSON, or one JSON value after another (NDJSON).
+    /// JSON, or one JSON value behind the other.
     Json,
+    /// One JSON value per line (NDJSON), each an event.
+    Lines,
     /// Server-sent events (WHATWG HTML section 9.2).
     Sse,
     /// UTF-8 text.
@@ -40,7 +48,11 @@ impl Dialect {
             .trim()
             .to_ascii_lowercase();
         match essence.as_str() {
-            "application/json" | "application/x-ndjson" | "application/jsonl" => Self::Json,
+            "application/json" => Self::Json,
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines" => Self::Lines,
             "text/event-stream" => Self::Sse,
             other if other.ends_with("+json") => Self::Json,
             _ => Self::Text,
@@ -91,8 +103,9 @@ pub struct MaskStream {
 #[derive(Debug)]
 enum Kind {
     Json(JsonStream),
+    Lines(LineStream),
     Sse(SseStream),
-    Text(TextStream),
+    Text(Value),
 }
 
 impl MaskStream {
@@ -102,7 +115,8 @@ impl MaskStream {
         let kind = match dialect {
             Dialect::Json => Kind::Json(JsonStream::default()),
             Dialect::Sse => Kind::Sse(SseStream::default()),
-            Dialect::Text => Kind::Text(TextStream::default()),
+            Dialect::Lines => Kind::Lines(LineStream::default()),
+            Dialect::Text => Kind::Text(Value::new(String::new(), 1)),
         };
         let (partial, findings) = (Partial::default(), Findings::default());
         Self { masker: masker.ready(), partial, kind, findings, failed: None }
@@ -130,11 +144,31 @@ impl MaskStream {
             stream.partial.end()?;
             match &mut stream.kind {
                 Kind::Json(json) => json.finish(&stream.masker, out),
+                Kind::Lines(lines) => lines.finish(&stream.masker, out),
                 Kind::Sse(sse) => sse.finish(&stream.masker, out),
                 Kind::Text(text) => {
-                    text.finish(&stream.masker, out);
+                    out.append(text.finish(&stream.masker));
                     Ok(())
                 }
+            }
+        })
+    }
+
+    /// Nothing has come for a while: gives the beginnings of words that wait only because an address could begin with
+    /// them. Should it be one, what comes of it is hidden. Nothing else that waits is let go by time: what could become
+    /// part of a number, a key or a known secret stays until it is decided.
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError`] as [`MaskStream::push`].
+    pub fn idle(&mut self) -> Result<Bytes, MaskError> {
+        self.run(|stream, out| match &mut stream.kind {
+            Kind::Json(_) => Ok(()),
+            Kind::Lines(lines) => lines.idle(&stream.masker, out),
+            Kind::Sse(sse) => sse.idle(&stream.masker, out),
+            Kind::Text(text) => {
+                out.append(text.idle(&stream.masker));
+                Ok(())
             }
         })
     }
@@ -154,9 +188,10 @@ impl MaskStream {
     fn step(&mut self, text: &str, out: &mut Masked) -> Result<(), MaskError> {
         match &mut self.kind {
             Kind::Json(json) => json.push(text, &self.masker, out),
+            Kind::Lines(lines) => lines.push(text, &self.masker, out),
             Kind::Sse(sse) => sse.push(text, &self.masker, out),
-            Kind::Text(stream) => {
-                stream.push(text, &self.masker, out);
+            Kind::Text(value) => {
+                out.append(value.push(text, &self.masker));
                 Ok(())
             }
         }
@@ -188,25 +223,139 @@ impl MaskStream {
 struct Partial(Vec<u8>);
 
 impl Partial {
-    fn decode(&mut self, bytes: &[u8]) -> Result<String, MaskError> {
+    fn decode<'a>(&mut self, bytes: &'a [u8]) -> Result<Cow<'a, str>, MaskError> {
+        if self.0.is_empty() {
+            let (text, rest) = split(bytes)?;
+            self.0.extend_from_slice(rest);
+            return Ok(Cow::Borrowed(text));
+        }
         let mut all = std::mem::take(&mut self.0);
         all.extend_from_slice(bytes);
-        match String::from_utf8(all) {
-            Ok(text) => Ok(text),
-            Err(error) => {
-                let whole = error.utf8_error();
-                if whole.error_len().is_some() {
-                    return Err(MaskError::NotUtf8);
-                }
-                let mut all = error.into_bytes();
-                self.0 = all.split_off(whole.valid_up_to());
-                String::from_utf8(all).map_err(|_| MaskError::NotUtf8)
-            }
-        }
+        let (text, rest) = split(&all)?;
+        self.0.extend_from_slice(rest);
+        Ok(Cow::Owned(text.to_owned()))
     }
 
     fn end(&self) -> Result<(), MaskError> {
         if self.0.is_empty() { Ok(()) } else { Err(MaskError::NotUtf8) }
+    }
+}
+
+/// The whole characters, and the first bytes of one that is not.
+fn split(bytes: &[u8]) -> Result<(&str, &[u8]), MaskError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok((text, &[])),
+        Err(error) if error.error_len().is_some() => Err(MaskError::NotUtf8),
+        Err(error) => {
+            let (text, rest) = bytes.split_at_checked(error.valid_up_to()).unwrap_or_default();
+            Ok((std::str::from_utf8(text).map_err(|_| MaskError::NotUtf8)?, rest))
+        }
+    }
+}
+
+/// Masks messages, such as those of a WebSocket in one direction: JSON or text. A text told in pieces over several
+/// messages is one text.
+#[derive(Debug)]
+pub struct MaskMessages {
+    masker: Masker,
+    events: Events,
+    findings: Findings,
+    failed: Option<MaskError>,
+}
+
+impl MaskMessages {
+    /// Starts a direction.
+    #[must_use]
+    pub fn new(masker: Masker) -> Self {
+        Self {
+            masker: masker.ready(),
+            events: Events::default(),
+            findings: Findings::default(),
+            failed: None,
+        }
+    }
+
+    /// Takes a message and gives those to send: it, masked, behind what was held and must leave before it.
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError`]; from then on every call fails, and what was held is lost.
+    pub fn push(&mut self, message: &str) -> Result<Vec<String>, MaskError> {
+        if message.len() > sse::MAX_EVENT {
+            self.failed = Some(MaskError::EventTooLarge);
+        }
+        self.run(|events, masker, emit| events.event("", message, masker, emit))
+    }
+
+    /// Nothing has come for a while: see [`MaskStream::idle`].
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError`] as [`MaskMessages::push`].
+    pub fn idle(&mut self) -> Result<Vec<String>, MaskError> {
+        self.run(|events, masker, emit| events.idle(masker, emit))
+    }
+
+    /// No more will come: gives what was held.
+    ///
+    /// # Errors
+    ///
+    /// [`MaskError`] as [`MaskMessages::push`].
+    pub fn finish(&mut self) -> Result<Vec<String>, MaskError> {
+        self.run(|events, masker, emit| events.finish(masker, emit))
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    fn run(
+        &mut self,
+        step: impl FnOnce(&mut Events, &Masker, &mut events::Emit<'_>) -> Result<(), MaskError>,
+    ) -> Result<Vec<String>, MaskError> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let (mut out, findings) = (Vec::new(), &mut self.findings);
+        let result = step(&mut self.events, &self.masker, &mut |_, masked| {
+            findings.absorb(&masked.findings, "");
+            out.push(masked.text);
+        });
+        let result = if self.masker.blocked() { Err(MaskError::Blocked) } else { result };
+        self.failed = result.err();
+        result.map(|()| out)
+    }
+}
+
+impl Masked {
+    /// Behind what has come, so many bytes of the original belong to the hit that stands last, or that came before.
+    pub(crate) fn hide(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
+        match self.spans.last_mut() {
+            Some(span) if span.at + span.shown == self.text.len() => span.len += len,
+            None if self.text.is_empty() => self.swallowed += len,
+            _ => {
+                let at = self.text.len();
+                self.spans.push(Span { entity: Entity::KnownSecret, at, len, shown: 0 });
+            }
+        }
+    }
+
+    /// Puts the next piece of the same text behind this one.
+    pub(crate) fn append(&mut self, next: Self) {
+        if self.text.is_empty() && self.spans.is_empty() && self.swallowed == 0 && self.findings.is_empty() {
+            *self = next;
+            return;
+        }
+        self.hide(next.swallowed);
+        let behind = self.text.len();
+        self.text.push_str(&next.text);
+        self.spans.extend(next.spans.into_iter().map(|span| Span { at: span.at + behind, ..span }));
+        self.findings.absorb(&next.findings, "");
     }
 }
 

@@ -1,73 +1,44 @@
-use crate::{
-    Masked, Masker,
-    stream::{
-        MaskError, TextStream,
-        json::{Event as Json, Lexer, append, scalar},
-    },
+use memchr::memchr2;
+
+use super::{
+    MaskError,
+    events::{Events, line},
 };
+use crate::{Masked, Masker};
 
-/// Bytes of one event; CrewAI's largest recorded one has 335 kB.
-const MAX_EVENT: usize = 1 << 20;
+/// Bytes of one event; the largest recorded one of a crew has 335 kB.
+pub(super) const MAX_EVENT: usize = 1 << 20;
 
-/// Texts told piece by piece in one stream.
-const MAX_CHANNELS: usize = 64;
-
-/// Member names under which models and CrewAI tell a text piece by piece.
-const PIECES: [&str; 7] =
-    ["chunk", "content", "delta", "partial_json", "reasoning_content", "text", "thinking"];
-
-/// Event names and `type`s behind which no further piece of the text comes.
-const ENDS: [&str; 12] = [
-    "content_block_stop",
-    "done",
-    "end",
-    "error",
-    "flow_finished",
-    "message_stop",
-    "response.completed",
-    "response.output_text.done",
-    "result",
-    "turn_completed",
-    "turn_failed",
-    "[DONE]",
-];
-
-/// Masks server-sent events while they arrive. An event leaves when it is complete. A text that is told in pieces over
-/// several events is one text to the masker: what it holds back leaves with a later piece, or before the event that
-/// ends it.
+/// Masks server-sent events (WHATWG HTML section 9.2) while they arrive. An event leaves when it is complete.
 #[derive(Debug, Default)]
 pub(super) struct SseStream {
+    events: Events,
     line: String,
     after_return: bool,
     lines: Vec<String>,
     size: usize,
-    channels: Vec<Channel>,
-}
-
-#[derive(Debug)]
-struct Channel {
-    key: String,
-    text: TextStream,
-    /// The event that supplied the newest piece: the shape of the one that carries what was held.
-    shape: Vec<String>,
 }
 
 impl SseStream {
     pub(super) fn push(&mut self, text: &str, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
-        for c in text.chars() {
+        let mut rest = text;
+        while !rest.is_empty() {
             // Lines end in CR, LF or both.
-            let skip = std::mem::replace(&mut self.after_return, c == '\r') && c == '\n';
-            match c {
-                _ if skip => {}
-                '\n' | '\r' => self.end_of_line(masker, out)?,
-                c => {
-                    self.line.push(c);
-                    self.size += c.len_utf8();
-                }
+            if std::mem::take(&mut self.after_return) {
+                rest = rest.strip_prefix('\n').unwrap_or(rest);
             }
+            let end = memchr2(b'\n', b'\r', rest.as_bytes());
+            let (more, behind) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, ""));
+            self.size += more.len();
             if self.size > MAX_EVENT {
                 return Err(MaskError::EventTooLarge);
             }
+            self.line.push_str(more);
+            if end.is_some() {
+                self.after_return = behind.starts_with('\r');
+                self.end_of_line(masker, out)?;
+            }
+            rest = behind.get(1..).unwrap_or_default();
         }
         Ok(())
     }
@@ -80,7 +51,11 @@ impl SseStream {
         if !self.lines.is_empty() {
             self.event(masker, out)?;
         }
-        self.flush(masker, out)
+        self.events.finish(masker, &mut |name, masked| made(name, masked, out))
+    }
+
+    pub(super) fn idle(&mut self, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
+        self.events.idle(masker, &mut |name, masked| made(name, masked, out))
     }
 
     fn end_of_line(&mut self, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
@@ -89,194 +64,58 @@ impl SseStream {
             return self.event(masker, out);
         }
         self.lines.push(line);
+        // So that many short lines are bounded too.
+        self.size += 1;
         Ok(())
     }
 
     fn event(&mut self, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
         let lines = std::mem::take(&mut self.lines);
         self.size = 0;
-        if lines.is_empty() {
+        if !lines.iter().any(|line| is_data(line)) {
+            for line_ in &lines {
+                line(line_, masker, out);
+                out.text.push('\n');
+            }
             out.text.push('\n');
             return Ok(());
         }
-        let ends = ends(&lines);
-        if ends {
-            self.flush(masker, out)?;
-        }
-        let mut pieces = |key: String, piece: &str| self.piece(key, piece, ends, &lines, masker);
-        write(&lines, masker, out, &mut pieces)
-    }
-
-    /// One piece of a channel's text; gives what may leave.
-    fn piece(
-        &mut self,
-        key: String,
-        piece: &str,
-        last: bool,
-        lines: &[String],
-        masker: &Masker,
-    ) -> Result<Masked, MaskError> {
-        let index = match self.channels.iter().position(|channel| channel.key == key) {
-            Some(index) => index,
-            None if self.channels.len() >= MAX_CHANNELS => return Err(MaskError::EventTooLarge),
-            None => {
-                self.channels.push(Channel { key, text: TextStream::default(), shape: Vec::new() });
-                self.channels.len() - 1
+        let name = field(&lines, "event").unwrap_or_default();
+        self.events.event(name, &data(&lines), masker, &mut |made_name, masked| {
+            if made_name.is_some() {
+                return made(made_name, masked, out);
             }
-        };
-        let mut out = Masked::default();
-        if let Some(channel) = self.channels.get_mut(index) {
-            channel.text.push(piece, masker, &mut out);
-            if last {
-                channel.text.finish(masker, &mut out);
-            } else {
-                channel.shape = lines.to_vec();
-            }
-        }
-        Ok(out)
-    }
-
-    /// What is held leaves, each channel's in one more event of its own shape.
-    fn flush(&mut self, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
-        for mut channel in std::mem::take(&mut self.channels) {
-            if channel.text.holds_nothing() {
-                continue;
-            }
-            let mut rest = Some(Masked::default());
-            if let Some(rest) = &mut rest {
-                channel.text.finish(masker, rest);
-            }
-            // An id marks where a client resumes: the synthetic event has none.
-            let shape: Vec<String> =
-                channel.shape.into_iter().filter(|line| !line.starts_with("id")).collect();
-            write(&shape, masker, out, &mut |key, _| {
-                Ok(if key == channel.key { rest.take().unwrap_or_default() } else { Masked::default() })
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether no further piece of any text comes behind this event.
-fn ends(lines: &[String]) -> bool {
-    let data = data(lines);
-    let named = field(lines, "event").is_some_and(|name| ENDS.contains(&name));
-    named || data == "[DONE]" || {
-        let (mut found, mut lexer, mut text) = (false, Lexer::default(), None::<String>);
-        let mut sink = |lexer: &Lexer, event: Json| match event {
-            Json::Begin { name: false }
-                if matches!(lexer.name(), Some("type" | "finish_reason" | "stop_reason")) =>
-            {
-                text = Some(String::new());
-            }
-            Json::Char(c) => {
-                if let Some(text) = &mut text {
-                    text.push(c);
+            let mut masked = Some(masked);
+            for line_ in &lines {
+                if !is_data(line_) {
+                    line(line_, masker, out);
+                    out.text.push('\n');
+                } else if let Some(masked) = masked.take() {
+                    write(&masked, out);
                 }
             }
-            Json::End => {
-                if let Some(text) = text.take() {
-                    // A finish or stop reason is null until the text has ended.
-                    found |= lexer.name() != Some("type") || ENDS.contains(&text.as_str());
-                }
-            }
-            _ => {}
-        };
-        data.chars().try_for_each(|c| lexer.push(c, &mut sink)).is_ok() && found
-    }
-}
-
-/// Writes an event, masked; `pieces` says what becomes of a piece of a channel.
-fn write(
-    lines: &[String],
-    masker: &Masker,
-    out: &mut Masked,
-    pieces: &mut dyn FnMut(String, &str) -> Result<Masked, MaskError>,
-) -> Result<(), MaskError> {
-    let mut written = false;
-    for line in lines {
-        if !is_data(line) {
-            add(masker.mask_text(line), out);
             out.text.push('\n');
-        } else if !written {
-            written = true;
-            let name = field(lines, "event").unwrap_or_default();
-            let masked = mask_data(&data(lines), name, masker, pieces)?;
-            for line in masked.text.split('\n') {
-                out.text.push_str("data: ");
-                out.text.push_str(line);
-                out.text.push('\n');
-            }
-            count(&masked, out);
-        }
+        })
     }
+}
+
+/// An event that was made here. It has no id: that marks where a client resumes.
+fn made(name: Option<&str>, masked: Masked, out: &mut Masked) {
+    if let Some(name) = name.filter(|name| !name.is_empty()) {
+        out.text.push_str("event: ");
+        out.text.push_str(name);
+        out.text.push('\n');
+    }
+    write(&masked, out);
     out.text.push('\n');
-    Ok(())
 }
 
-fn mask_data(
-    data: &str,
-    name: &str,
-    masker: &Masker,
-    pieces: &mut dyn FnMut(String, &str) -> Result<Masked, MaskError>,
-) -> Result<Masked, MaskError> {
-    if data == "[DONE]" {
-        return Ok(Masked { text: data.to_owned(), ..Masked::default() });
+fn write(masked: &Masked, out: &mut Masked) {
+    for line in masked.text.split('\n') {
+        out.text.push_str("data: ");
+        out.text.push_str(line);
+        out.text.push('\n');
     }
-    match mask_json(data, name, masker, pieces) {
-        // Text that is no JSON is told piece by piece too.
-        Err(MaskError::NotJson) => pieces(format!("{name} text"), data),
-        other => other,
-    }
-}
-
-fn mask_json(
-    data: &str,
-    name: &str,
-    masker: &Masker,
-    pieces: &mut dyn FnMut(String, &str) -> Result<Masked, MaskError>,
-) -> Result<Masked, MaskError> {
-    // First whether it is JSON at all: a channel must not be fed by half an event.
-    let mut probe = Lexer::default();
-    data.chars().try_for_each(|c| probe.push(c, &mut |_, _| {}))?;
-    probe.finish(&mut |_, _| {})?;
-    let (mut out, mut lexer, mut text, mut failed) =
-        (Masked::default(), Lexer::default(), String::new(), None);
-    let mut is_name = false;
-    let mut sink = |lexer: &Lexer, event: Json| match event {
-        Json::Raw(c) => out.text.push(c),
-        Json::Scalar(text) => scalar(&text, masker, &mut out),
-        Json::Begin { name } => is_name = name,
-        Json::Char(c) => text.push(c),
-        Json::End => {
-            let whole = std::mem::take(&mut text);
-            let piece = !is_name && lexer.name().is_some_and(|name| PIECES.contains(&name));
-            let masked = if piece {
-                pieces(format!("{name} {}", lexer.path()), &whole)
-            } else {
-                Ok(masker.mask_text(&whole))
-            };
-            match masked {
-                Ok(masked) => {
-                    out.text.push('"');
-                    append(&masked, &mut out);
-                    out.text.push('"');
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-    };
-    data.chars().try_for_each(|c| lexer.push(c, &mut sink))?;
-    lexer.finish(&mut sink)?;
-    failed.map_or(Ok(out), Err)
-}
-
-fn add(masked: Masked, out: &mut Masked) {
-    out.text.push_str(&masked.text);
-    count(&masked, out);
-}
-
-fn count(masked: &Masked, out: &mut Masked) {
     out.findings.absorb(&masked.findings, "");
 }
 
