@@ -319,17 +319,17 @@ fn encodings_and_disguises_hide_nothing() {
 #[test]
 fn a_long_run_of_base64_is_masked_from_the_hit_on() {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    let text = "nothing to see here. ".repeat(1000);
+    let text = "nothing to see here. ".repeat(300);
     let clean = STANDARD.encode(&text);
     let dirty = STANDARD.encode(format!("{text}maria@example.com {text}"));
     for (run, hit) in [(&clean, false), (&dirty, true)] {
         let out = whole(&format!("a {run} b"));
-        for size in [1, 1000] {
+        for size in [7, 1000] {
             assert!(masked(Dialect::Text, &format!("a {run} b"), &[size]).unwrap() == out, "{size}");
         }
         assert_eq!(out.ends_with("<EMAIL> b"), hit);
         let kept = out.trim_start_matches("a ").trim_end_matches(" b").trim_end_matches("<EMAIL>");
-        assert!(run.starts_with(kept) && kept.len() > 27_000, "{}", kept.len());
+        assert!(run.starts_with(kept) && kept.len() > 8_000, "{}", kept.len());
     }
 }
 
@@ -378,10 +378,13 @@ fn the_beginning_of_a_word_leaves_after_a_while_and_a_number_never_does() {
     let mut stream = MaskStream::new(masker(), Dialect::Text);
     assert_eq!(stream.push(b"write to mar").unwrap(), "write to ");
     assert_eq!(stream.idle().unwrap(), "mar");
-    assert_eq!(stream.push(b"ia@example.com or").unwrap(), "<EMAIL> ");
-    assert_eq!(stream.push(b" 4111 1111 ").unwrap(), "or ");
-    assert_eq!(stream.idle().unwrap(), "");
-    assert_eq!(stream.push(b"1111 1111, or").unwrap(), "<CREDIT_CARD>, ");
+    let mut rest = Vec::new();
+    for piece in ["ia@example.com, it has ", "4111 1111 ", "1111 11", "11, or so"] {
+        rest.extend_from_slice(&stream.push(piece.as_bytes()).unwrap());
+        rest.extend_from_slice(&stream.idle().unwrap());
+    }
+    rest.extend_from_slice(&stream.finish().unwrap());
+    assert_eq!(String::from_utf8(rest).unwrap(), "<EMAIL>, it has <CREDIT_CARD>, or so");
     let mut sse = MaskStream::new(masker(), Dialect::Sse);
     let event = |piece: &str| format!("data: {}\n\n", json!({"type": "token", "data": {"content": piece}}));
     assert_eq!(sse.push(event("Hello wor").as_bytes()).unwrap(), event("Hello "));
