@@ -129,7 +129,7 @@ fn below(parts: &Parts) -> Entry {
         )
         .map_response(boxed)
         // Inside the record, which keeps what the caller saw; around the ids, so that masks see our own.
-        .layer(MaskResponseLayer::new(answers))
+        .layer(MaskResponseLayer::new(answers).sleep(tokio::time::sleep))
         // Directly above the upstream: no answer passes without its ids being ours and durable.
         .layer(RegisterLayer::new(Arc::clone(&parts.runs), CrewAnswers).clock(Arc::clone(&parts.clock)))
         .service(Upstream::new(Arc::clone(&parts.crews)));

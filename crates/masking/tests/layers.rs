@@ -13,7 +13,7 @@ use crewgate_core::{
     Action, Basis, Decision, Duties, Effect, Fact, MaskProfile, Message, Operation, Refusal, RequestId,
     Resource, Trail, Value,
 };
-use crewgate_masking::{Mask, MaskRequestLayer, MaskResponseLayer, Masker, Profiles};
+use crewgate_masking::{Mask, MaskError, MaskRequestLayer, MaskResponseLayer, Masker, Profiles};
 use crewgate_testkit::ReadyProbe;
 use http::{Extensions, HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -113,16 +113,98 @@ async fn an_answer_that_lies_about_its_type_ends_in_an_error() {
     assert!(answer(pii(), "image/jpeg", frames).await.into_body().collect().await.is_err());
 }
 
-#[tokio::test]
-async fn an_encoded_answer_is_refused() {
-    let inner = service_fn(|_: Request<()>| async {
-        let mut response = Response::new(Frames::of(&["\u{1f}gzip"]));
-        response.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
-        Ok::<_, Infallible>(response)
+async fn encoded(coding: &'static str, body: Vec<Bytes>) -> Response<crewgate_masking::MaskBody<Frames>> {
+    let inner = service_fn(move |request: Request<()>| {
+        assert_eq!(request.headers()["accept-encoding"], "identity");
+        let frames = body.iter().map(|piece| Ok(Frame::data(piece.clone()))).collect();
+        let mut response = Response::new(Frames(frames));
+        response.headers_mut().insert("content-encoding", coding.parse().unwrap());
+        async move { Ok::<_, Infallible>(response) }
     });
-    let response = MaskResponseLayer::new(pii()).layer(inner).oneshot(Request::new(())).await.unwrap();
-    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
-    assert_eq!(response.extensions().get::<Refusal>().unwrap().code, "upstream_encoded");
+    MaskResponseLayer::new(pii()).layer(inner).oneshot(Request::new(())).await.unwrap()
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_decoded_and_masked_and_says_so() {
+    let text = "see maria.keller@example.com, ".repeat(50);
+    let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut deflate, text.as_bytes()).unwrap();
+    for (coding, bytes) in [("gzip", gzip(text.as_bytes())), ("deflate", deflate.finish().unwrap())] {
+        let pieces = bytes.chunks(7).map(Bytes::copy_from_slice).collect();
+        let response = encoded(coding, pieces).await;
+        assert!(response.headers().get("content-encoding").is_none());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "see <EMAIL>, ".repeat(50));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_is_not_passed() {
+    for coding in ["br", "zstd", "gzip, gzip"] {
+        let response = encoded(coding, vec![Bytes::from_static(b"x")]).await;
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(response.extensions().get::<Refusal>().unwrap().code, "upstream_encoded");
+    }
+    let bytes = gzip(b"see maria.keller@example.com, and so on");
+    let cut = bytes.get(..bytes.len() - 6).unwrap();
+    for broken in [cut, b"no gzip at all".as_slice()] {
+        let body = encoded("gzip", vec![Bytes::copy_from_slice(broken)]).await.into_body();
+        assert!(body.collect().await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_ends_the_answer_long_before_it_is_large() {
+    let bomb = gzip(&vec![b' '; 64 << 20]);
+    let mut body = encoded("gzip", vec![Bytes::from(bomb)]).await.into_body();
+    let mut got = 0;
+    let error = loop {
+        match body.frame().await.unwrap() {
+            Ok(frame) => got += frame.into_data().unwrap().len(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.downcast_ref(), Some(&MaskError::Encoded));
+    assert!(got < 8 << 20, "{got}");
+}
+
+/// A body that tells one piece and then nothing for long.
+struct Stalls(Option<Bytes>);
+
+impl Body for Stalls {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.take().map_or(Poll::Pending, |piece| Poll::Ready(Some(Ok(Frame::data(piece)))))
+    }
+}
+
+impl Default for Stalls {
+    fn default() -> Self {
+        Self(Some(Bytes::from_static(b"write to Mar")))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_beginning_of_a_word_leaves_when_nothing_comes_for_a_while() {
+    let inner = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Stalls::default())) });
+    let layer =
+        MaskResponseLayer::new(Masker::of([crewgate_masking::Entity::Email])).sleep(tokio::time::sleep);
+    let mut body = layer.layer(inner).oneshot(Request::new(())).await.unwrap().into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "write to ");
+    let begun = tokio::time::Instant::now();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "Mar");
+    assert_eq!(begun.elapsed().as_millis() / 10, 25);
 }
 
 #[tokio::test]

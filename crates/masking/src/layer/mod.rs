@@ -1,6 +1,7 @@
 //! The two layers.
 
 mod body;
+mod inflate;
 mod request;
 mod response;
 

@@ -5,17 +5,22 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use crewgate_core::{Layer as By, Refusal, Trail};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, response::Parts};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Mask, MaskBody};
+use super::{
+    Mask, MaskBody,
+    body::{How, Sleep},
+    inflate::Inflate,
+};
 use crate::{MaskError, Masker, stream::Dialect};
 
 /// Bytes of an answer that is held until it is known that nothing in it blocks it.
@@ -24,18 +29,31 @@ const MAX_HELD: usize = 8 << 20;
 /// Masks answers while they stream. See the [crate docs](crate).
 pub struct MaskResponseLayer<M> {
     mask: Arc<M>,
+    sleep: Option<Sleep>,
 }
 
 impl<M: Mask> MaskResponseLayer<M> {
     /// Masks by what `mask` says: a [`Masker`], or a closure over the request's extensions.
     pub fn new(mask: M) -> Self {
-        Self { mask: Arc::new(mask) }
+        Self { mask: Arc::new(mask), sleep: None }
+    }
+
+    /// Lets the beginning of a word that waits for the rest of it go when nothing has come for 250 ms. It takes the
+    /// runtime's way to wait, such as `tokio::time::sleep`. What could become part of a number, a key or a known secret
+    /// waits on.
+    #[must_use]
+    pub fn sleep<F>(mut self, sleep: impl Fn(Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.sleep = Some(Arc::new(move |age| Box::pin(sleep(age))));
+        self
     }
 }
 
 impl<M> Clone for MaskResponseLayer<M> {
     fn clone(&self) -> Self {
-        Self { mask: Arc::clone(&self.mask) }
+        Self { mask: Arc::clone(&self.mask), sleep: self.sleep.clone() }
     }
 }
 
@@ -49,7 +67,7 @@ impl<S, M> Layer<S> for MaskResponseLayer<M> {
     type Service = MaskResponse<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        MaskResponse { inner, mask: Arc::clone(&self.mask) }
+        MaskResponse { inner, mask: Arc::clone(&self.mask), sleep: self.sleep.clone() }
     }
 }
 
@@ -57,11 +75,12 @@ impl<S, M> Layer<S> for MaskResponseLayer<M> {
 pub struct MaskResponse<S, M> {
     inner: S,
     mask: Arc<M>,
+    sleep: Option<Sleep>,
 }
 
 impl<S: Clone, M> Clone for MaskResponse<S, M> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), mask: Arc::clone(&self.mask) }
+        Self { inner: self.inner.clone(), mask: Arc::clone(&self.mask), sleep: self.sleep.clone() }
     }
 }
 
@@ -86,15 +105,34 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         let trail = request.extensions().get::<Trail>().cloned();
         match self.mask.masker(request.extensions()) {
-            Some(masker) => ResponseFuture {
-                state: State::Calling { future: self.inner.call(request), masker: Some((masker, trail)) },
-            },
+            Some(masker) => {
+                // Text as it is, and all of it: a part could begin in the middle of a secret.
+                request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                request.headers_mut().remove(header::RANGE);
+                let with = With { masker, trail, sleep: self.sleep.clone() };
+                ResponseFuture {
+                    state: State::Calling { future: self.inner.call(request), with: Some(with) },
+                }
+            }
             // Before the call: an answer that cannot be masked must not be fetched.
             None => ResponseFuture { state: State::Refused },
         }
+    }
+}
+
+/// What one call's answer is masked with.
+struct With {
+    masker: Masker,
+    trail: Option<Trail>,
+    sleep: Option<Sleep>,
+}
+
+impl fmt::Debug for With {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("With").field("masker", &self.masker).finish_non_exhaustive()
     }
 }
 
@@ -111,7 +149,7 @@ pin_project! {
     #[project = StateProjection]
     #[derive(Debug)]
     enum State<F, B> {
-        Calling { #[pin] future: F, masker: Option<(Masker, Option<Trail>)> },
+        Calling { #[pin] future: F, with: Option<With> },
         Holding { head: Option<Parts>, #[pin] body: MaskBody<B>, held: BytesMut },
         Refused,
     }
@@ -128,11 +166,11 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             let next = match self.as_mut().project().state.project() {
-                StateProjection::Calling { future, masker } => {
+                StateProjection::Calling { future, with } => {
                     let response = ready!(future.poll(cx))?;
-                    let Some((masker, trail)) = masker.take() else { return Poll::Ready(Ok(unknown())) };
-                    let whole = masker.may_block() && !is_stream(&response);
-                    let response = mask(response, masker, trail);
+                    let Some(with) = with.take() else { return Poll::Ready(Ok(unknown())) };
+                    let whole = with.masker.may_block() && !is_stream(&response);
+                    let response = mask(response, with);
                     if !whole || response.body().is_end_stream() {
                         return Poll::Ready(Ok(response));
                     }
@@ -188,7 +226,7 @@ where
 
 /// Events are told as they come: one that something blocks ends the stream.
 fn is_stream<B>(response: &Response<B>) -> bool {
-    matches!(dialect(response.headers()), Dialect::Sse)
+    matches!(dialect(response.headers()), Dialect::Lines | Dialect::Sse)
 }
 
 fn dialect(headers: &HeaderMap) -> Dialect {
@@ -205,39 +243,33 @@ fn unknown<B: Default>() -> Response<B> {
 }
 
 /// Headers that speak of the bytes as they were before masking.
-const STALE: [HeaderName; 6] = [
+const STALE: [HeaderName; 10] = [
     header::ACCEPT_RANGES,
+    header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
     header::ETAG,
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("content-md5"),
     HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("signature"),
+    HeaderName::from_static("signature-input"),
 ];
 
-fn mask<B: Body + Default>(
-    response: Response<B>,
-    masker: Masker,
-    trail: Option<Trail>,
-) -> Response<MaskBody<B>> {
+fn mask<B: Body + Default>(response: Response<B>, with: With) -> Response<MaskBody<B>> {
     // A refusal's bare answer has no body to mask, and its renderer needs it as it is.
     if response.body().is_end_stream() {
         return response.map(MaskBody::passing);
     }
-    if encoded(response.headers()) {
+    let Ok(inflate) = Inflate::of(response.headers()) else {
         let text = "the answer came in an encoding that cannot be masked";
         return refusal(StatusCode::BAD_GATEWAY, "upstream_encoded", text).into_response();
-    }
+    };
     let dialect = dialect(response.headers());
     let (mut parts, body) = response.into_parts();
     for name in STALE {
         parts.headers.remove(name);
     }
-    Response::from_parts(parts, MaskBody::masking(body, masker, dialect, trail))
-}
-
-fn encoded(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let With { masker, trail, sleep } = with;
+    Response::from_parts(parts, MaskBody::masking(body, How { masker, dialect, inflate, trail, sleep }))
 }

@@ -66,6 +66,8 @@ impl Dialect {
 pub enum MaskError {
     /// It holds something that a profile blocks.
     Blocked,
+    /// It is not encoded as it says, or the text is much longer than what came.
+    Encoded,
     /// A server-sent event is longer than its bound, or there are too many kinds of text in the stream.
     EventTooLarge,
     /// It is not JSON.
@@ -80,6 +82,7 @@ impl fmt::Display for MaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Blocked => "the answer holds something that must not be passed on",
+            Self::Encoded => "the answer is not encoded as it says, or is a bomb",
             Self::EventTooLarge => "an event is too large to be masked",
             Self::NotJson => "the answer is not the JSON it says it is",
             Self::NotUtf8 => "the answer is not UTF-8",
