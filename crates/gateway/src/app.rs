@@ -5,9 +5,8 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use axum::body::Body;
 use crewgate_approval::{ApprovalStore, ReleasePath, pending_auto_runs};
 use crewgate_audit::AuditStore;
-use crewgate_cedar::CedarPolicy;
 use crewgate_core::{Clock, SystemClock};
-use crewgate_policy::{MemoryMeter, Swap};
+use crewgate_policy::MemoryMeter;
 use crewgate_runs::RunLedger;
 use crewgate_store::{Options, SqliteStore};
 use tokio::{
@@ -17,7 +16,7 @@ use tokio::{
 
 use crate::{
     checkup::Checkups,
-    config::{ListenSettings, Settings},
+    config::{ConfigError, ListenSettings, Settings},
     console,
     crews::Crews,
     detach::RunToEndLayer,
@@ -25,10 +24,9 @@ use crate::{
     identity::Gatekeeper,
     limit::AddressLimit,
     listen::Listener,
+    live::{self, Generation, Live, Makings, Reloader},
     masks::Masks,
     ops,
-    people::People,
-    policies,
     relay::{RelayDesk, Relays},
     stack::{self, DataPlane, Parts},
     telemetry::Instruments,
@@ -88,11 +86,16 @@ impl Gateway {
     ) -> Result<Running, StartError> {
         let settings = Arc::new(settings);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let policy = policies::load(&settings).map_err(|error| StartError(error.to_string()))?;
-        let policy = Arc::new(Swap::new(policy));
+        let makings = Arc::new(Makings {
+            served: settings.crews.iter().map(|crew| crew.name.clone()).collect(),
+            masks: settings.masks.clone(),
+            clock: Arc::clone(&clock),
+        });
+        let first = Generation::read(Settings::clone(&settings), &makings);
+        let live = Live::new(first.map_err(|error| StartError(error.to_string()))?);
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
         let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock)).map_err(StartError)?;
-        let people = People::new(&settings, Arc::clone(&clock));
+        let gatekeeper = gatekeeper.with_persons(live.clone());
         private(&settings.store).map_err(|error| StartError::of("the store cannot be created", error))?;
         let store = SqliteStore::open(&settings.store, Options::default())
             .await
@@ -132,11 +135,21 @@ impl Gateway {
         let relays = Arc::new(Relays::new(&base, &settings.crews));
         let (audit, approvals, runs): (Arc<dyn AuditStore>, Arc<dyn ApprovalStore>, Arc<dyn RunLedger>) =
             (Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(store.clone()));
+        let instruments = Instruments::new();
+        let shadow = live::watcher(Arc::clone(&audit), &instruments);
+        let shadow = Arc::new(shadow.map_err(|error| StartError::of("the shadow policy's thread", error))?);
+        let reloader = Arc::new(Reloader::new(
+            live.clone(),
+            makings,
+            Arc::clone(&shadow),
+            Arc::clone(&audit),
+            instruments.clone(),
+        ));
         let parts = Parts {
             settings: Arc::clone(&settings),
             gatekeeper: gatekeeper.clone(),
-            people: people.clone(),
-            policy: Arc::clone(&policy),
+            live,
+            shadow,
             meter: Arc::new(MemoryMeter::new()),
             crews: Arc::clone(&crews),
             masks: masks.clone(),
@@ -161,7 +174,7 @@ impl Gateway {
                 clock: Arc::clone(&clock),
                 seats: Arc::new(Semaphore::new(crate::relay::SEATS)),
             },
-            instruments: Instruments::new(),
+            instruments,
             timeout: limits.request_timeout,
         };
         let plane = edge.around(plane);
@@ -181,6 +194,7 @@ impl Gateway {
                 store: store.clone(),
                 verifier: gatekeeper.verifier().clone(),
                 settings: Arc::clone(&settings),
+                reloader: Arc::clone(&reloader),
                 clock: Arc::clone(&clock),
             };
             let service = ops::service(Arc::new(checkup), registry);
@@ -188,6 +202,7 @@ impl Gateway {
         }
         let background = vec![
             tokio::spawn(gatekeeper.verifier().keep_fresh()),
+            tokio::spawn(Arc::clone(&reloader).watch_files()),
             tokio::spawn(auto_runs(approvals, parts.releases.clone(), Arc::clone(&clock))),
         ];
         Ok(Running {
@@ -196,7 +211,7 @@ impl Gateway {
             ops: ops_address,
             plane,
             settings,
-            policy,
+            reloader,
             store,
             stop,
             listeners,
@@ -249,7 +264,7 @@ pub struct Running {
     ops: Option<SocketAddr>,
     plane: DataPlane,
     settings: Arc<Settings>,
-    policy: Arc<Swap<CedarPolicy>>,
+    reloader: Arc<Reloader>,
     store: SqliteStore,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
@@ -296,20 +311,17 @@ impl Running {
         &self.store
     }
 
-    /// Reads the rules again; a set with a mistake leaves the running one in place.
+    /// Reads rules and configuration again, as SIGHUP does; what is wrong leaves all as it was.
     ///
     /// # Errors
     ///
-    /// What is wrong with the new set.
-    pub fn reload_policy(&self) -> Result<(), StartError> {
-        let policy = policies::load(&self.settings).map_err(|error| StartError(error.to_string()))?;
-        let before = self.policy.replace(policy);
-        tracing::info!(before = %before.hash(), now = %self.policy.current().hash(), "policy was read again");
-        Ok(())
+    /// Everything that is wrong, each with its place.
+    pub async fn reload(&self) -> Result<(), ConfigError> {
+        self.reloader.reload().await
     }
 
     /// Serves until the process is told to stop (SIGTERM, SIGINT) or the store can no longer be trusted; SIGHUP reads
-    /// the rules again. Then drains. `false`: it was the store.
+    /// rules and configuration again. Then drains. `false`: it was the store.
     pub async fn until_told(self) -> bool {
         use tokio::signal::unix::{SignalKind, signal};
         let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
@@ -325,9 +337,13 @@ impl Running {
                 _ = terminate.recv() => break true,
                 _ = interrupt.recv() => break true,
                 _ = hangup.recv() => {
-                    if let Err(error) = self.reload_policy() {
-                        tracing::error!(%error, "policy stays as it was");
-                    }
+                    // Beside the wait: a reload must not keep the process from being told to stop.
+                    let reloader = Arc::clone(&self.reloader);
+                    tokio::spawn(async move {
+                        if let Err(error) = reloader.reload().await {
+                            tracing::error!(%error, "what was read is refused, and what decided goes on deciding");
+                        }
+                    });
                 }
                 () = store.poisoned() => {
                     tracing::error!("the store can no longer be trusted: the gateway ends");

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::{
     config::Settings,
+    live::Reloader,
     ops::{Checkup, Health, Parts},
 };
 
@@ -17,6 +18,7 @@ pub(crate) struct Checkups {
     pub(crate) store: SqliteStore,
     pub(crate) verifier: Verifier,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) reloader: Arc<Reloader>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -40,6 +42,7 @@ impl Checkup for Checkups {
             };
             parts.insert(format!("issuer {}", issuer.name), health);
         }
+        self.rules(&mut parts);
         let now = self.clock.now();
         for crew in &self.settings.crews {
             let observes = crew.observe.filter(|observe| now < observe.until);
@@ -57,5 +60,27 @@ impl Checkup for Checkups {
             }
         }
         Box::pin(ready(parts))
+    }
+}
+
+impl Checkups {
+    /// Whether what decides is what is on the disk.
+    fn rules(&self, parts: &mut Parts) {
+        let standing = self.reloader.standing();
+        let policy = match standing.refused {
+            None => Health::Green,
+            Some(reason) => Health::Amber { reason: format!("the rules read before still decide: {reason}") },
+        };
+        parts.insert("policy".to_owned(), policy);
+        match standing.shadow {
+            None => {}
+            Some(Ok(_)) => drop(parts.insert("policy shadow".to_owned(), Health::Green)),
+            Some(Err(reason)) => drop(parts.insert("policy shadow".to_owned(), Health::Amber { reason })),
+        }
+        if !standing.restart.is_empty() {
+            let what: Vec<_> = standing.restart.into_iter().collect();
+            let reason = format!("takes effect with a restart: {}", what.join(", "));
+            parts.insert("configuration".to_owned(), Health::Amber { reason });
+        }
     }
 }

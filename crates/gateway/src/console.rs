@@ -31,16 +31,16 @@ pub(crate) fn service(
         Arc::clone(&parts.approvals),
         Arc::clone(&parts.audit),
         Arc::clone(&parts.runs),
-        Arc::new(parts.people.clone()),
+        Arc::new(parts.live.clone()),
         Arc::new(move |asked: &NewApproval| show(&masks, asked)),
     )
-    .record_readers(Arc::new(parts.people.clone()))
+    .record_readers(Arc::new(parts.live.clone()))
     .clock(Arc::clone(&parts.clock));
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
         .layer(RenderRefusalsLayer)
         .layer(RefuseViolationsLayer)
-        .layer(AuthenticateLayer::new(gatekeeper.verifier().clone()))
+        .layer(AuthenticateLayer::new(gatekeeper.without_shared_keys()))
         .service(router(console));
     BoxCloneSyncService::new(service)
 }

@@ -1,33 +1,31 @@
 //! From an address at the gateway to an operation on a crew.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use crewgate_core::{Challenge, Fact, Layer as By, Operation, Principal, Refusal, Trail};
-use crewgate_crewai::{Crew as Wire, Undeclared};
 use crewgate_policy::Describe;
 use http::{StatusCode, request::Parts};
 
 use crate::{
-    config::CrewSettings,
     identity::{Gatekeeper, LEGACY},
+    live::Live,
     relay::Relays,
 };
 
 /// Finds the crew an address names and lets its wire read the rest.
 #[derive(Debug)]
 pub(crate) struct DescribeCrews {
-    wires: HashMap<String, Wire>,
+    live: Live,
     relays: Arc<Relays>,
     gatekeeper: Gatekeeper,
 }
 
 impl DescribeCrews {
-    /// These crews.
+    /// The crews that are declared at the time.
     #[must_use]
-    pub(crate) fn new(crews: &[CrewSettings], relays: Arc<Relays>, gatekeeper: Gatekeeper) -> Self {
-        let wires = crews.iter().map(|crew| (crew.name.clone(), wire(crew))).collect();
-        Self { wires, relays, gatekeeper }
+    pub(crate) fn new(live: Live, relays: Arc<Relays>, gatekeeper: Gatekeeper) -> Self {
+        Self { live, relays, gatekeeper }
     }
 
     /// A shared key opens the crew it belonged to, and its use is on the record.
@@ -62,24 +60,11 @@ impl Describe for DescribeCrews {
         let path = head.uri.path().strip_prefix('/').ok_or_else(unknown)?;
         let slash = path.find('/').unwrap_or(path.len());
         let (name, below) = path.split_at_checked(slash).ok_or_else(unknown)?;
-        let wire = self.wires.get(name).ok_or_else(unknown)?;
-        self.shared_key(head, name)?;
-        let relay = if wire.human_input { Some(self.relays.mint(name)?) } else { None };
-        wire.describe(below, head, body, relay.as_ref())
+        let described = self.live.wire(name, |wire| {
+            self.shared_key(head, name)?;
+            let relay = if wire.human_input { Some(self.relays.mint(name)?) } else { None };
+            wire.describe(below, head, body, relay.as_ref())
+        });
+        described.ok_or_else(unknown)?
     }
-}
-
-fn wire(settings: &CrewSettings) -> Wire {
-    let mut crew = Wire::new(settings.name.as_str()).human_input(settings.human_input);
-    for fleet in &settings.fleet {
-        crew = crew.fleet(fleet.as_str());
-    }
-    for (name, declaration) in &settings.inputs {
-        crew = crew.input(name.as_str(), declaration.clone());
-    }
-    crew.prompts(settings.prompts.clone()).undeclared(if settings.pass_undeclared {
-        Undeclared::Ignore
-    } else {
-        Undeclared::Refuse
-    })
 }

@@ -6,7 +6,7 @@ use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, Timestamp, To
 use crewgate_oidc::{Bearer, HttpFetch, Rejection, Verifier, VerifyToken};
 use sha2::{Digest, Sha256};
 
-use crate::config::Settings;
+use crate::{config::Settings, live::Live};
 
 /// The issuer name of principals that only hold a shared key. No issuer may be called so.
 pub(crate) const LEGACY: &str = "legacy";
@@ -17,6 +17,7 @@ pub(crate) struct Gatekeeper {
     verifier: Verifier,
     keys: Arc<Vec<SharedKey>>,
     clock: ClockHandle,
+    live: Option<Live>,
 }
 
 #[derive(Clone)]
@@ -47,10 +48,8 @@ impl Gatekeeper {
             settings.issuers.iter().flat_map(|issuer| issuer.ca.clone().unwrap_or_default()).collect();
         let fetch =
             if authorities.is_empty() { HttpFetch::new() } else { HttpFetch::with_extra_ca(&authorities) };
-        let mut builder = Verifier::builder()
-            .fetch(fetch.map_err(|error| error.to_string())?)
-            .clock(Arc::clone(&clock))
-            .persons(crate::people::persons(&settings.persons));
+        let mut builder =
+            Verifier::builder().fetch(fetch.map_err(|error| error.to_string())?).clock(Arc::clone(&clock));
         if settings.gateway.demand_dpop_nonce {
             builder = builder.demand_nonce();
         }
@@ -66,7 +65,21 @@ impl Gatekeeper {
             verifier: builder.build().map_err(|error| error.to_string())?,
             keys: Arc::new(keys.collect()),
             clock: ClockHandle(clock),
+            live: None,
         })
+    }
+
+    /// Says of a token whose identity it is by the words that count at the time.
+    #[must_use]
+    pub(crate) fn with_persons(mut self, live: Live) -> Self {
+        self.live = Some(live);
+        self
+    }
+
+    /// Tokens only: behind a shared key stands no person.
+    #[must_use]
+    pub(crate) fn without_shared_keys(&self) -> Self {
+        Self { keys: Arc::default(), ..self.clone() }
     }
 
     /// The token verifier behind it.
@@ -110,7 +123,13 @@ impl VerifyToken for Gatekeeper {
     async fn verify(&self, token: Bearer) -> Result<Principal, Rejection> {
         match self.legacy(&token) {
             Some(principal) => Ok(principal),
-            None => self.verifier.verify(token).await,
+            None => {
+                let mut principal = self.verifier.verify(token).await?;
+                if let Some(live) = &self.live {
+                    principal.human = live.person(&principal.key);
+                }
+                Ok(principal)
+            }
         }
     }
 }

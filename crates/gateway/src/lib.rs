@@ -36,6 +36,7 @@ pub mod gate;
 mod identity;
 pub mod limit;
 pub mod listen;
+mod live;
 mod masks;
 pub mod ops;
 mod people;

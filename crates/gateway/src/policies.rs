@@ -11,13 +11,22 @@ use crate::{
     config::{ConfigError, CrewSettings, Diagnostic, Settings},
 };
 
-/// Loads the folder.
+/// Loads the rules that decide.
+///
+/// # Errors
+///
+/// Everything that is wrong with them, each with its place.
+pub fn load(settings: &Settings) -> Result<CedarPolicy, ConfigError> {
+    load_folder(&settings.policy, settings)
+}
+
+/// Loads a folder of rules against the words of these settings.
 ///
 /// # Errors
 ///
 /// Everything that is wrong with it, each with its place.
-pub fn load(settings: &Settings) -> Result<CedarPolicy, ConfigError> {
-    let (folder, vocabulary) = (&settings.policy, vocabulary(settings));
+pub fn load_folder(folder: &Path, settings: &Settings) -> Result<CedarPolicy, ConfigError> {
+    let vocabulary = vocabulary(settings);
     let policy = CedarPolicy::load_dir(folder, &vocabulary).map_err(|errors| cases::told(folder, errors))?;
     cases::on_load(&policy, &vocabulary, folder, settings)?;
     Ok(policy)

@@ -7,12 +7,11 @@ use crewgate_approval::{
     ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, ReleaseMode, ReleasePath, Releaser, Wait,
 };
 use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent};
-use crewgate_cedar::CedarPolicy;
 use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
 use crewgate_oidc::AuthenticateLayer;
-use crewgate_policy::{DescribeLayer, EnforceLayer, Meter, SealLayer, Swap};
+use crewgate_policy::{DescribeLayer, EnforceLayer, Meter, SealLayer, Shadow};
 use crewgate_runs::{RegisterLayer, Reserved, ResolveLayer, RunLedger};
 use http::{Extensions, Request, Response};
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
@@ -24,8 +23,8 @@ use crate::{
     detach::RunToEndLayer,
     identity::Gatekeeper,
     listen::Remote,
+    live::Live,
     masks::Masks,
-    people::People,
     problem::RenderRefusalsLayer,
     relay::Relays,
     tickets::{Entry, KickoffTickets, ReleaseDesk, TicketStatusDesk, TicketStatusLayer},
@@ -42,8 +41,8 @@ pub type DataPlane = BoxCloneSyncService<Request<Body>, Response<Body>, Infallib
 pub(crate) struct Parts {
     pub(crate) settings: Arc<Settings>,
     pub(crate) gatekeeper: Gatekeeper,
-    pub(crate) people: People,
-    pub(crate) policy: Arc<Swap<CedarPolicy>>,
+    pub(crate) live: Live,
+    pub(crate) shadow: Arc<Shadow>,
     pub(crate) meter: Arc<dyn Meter>,
     pub(crate) crews: Arc<Crews>,
     pub(crate) masks: Masks,
@@ -66,7 +65,7 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
     open_releases(parts, entry.clone());
     let limits = &parts.settings.gateway.limits;
     let describe =
-        DescribeCrews::new(&parts.settings.crews, Arc::clone(&parts.relays), parts.gatekeeper.clone());
+        DescribeCrews::new(parts.live.clone(), Arc::clone(&parts.relays), parts.gatekeeper.clone());
     let stack = ServiceBuilder::new()
         // A call that has left ends, caller or no caller; outside the record, so that the record ends with it.
         .layer(parts.calls.clone())
@@ -94,8 +93,9 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
 /// From policy down: where an approved request comes back in.
 fn below(parts: &Parts) -> Entry {
     let (crews, recorded) = (Arc::clone(&parts.crews), parts.masks.clone());
-    let enforce = EnforceLayer::shared(Arc::clone(&parts.policy))
-        .roles(parts.people.roles())
+    let enforce = EnforceLayer::new(parts.live.clone())
+        .roles(Arc::new(parts.live.clone()))
+        .shadow(Arc::clone(&parts.shadow))
         .meter(Arc::clone(&parts.meter))
         .clock(Arc::clone(&parts.clock))
         .record_questions(move |operation| recorded.stored_inputs(operation))
@@ -143,13 +143,13 @@ fn audit(parts: &Parts) -> AuditLayer {
 }
 
 fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
-    let (people, crews, modes, holds) =
-        (parts.people.clone(), Arc::clone(&parts.crews), Arc::clone(&parts.crews), Arc::clone(&parts.crews));
+    let (live, crews, modes, holds) =
+        (parts.live.clone(), Arc::clone(&parts.crews), Arc::clone(&parts.crews), Arc::clone(&parts.crews));
     let settings = parts.settings.approval;
     let tickets = KickoffTickets { runs: Arc::clone(&parts.runs), clock: Arc::clone(&parts.clock) };
     AwaitApprovalLayer::new(Arc::clone(&parts.approvals))
         .clock(Arc::clone(&parts.clock))
-        .need(move |set| people.need(set))
+        .need(move |set| live.need(set))
         .upstream(move |operation| {
             crews.find(&operation.resource.name).map(|crew| crew.settings.url.to_string()).unwrap_or_default()
         })

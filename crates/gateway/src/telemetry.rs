@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use opentelemetry::{
     global,
-    metrics::{Counter, Histogram, Meter},
+    metrics::{Counter, Gauge, Histogram, Meter},
     propagation::{Extractor, Injector},
     trace::TracerProvider,
 };
@@ -175,6 +175,12 @@ pub struct Instruments {
     pub limited: Counter<u64>,
     /// Connections turned away because there are too many.
     pub crowded: Counter<u64>,
+    /// Reloads of rules and configuration, by outcome.
+    pub policy_reloads: Counter<u64>,
+    /// 1 while what is on the disk is refused and older rules decide.
+    pub policy_stale: Gauge<u64>,
+    /// Questions to the shadow policy, by outcome.
+    pub shadow: Counter<u64>,
 }
 
 impl Instruments {
@@ -194,6 +200,9 @@ impl Instruments {
                 .with_description("Calls over the per-address limit")
                 .build(),
             crowded: meter.u64_counter("crewgate.connections.refused").build(),
+            policy_reloads: meter.u64_counter("crewgate.policy.reloads").build(),
+            policy_stale: meter.u64_gauge("crewgate.policy.stale").build(),
+            shadow: meter.u64_counter("crewgate.policy.shadow").build(),
         }
     }
 }

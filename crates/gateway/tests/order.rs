@@ -160,7 +160,7 @@ async fn policy_is_asked_again_when_an_approved_request_starts() {
     let run = house.ask(&house.alice()).await;
     house.approve().await;
     house.folder.write("policy/freeze.cedar", "@id(\"freeze\")\n@reason(\"closed for the audit\")\nforbid (principal, action == Action::\"kickoff\", resource);\n");
-    house.running.reload_policy().unwrap();
+    house.running.reload().await.unwrap();
     let answer = status(&house, "payroll", &run, "FAILED").await;
     assert!(answer.field("status").contains("no longer holds"), "{}", answer.text());
     assert_eq!(house.payroll.calls().total(), 0);

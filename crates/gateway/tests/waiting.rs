@@ -132,13 +132,13 @@ async fn an_approval_does_not_outlive_the_policy_that_asked_for_it() {
     let stop = "\n@id(\"freeze\")\n@reason(\"payroll is frozen\")\nforbid (principal, action == Action::\"kickoff\", resource == Crew::\"payroll\");\n";
     fs::write(&file, format!("{rules}{stop}")).unwrap();
     house.approve().await;
-    house.running.reload_policy().unwrap();
+    house.running.reload().await.unwrap();
     let ended = state(&house, &run, "FAILED").await;
     assert!(ended.field("result").contains("payroll is frozen"), "{}", ended.text());
     assert_eq!(house.payroll.calls().kickoff, 0);
     // A set that does not load keeps the running one.
     fs::write(&file, "permit (nonsense").unwrap();
-    assert!(house.running.reload_policy().is_err());
+    assert!(house.running.reload().await.is_err());
     assert_eq!(house.post("/payroll/kickoff", &house.alice(), kickoff()).await.field("rule"), "freeze");
 }
 

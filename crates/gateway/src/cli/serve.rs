@@ -30,6 +30,13 @@ pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Fai
     tracing_subscriber::EnvFilter::try_new(&settings.telemetry.level)
         .map_err(|error| Failure::usage(format!("telemetry.level: {error}")))?;
     let policy = policies::load(&settings).map_err(|error| Failure::usage(error.to_string()))?;
+    let shadow = match &settings.shadow {
+        Some(folder) => {
+            let loaded = policies::load_folder(folder, &settings);
+            Some(loaded.map_err(|error| Failure::usage(error.to_string()))?.hash().clone())
+        }
+        None => None,
+    };
     let report = json!({
         "ok": true,
         "crews": settings.crews.len(),
@@ -37,6 +44,7 @@ pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Fai
         "roles": settings.roles.len(),
         "rules": policy.rules(),
         "policy": policy.hash(),
+        "shadow": shadow,
     });
     output.print(&report, |_| {
         format!(

@@ -31,6 +31,10 @@ impl<'a> Checker<'a> {
         self.file
     }
 
+    pub(super) fn text(&self) -> &str {
+        self.text
+    }
+
     /// The folder relative paths in the file start from.
     pub(super) fn beside(&self) -> PathBuf {
         self.file.parent().map(Path::to_owned).unwrap_or_default()

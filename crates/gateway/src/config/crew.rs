@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use crewgate_core::{MaskProfile, Timestamp};
 use crewgate_crewai::{InputDeclaration, Prompts};
@@ -32,6 +32,8 @@ pub struct CrewSettings {
     pub inputs: Vec<(String, InputDeclaration)>,
     /// The prompts it may be given.
     pub prompts: Prompts,
+    /// The files they were read from.
+    pub prompt_files: Vec<PathBuf>,
     /// Whether inputs it does not declare are passed on unseen by policy (`ignore`) instead of refused.
     pub pass_undeclared: bool,
     /// Whether its tasks ask people for input.
@@ -106,6 +108,8 @@ pub(super) fn crew(
     };
     let inputs = inputs::declared(check, raw);
     let prompts = inputs::prompts(check, raw);
+    let prompt_files = raw.prompt_list.iter().filter_map(|prompt| prompt.file.as_ref());
+    let prompt_files = prompt_files.map(|file| beside.join(file.get_ref())).collect();
     let pass_undeclared = check.parse_or(raw.undeclared_inputs.as_ref(), false, |text| match text {
         "refuse" => Ok(false),
         "ignore" => Ok(true),
@@ -136,6 +140,7 @@ pub(super) fn crew(
         fleet,
         inputs,
         prompts,
+        prompt_files,
         pass_undeclared,
         human_input: raw.human_input,
         floor: floor?,

@@ -94,6 +94,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     let approval = approval(check, &raw.approval);
     Some(Settings {
         file: check.file().to_owned(),
+        text: check.text().to_owned(),
         gateway: gateway?,
         console,
         ops,

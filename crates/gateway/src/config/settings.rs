@@ -23,6 +23,8 @@ use super::{
 pub struct Settings {
     /// The file it was read from.
     pub file: PathBuf,
+    /// Its text: what of it has changed, and what not, is seen by comparing.
+    pub text: String,
     /// The data plane.
     pub gateway: GatewaySettings,
     /// The console and control API; absent: not served.

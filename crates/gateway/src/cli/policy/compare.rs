@@ -152,7 +152,7 @@ pub(super) async fn recorded(room: &Room, id: &str) -> Result<Question, Failure>
 }
 
 /// Every entry of the record that `query` asks for, oldest first.
-async fn each_entry(
+pub(super) async fn each_entry(
     store: &dyn AuditStore,
     query: Query,
     mut each: impl FnMut(&Entry),

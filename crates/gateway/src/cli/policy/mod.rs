@@ -5,6 +5,7 @@ mod check;
 mod compare;
 #[cfg(feature = "prove")]
 mod prove;
+mod shadow;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ enum Command {
     /// Prove that the rules keep their invariants, or show a request that breaks one; needs cvc5.
     #[cfg(feature = "prove")]
     Prove(prove::Arguments),
+    /// Report what the rules of `policy.shadow` would have decided otherwise, from the record.
+    Shadow(shadow::Arguments),
     /// Put the cases beside the rules to them.
     Test {
         /// Files of cases instead of `tests/*.toml` beside the rules.
@@ -86,6 +89,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
         Command::Lint => text::lint(&room, output),
         #[cfg(feature = "prove")]
         Command::Prove(arguments) => prove::run(&room, &arguments, output).await,
+        Command::Shadow(arguments) => shadow::run(&room, &arguments, output).await,
         Command::Test { files } => check::run(&room, &files, output),
         Command::WhatCan(arguments) => ask::what_can(&room, &arguments, output),
         Command::WhoCan(arguments) => ask::who_can(&room, &arguments, output),

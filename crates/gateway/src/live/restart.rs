@@ -1,0 +1,90 @@
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+/// Tables that are read again while calls are served.
+const LIVE: [&str; 5] = ["approvers", "person", "policy", "record", "role"];
+
+/// Keys of a crew that are.
+const LIVE_IN_CREW: [&str; 5] = ["fleet", "inputs", "prompt", "prompts", "undeclared_inputs"];
+
+/// What differs between two configurations and takes effect only with a restart, in words: sorted, each once.
+pub(super) fn needed(running: &str, read: &str) -> BTreeSet<String> {
+    let (running, read) = (table(running), table(read));
+    let mut needed = BTreeSet::new();
+    for key in running.keys().chain(read.keys()).filter(|key| !LIVE.contains(&key.as_str())) {
+        if key == "crew" {
+            crews(running.get(key), read.get(key), &mut needed);
+        } else if running.get(key) != read.get(key) {
+            needed.insert(format!("[{key}]"));
+        }
+    }
+    needed
+}
+
+fn table(text: &str) -> Table {
+    // Both were read before; what is no TOML differs from everything.
+    text.parse().unwrap_or_default()
+}
+
+fn crews(running: Option<&Value>, read: Option<&Value>, needed: &mut BTreeSet<String>) {
+    let of = |list: Option<&Value>| -> Vec<(String, Table)> {
+        let crews = list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_table);
+        let named = crews.filter_map(|crew| {
+            let mut fixed = crew.clone();
+            fixed.retain(|key, _| !LIVE_IN_CREW.contains(&key));
+            Some((crew.get("name")?.as_str()?.to_owned(), fixed))
+        });
+        named.collect()
+    };
+    let (running, read) = (of(running), of(read));
+    let fixed = |crews: &[(String, Table)], name: &str| {
+        crews.iter().find(|(known, _)| known == name).map(|(_, fixed)| fixed.clone())
+    };
+    for (name, _) in running.iter().chain(&read) {
+        match (fixed(&running, name), fixed(&read, name)) {
+            (None, _) => needed.insert(format!("the new crew `{name}`")),
+            // It is refused at once; what is left of it goes with a restart.
+            (Some(_), None) => needed.insert(format!("the end of crew `{name}`")),
+            (before, now) if before != now => needed.insert(format!("crew `{name}`")),
+            _ => false,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNNING: &str = r#"
+        [gateway]
+        listen = "127.0.0.1:0"
+        [[crew]]
+        name = "support"
+        url = "https://a.example"
+        inputs.topic = { type = "string" }
+        [[role]]
+        name = "analysts"
+        groups = ["okta:analysts"]
+        [policy]
+        path = "policy"
+    "#;
+
+    fn told(from: &str, to: &str) -> Vec<String> {
+        assert!(RUNNING.contains(from), "{from}");
+        needed(RUNNING, &RUNNING.replace(from, to)).into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_read_again_needs_no_restart_and_the_rest_is_named() {
+        assert_eq!(told("okta:analysts", "okta:others"), [""; 0]);
+        assert_eq!(told("path = \"policy\"", "path = \"next\"\nshadow = \"x\""), [""; 0]);
+        assert_eq!(told("{ type = \"string\" }", "{ type = \"text\", max_length = 5 }"), [""; 0]);
+        assert_eq!(told("[[role]]", "prompts = \"any\"\nundeclared_inputs = \"ignore\"\n[[role]]"), [""; 0]);
+        assert_eq!(told("127.0.0.1:0", "127.0.0.1:1"), ["[gateway]"]);
+        assert_eq!(told("https://a.example", "https://b.example"), ["crew `support`"]);
+        assert_eq!(told("[policy]", "[store]\nurl = \"sqlite:x\"\n[policy]"), ["[store]"]);
+        let renamed = ["the end of crew `support`", "the new crew `sales`"];
+        assert_eq!(told("name = \"support\"", "name = \"sales\""), renamed);
+    }
+}
