@@ -45,7 +45,9 @@ impl Question {
                 }
                 Fact::Described { action, resource, datasets, .. } => {
                     question.action = action.to_string();
-                    question.crew.clone_from(resource);
+                    // `Crew/support`
+                    question.crew =
+                        resource.split_once('/').map_or(resource.as_str(), |(_, name)| name).to_owned();
                     question.datasets = Some(datasets.clone());
                     parts |= 2;
                 }

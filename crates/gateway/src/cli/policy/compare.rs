@@ -65,15 +65,17 @@ pub(super) async fn run(room: &Room, arguments: &Arguments, output: Output) -> R
         let mut seen = BTreeSet::new();
         let store = open(&room.settings.store).await?;
         each_entry(&store, Query::default(), |entry| {
-            // An outcome repeats its intent: each request counts once.
-            if since.is_none_or(|since| since <= entry.started) && seen.insert(entry.request) {
-                match Question::recorded(&entry.facts) {
-                    Ok(question) => report.add(room, &sets, entry.request.to_string(), &question, false),
-                    // Strangers, and what never was a call to a crew.
-                    Err(NotAsked::Never) => {}
-                    Err(why) => report.undecidable(why.to_string()),
-                }
+            if since.is_some_and(|since| entry.started < since) || seen.contains(&entry.request) {
+                return;
             }
+            match Question::recorded(&entry.facts) {
+                // Strangers, steps of approvals, and what never was a call to a crew.
+                Err(NotAsked::Never) => return,
+                Err(why) => report.undecidable(why.to_string()),
+                Ok(question) => report.add(room, &sets, entry.request.to_string(), &question, false),
+            }
+            // An outcome repeats its intent: each request counts once.
+            seen.insert(entry.request);
         })
         .await?;
     } else {
@@ -141,7 +143,9 @@ pub(super) async fn recorded(room: &Room, id: &str) -> Result<Question, Failure>
     let mut found = None;
     let query = Query { request: Some(request), ..Query::default() };
     each_entry(&store, query, |entry| {
-        found.get_or_insert_with(|| Question::recorded(&entry.facts));
+        if !matches!(found, Some(Ok(_))) {
+            found = Some(Question::recorded(&entry.facts));
+        }
     })
     .await?;
     match found {
