@@ -64,6 +64,10 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Vec<Case>, ConfigError> {
 }
 
 fn text(file: &Path) -> std::io::Result<String> {
+    // A pipe would be waited for.
+    if !fs::metadata(file)?.is_file() {
+        return Err(std::io::Error::other("not a file"));
+    }
     let mut text = String::new();
     fs::File::open(file)?.take(MAX_FILE).read_to_string(&mut text)?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) == MAX_FILE {

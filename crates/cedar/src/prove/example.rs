@@ -61,6 +61,7 @@ pub(super) fn question(request: &Request, entities: &Entities, vocabulary: &Voca
             .then_some(fleets),
         input,
         datasets: Some(texts("datasets")),
+        prompts: texts("prompts"),
         body_bytes: long("body_bytes")?,
         has_undeclared_inputs: flag("has_undeclared_inputs"),
         webhook_hosts: texts("webhook_hosts"),
@@ -116,6 +117,7 @@ pub(super) fn least(question: Question, still: impl Fn(&Question) -> bool) -> Qu
     without(&|q| q.body_bytes = usual.body_bytes);
     without(&|q| q.has_undeclared_inputs = false);
     without(&|q| q.webhook_hosts.clear());
+    without(&|q| q.prompts.clear());
     without(&|q| q.owner = None);
     without(&|q| q.datasets = None);
     without(&|q| q.fleets = None);

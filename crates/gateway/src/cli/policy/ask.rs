@@ -78,7 +78,7 @@ pub(super) async fn explain(room: &Room, arguments: &Explain, output: Output) ->
     let story = room
         .with_roles(|roles| tools::explain(&policy, &room.vocabulary, &question, Some(roles)))
         .map_err(Failure::usage)?;
-    output.print(&story, |story| told(story))
+    output.print(&story, told)
 }
 
 /// The case at this place.
