@@ -16,9 +16,10 @@ fn masked(dialect: Dialect, body: &[u8], size: usize) -> Result<Vec<u8>, MaskErr
 
 fuzz_target!(|input: (u8, u8, Vec<u8>)| {
     let (dialect, size, body) = input;
-    let dialect = match dialect % 3 {
+    let dialect = match dialect % 4 {
         0 => Dialect::Json,
-        1 => Dialect::Sse,
+        1 => Dialect::Lines,
+        2 => Dialect::Sse,
         _ => Dialect::Text,
     };
     let whole = masked(dialect, &body, body.len().max(1)).ok();

@@ -197,7 +197,7 @@ impl Live {
         self.tell(own, first, at, hits)
     }
 
-    fn end(mut self: Box<Self>, at: usize, masker: &Masker, hits: &mut Vec<Hit>) -> bool {
+    fn end(mut self, at: usize, masker: &Masker, hits: &mut Vec<Hit>) -> bool {
         if self.chars < MIN_RUN {
             return false;
         }

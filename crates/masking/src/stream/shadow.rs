@@ -98,7 +98,10 @@ impl Shadow {
         let joined = std::mem::take(&mut self.pending) + text;
         let (mut out, mut rest) = (String::with_capacity(joined.len()), joined.as_str());
         while let Some(byte) = rest.bytes().next() {
-            let plain = rest.bytes().position(|byte| BEGINS[usize::from(byte)]).unwrap_or(rest.len());
+            let plain = rest
+                .bytes()
+                .position(|byte| BEGINS.get(usize::from(byte)) == Some(&true))
+                .unwrap_or(rest.len());
             if plain > 0 {
                 let (plain, behind) = rest.split_at_checked(plain).unwrap_or((rest, ""));
                 out.push_str(plain);
