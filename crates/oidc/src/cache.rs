@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crewgate_core::{Principal, Timestamp};
@@ -21,8 +21,18 @@ pub(crate) struct Verified {
     pub(crate) times: Times,
     /// Index of the issuer.
     pub(crate) issuer: usize,
-    pub(crate) key: Arc<Key>,
+    /// What vouches for it.
+    pub(crate) witness: Witness,
     pub(crate) binding: Binding,
+}
+
+/// What vouches for a token that was verified.
+#[derive(Debug)]
+pub(crate) enum Witness {
+    /// A key, while it is published.
+    Key(Arc<Key>),
+    /// The issuer's own word, until this instant.
+    Issuer(Timestamp),
 }
 
 /// Who may use a token (RFC 7800).
@@ -36,72 +46,103 @@ pub(crate) enum Binding {
     Certificate([u8; 32]),
 }
 
-/// Tokens that were verified, at most so many. Two generations instead of a list: what is used moves to the young
-/// one, when that is full it becomes the old one, and what was not used since then is gone.
+/// At most so many entries by digest. Two generations instead of a list: what is used moves to the young one, when that
+/// is full it becomes the old one, and what was not used since then is gone.
 #[derive(Debug)]
-pub(crate) struct TokenCache {
-    generations: Mutex<Generations>,
+struct Generations<V> {
+    young: HashMap<Digest, V>,
+    old: HashMap<Digest, V>,
     half: usize,
 }
 
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<Digest, Arc<Verified>>,
-    old: HashMap<Digest, Arc<Verified>>,
+impl<V: Clone> Generations<V> {
+    fn new(half: usize) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), half }
+    }
+
+    fn find(&mut self, digest: &Digest) -> Option<V> {
+        if let Some(entry) = self.young.get(digest) {
+            return Some(entry.clone());
+        }
+        let entry = self.old.remove(digest)?;
+        self.put(*digest, entry.clone());
+        Some(entry)
+    }
+
+    fn put(&mut self, digest: Digest, entry: V) {
+        self.old.remove(&digest);
+        if self.young.len() >= self.half && !self.young.contains_key(&digest) {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(digest, entry);
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        self.young.remove(digest);
+        self.old.remove(digest);
+    }
 }
+
+/// Tokens that were verified.
+#[derive(Debug)]
+pub(crate) struct TokenCache(Mutex<Generations<Arc<Verified>>>);
 
 impl TokenCache {
     /// `None` for a capacity below two: no cache.
     pub(crate) fn new(capacity: usize) -> Option<Self> {
         let half = capacity / 2;
-        (half > 0).then(|| Self { generations: Mutex::default(), half })
+        (half > 0).then(|| Self(Mutex::new(Generations::new(half))))
     }
 
-    /// The entry, while its token has not ended and `trusted` says that its key still counts. Drops it otherwise.
+    /// The entry, while its token has not ended and `trusted` says that what vouched for it still does. Drops it
+    /// otherwise.
     pub(crate) fn find(
         &self,
         digest: &Digest,
         now: Timestamp,
         trusted: impl FnOnce(&Verified) -> bool,
     ) -> Option<Arc<Verified>> {
-        let entry = {
-            let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-            match generations.young.get(digest) {
-                Some(entry) => Arc::clone(entry),
-                None => {
-                    let entry = generations.old.remove(digest)?;
-                    generations.put(self.half, *digest, Arc::clone(&entry));
-                    entry
-                }
-            }
-        };
+        let entry = self.lock().find(digest)?;
         // Outside the lock: `trusted` takes the issuer's.
         if now < entry.times.expires && trusted(&entry) {
             return Some(entry);
         }
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.young.remove(digest);
-        generations.old.remove(digest);
+        self.lock().remove(digest);
         None
     }
 
     pub(crate) fn insert(&self, digest: Digest, entry: Arc<Verified>) {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.old.remove(&digest);
-        generations.put(self.half, digest, entry);
+        self.lock().put(digest, entry);
     }
 
     pub(crate) fn len(&self) -> usize {
-        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let generations = self.lock();
         generations.young.len() + generations.old.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations<Arc<Verified>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Generations {
-    fn put(&mut self, half: usize, digest: Digest, entry: Arc<Verified>) {
-        if self.young.len() >= half && !self.young.contains_key(&digest) {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(digest, entry);
+/// Opaque tokens their issuers did not vouch for, remembered for so long that a stranger's repetition costs nothing.
+#[derive(Debug)]
+pub(crate) struct Inactive(Mutex<Generations<Timestamp>>);
+
+impl Default for Inactive {
+    fn default() -> Self {
+        Self(Mutex::new(Generations::new(DEFAULT_CACHED_TOKENS / 2)))
+    }
+}
+
+impl Inactive {
+    /// Until when it is known to be inactive, while it is.
+    pub(crate) fn find(&self, digest: &Digest, now: Timestamp) -> Option<Timestamp> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner).find(digest);
+        found.filter(|until| now < *until)
+    }
+
+    pub(crate) fn insert(&self, digest: Digest, until: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(digest, until);
     }
 }

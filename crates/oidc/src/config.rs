@@ -6,7 +6,7 @@ use std::{
 
 use http::Uri;
 
-use crate::{Algorithm, Profile, algorithm::DEFAULT_ALGORITHMS};
+use crate::{Algorithm, Introspection, Profile, algorithm::DEFAULT_ALGORITHMS};
 
 /// From `iat` to `exp`. An hour is what providers issue; a token that lives longer outlives too many changes of mind.
 pub const DEFAULT_MAX_LIFETIME: Duration = Duration::from_secs(3600);
@@ -57,6 +57,7 @@ pub struct IssuerConfig {
     pub(crate) clients: BTreeSet<String>,
     pub(crate) trust_domain: Option<String>,
     pub(crate) pull_requests: bool,
+    pub(crate) introspection: Option<Introspection>,
     pub(crate) kind: KindRule,
     pub(crate) token_type: Option<String>,
     pub(crate) id_tokens: bool,
@@ -128,6 +129,7 @@ impl IssuerConfig {
             clients: BTreeSet::new(),
             trust_domain: None,
             pull_requests: false,
+            introspection: None,
             kind: KindRule::Auto,
             token_type: None,
             id_tokens: false,
@@ -198,6 +200,13 @@ impl IssuerConfig {
     #[must_use]
     pub fn trust_domain(mut self, domain: impl Into<String>) -> Self {
         self.trust_domain = Some(domain.into());
+        self
+    }
+
+    /// Asks the issuer about tokens that are no JWTs.
+    #[must_use]
+    pub fn introspection(mut self, settings: Introspection) -> Self {
+        self.introspection = Some(settings);
         self
     }
 
@@ -320,6 +329,9 @@ impl IssuerConfig {
         }
         if let Some(Err(why)) = self.jwks_uri.as_deref().map(|uri| self.fetchable(uri)) {
             return wrong(&format!("jwks_uri: {why}"));
+        }
+        if let Some(Err(why)) = self.introspection.as_ref().map(|asked| self.fetchable(&asked.endpoint)) {
+            return wrong(&format!("introspection: {why}"));
         }
         if self.algorithms.is_empty() {
             return wrong("no algorithm is allowed");

@@ -2,8 +2,8 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -37,6 +37,38 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// When there is no such answer; the text may be shown to operators.
     fn fetch(&self, uri: Uri, known: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>>;
+
+    /// The answer to a `POST` of a form that was answered with 200. Only introspection needs it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such answer, which is all there is unless this is implemented.
+    fn post(&self, uri: Uri, form: Form) -> BoxFuture<'_, Result<Posted, FetchError>> {
+        let _ = (uri, form);
+        Box::pin(async { Err(FetchError::new("forms cannot be sent")) })
+    }
+}
+
+/// A form to send.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "what an HTTP client needs to know")]
+pub struct Form {
+    /// `application/x-www-form-urlencoded`. Holds a token: not to be logged.
+    pub body: String,
+    /// `Authorization`.
+    pub authorization: HeaderValue,
+    /// `Accept`.
+    pub accept: HeaderValue,
+}
+
+/// The answer to a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "what is read of an answer")]
+pub struct Posted {
+    /// `Content-Type`; empty when there is none.
+    pub content_type: String,
+    /// The body.
+    pub body: Bytes,
 }
 
 /// What a [`Fetch`] brought.
@@ -90,7 +122,7 @@ impl std::error::Error for FetchError {}
 /// operating system's certificates and those given.
 #[derive(Debug, Clone)]
 pub struct HttpFetch {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl HttpFetch {
@@ -147,7 +179,7 @@ impl HttpFetch {
         if let Some(tag) = known {
             request = request.header(header::IF_NONE_MATCH, tag);
         }
-        let request = request.body(Empty::new()).map_err(|e| FetchError::new(e.to_string()))?;
+        let request = request.body(Full::default()).map_err(|e| FetchError::new(e.to_string()))?;
         let response = self.client.request(request).await.map_err(|e| FetchError::new(causes(&e)))?;
         let text = |name: HeaderName| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
         let (tag, max_age) = (text(header::ETAG), max_age(response.headers()));
@@ -164,7 +196,31 @@ impl HttpFetch {
     }
 }
 
+impl HttpFetch {
+    async fn send(&self, uri: Uri, form: Form) -> Result<Posted, FetchError> {
+        let request = http::Request::post(uri)
+            .header(header::ACCEPT, form.accept)
+            .header(header::AUTHORIZATION, form.authorization)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(form.body))
+            .map_err(|e| FetchError::new(e.to_string()))?;
+        let response = self.client.request(request).await.map_err(|e| FetchError::new(causes(&e)))?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::new(format!("answered {}", response.status())));
+        }
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let content_type = kind.unwrap_or_default().to_owned();
+        let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
+        let body = body.map_err(|e| FetchError::new(format!("body: {e}")))?.to_bytes();
+        Ok(Posted { content_type, body })
+    }
+}
+
 impl Fetch for HttpFetch {
+    fn post(&self, uri: Uri, form: Form) -> BoxFuture<'_, Result<Posted, FetchError>> {
+        Box::pin(self.send(uri, form))
+    }
+
     fn fetch(&self, uri: Uri, known: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>> {
         Box::pin(self.get(uri, known))
     }

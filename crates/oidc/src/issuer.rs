@@ -10,6 +10,7 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     Fetch, FetchError, Fetched, IssuerConfig, KeySet, Reason, Rejection,
     config::{DEFAULT_REFRESH, REFRESH_BOUNDS},
+    introspect::Desk,
     json::{self, Json},
     keyset::MAX_DOCUMENT,
 };
@@ -54,7 +55,8 @@ pub struct IssuerState {
 /// An issuer and its keys.
 pub(crate) struct Issuer {
     pub(crate) config: IssuerConfig,
-    fetch: Arc<dyn Fetch>,
+    pub(crate) fetch: Arc<dyn Fetch>,
+    pub(crate) desk: Option<Desk>,
     // A std mutex: held to look and to store, never across an await.
     state: Mutex<State>,
 }
@@ -99,7 +101,8 @@ struct Keys {
 
 impl Issuer {
     pub(crate) fn new(config: IssuerConfig, fetch: Arc<dyn Fetch>) -> Self {
-        Self { config, fetch, state: Mutex::default() }
+        let desk = config.introspection.clone().map(Desk::new);
+        Self { config, fetch, desk, state: Mutex::default() }
     }
 
     /// The keys, unless there are none or they are too old.

@@ -77,6 +77,7 @@ mod config;
 mod dpop;
 mod explain;
 mod fetch;
+mod introspect;
 mod issuer;
 mod json;
 mod jws;
@@ -103,7 +104,8 @@ pub use self::{
     },
     dpop::PROOF_AGE,
     explain::{Explanation, Failure},
-    fetch::{Fetch, FetchError, Fetched, HttpFetch},
+    fetch::{Fetch, FetchError, Fetched, Form, HttpFetch, Posted},
+    introspect::{INACTIVE_AGE, INTROSPECTION_AGE, Introspection, MAX_INTROSPECTIONS},
     issuer::{EXTRA_FETCH_BURST, EXTRA_FETCH_PAUSE, FETCH_TIMEOUT, IssuerState},
     jws::{Jws, MAX_HEADER, MAX_KID, MAX_TOKEN},
     keyset::{KeySet, MAX_DOCUMENT, MAX_KEYS, RefusedKey},

@@ -146,6 +146,10 @@ reasons! {
     IssuerNotReady = "issuer_not_ready", Keys, SERVICE_UNAVAILABLE,
         "the issuer's keys could not be fetched",
         "This is not about the token: try again shortly.";
+    /// Its issuer does not vouch for it.
+    Inactive = "token_inactive", Signature, UNAUTHORIZED,
+        "the token's issuer says that it is not active",
+        "Get a fresh one.";
     /// No key of that id.
     KeyUnknown = "token_key_unknown", Key, UNAUTHORIZED,
         "the issuer has not published the key this token names",

@@ -6,11 +6,12 @@ use crewgate_core::{Clock, HumanId, Principal, PrincipalKey, SystemClock};
 use futures_util::future::join_all;
 
 use crate::{
-    Bearer, Explanation, Fetch, HttpFetch, InvalidConfig, IssuerConfig, IssuerState, Jws, KeySet, Reason,
-    Rejection, VerifyToken,
-    cache::{Binding, DEFAULT_CACHED_TOKENS, Digest, TokenCache, Verified},
+    Bearer, Explanation, Fetch, HttpFetch, InvalidConfig, IssuerConfig, IssuerState, Jws, KeySet, MAX_TOKEN,
+    Reason, Rejection, VerifyToken,
+    cache::{Binding, DEFAULT_CACHED_TOKENS, Digest, Inactive, TokenCache, Verified, Witness},
     claims::Claims,
     dpop::Proofs,
+    introspect::{Desk, INACTIVE_AGE, INTROSPECTION_AGE},
     issuer::Issuer,
     json::{Json, Object},
     key::Key,
@@ -30,6 +31,7 @@ struct Inner {
     persons: HashMap<PrincipalKey, HumanId>,
     clock: Arc<dyn Clock>,
     cache: Option<TokenCache>,
+    inactive: Inactive,
     proofs: Proofs,
 }
 
@@ -108,6 +110,28 @@ impl VerifyToken for Verifier {
 impl Inner {
     /// The whole pipeline, in the order of [`Step`](crate::Step).
     async fn check(&self, token: &str, digest: &Digest) -> Result<Verified, Rejection> {
+        match self.reader_of(token) {
+            Some((index, issuer, desk)) => {
+                let now = self.clock.now();
+                if self.inactive.find(digest, now).is_some() {
+                    return Err(Reason::Inactive.into());
+                }
+                let claims = desk.claims(issuer, token).await.inspect_err(|rejection| {
+                    if rejection.reason() == Reason::Inactive {
+                        self.inactive.insert(*digest, now.saturating_add(INACTIVE_AGE));
+                    }
+                })?;
+                let witness = Witness::Issuer(now.saturating_add(INTROSPECTION_AGE));
+                // RFC 7662 lets an issuer leave it out: then it is as young as the question.
+                let mut claims = claims;
+                claims.entry("iat".to_owned()).or_insert(Json::Integer(now.as_secs()));
+                self.judge(index, issuer, Claims::read(claims)?, witness, digest)
+            }
+            None => self.check_jwt(token, digest).await,
+        }
+    }
+
+    async fn check_jwt(&self, token: &str, digest: &Digest) -> Result<Verified, Rejection> {
         let jws = Jws::parse(token)?;
         let payload = jws.payload_object()?;
         let (index, issuer) = self.route(&payload)?;
@@ -131,14 +155,38 @@ impl Inner {
         };
         // From here on the claims are the issuer's word.
         check_type(config, jws.typ.as_deref(), &payload)?;
-        let claims = Claims::read(payload)?;
+        self.judge(index, issuer, Claims::read(payload)?, Witness::Key(key), digest)
+    }
+
+    /// Whether claims that are the issuer's word open anything here.
+    fn judge(
+        &self,
+        index: usize,
+        issuer: &Issuer,
+        claims: Claims,
+        witness: Witness,
+        digest: &Digest,
+    ) -> Result<Verified, Rejection> {
+        let config = &issuer.config;
         check_audience(config, &claims)?;
         claims.times.check(self.clock.now(), config.skew, config.max_lifetime)?;
         check_requirements(config, &claims)?;
         let binding = binding(&claims.all)?;
         let mut principal = principal(config, &claims, digest)?;
         principal.human = self.persons.get(&principal.key).cloned();
-        Ok(Verified { principal, times: claims.times, issuer: index, key, binding })
+        Ok(Verified { principal, times: claims.times, issuer: index, witness, binding })
+    }
+
+    /// The issuer that is asked about a token that is no JWT: the one with the longest prefix that fits.
+    fn reader_of(&self, token: &str) -> Option<(usize, &Arc<Issuer>, &Desk)> {
+        if token.len() > MAX_TOKEN || token.split('.').count() == 3 {
+            return None;
+        }
+        let asked = self.issuers.iter().enumerate();
+        let asked = asked.filter_map(|(index, issuer)| Some((index, issuer, issuer.desk.as_ref()?)));
+        asked
+            .filter(|(_, _, desk)| token.starts_with(&desk.settings.prefix))
+            .max_by_key(|(_, _, desk)| desk.settings.prefix.len())
     }
 
     /// Whether the caller may use a token of this binding. A bound token that comes as a plain bearer token is stolen
@@ -171,10 +219,15 @@ impl Inner {
         self.issuers.get(index).map(|issuer| (index, issuer)).ok_or_else(|| unknown(url))
     }
 
-    /// Whether the key that verified a remembered token still counts.
+    /// Whether what vouched for a remembered token still does.
     fn still_trusts(&self, entry: &Verified) -> bool {
-        let issuer = self.issuers.get(entry.issuer);
-        issuer.and_then(|issuer| issuer.current()).is_some_and(|set| set.holds(&entry.key))
+        match &entry.witness {
+            Witness::Key(key) => {
+                let issuer = self.issuers.get(entry.issuer);
+                issuer.and_then(|issuer| issuer.current()).is_some_and(|set| set.holds(key))
+            }
+            Witness::Issuer(until) => self.clock.now() < *until,
+        }
     }
 }
 
@@ -354,6 +407,14 @@ impl VerifierBuilder {
             if by_url.insert(config.url.clone(), issuers.len()).is_some() {
                 return Err(InvalidConfig(format!("issuer {}: the URL is used twice", config.name)));
             }
+            let prefix = |config: &IssuerConfig| Some(config.introspection.as_ref()?.prefix.clone());
+            let own = prefix(&config);
+            if own.is_some() && issuers.iter().any(|other| prefix(&other.config) == own) {
+                return Err(InvalidConfig(format!(
+                    "issuer {}: another one is asked about the same opaque tokens: give each a prefix",
+                    config.name
+                )));
+            }
             issuers.push(Arc::new(Issuer::new(config, Arc::clone(&fetch))));
         }
         Ok(Verifier(Arc::new(Inner {
@@ -362,6 +423,7 @@ impl VerifierBuilder {
             persons: self.persons,
             clock: self.clock,
             cache: TokenCache::new(self.cached_tokens),
+            inactive: Inactive::default(),
             proofs,
         })))
     }
