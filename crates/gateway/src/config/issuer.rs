@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crewgate_oidc::{Algorithm, IssuerConfig, KindRule, Profile};
+use crewgate_oidc::{Algorithm, Introspection, IssuerConfig, KindRule, Profile};
 
 use super::{
     check::{Checker, name, url},
@@ -47,6 +47,9 @@ pub(super) fn issuer(check: &mut Checker<'_>, raw: &raw::Issuer) -> Option<Issue
     }
     config = claims(check, raw, config);
     config = limits(check, raw, config);
+    if let Some(asked) = &raw.introspection {
+        config = config.introspection(introspection(check, asked, raw.dangerously_allow_http)?);
+    }
     if raw.dangerously_allow_http {
         config = config.dangerously_allow_http();
     }
@@ -101,6 +104,23 @@ fn claims(check: &mut Checker<'_>, raw: &raw::Issuer, mut config: IssuerConfig) 
         config = config.token_type(typ.get_ref());
     }
     config
+}
+
+/// Where and as whom the issuer is asked about opaque tokens.
+fn introspection(check: &mut Checker<'_>, raw: &raw::Introspection, plain: bool) -> Option<Introspection> {
+    let place = check.parse(&raw.url, |text| url(text, plain).map(|_| text.to_owned()));
+    let secret = match check.secret(raw.client_secret.get_ref()) {
+        Ok(secret) => Some(secret),
+        Err(message) => {
+            check.wrong(raw.client_secret.span(), message, None);
+            None
+        }
+    };
+    let mut asked = Introspection::new(place?, raw.client_id.get_ref(), secret?.expose());
+    if let Some(prefix) = &raw.prefix {
+        asked = asked.prefix(prefix.get_ref());
+    }
+    Some(if raw.signed { asked.signed() } else { asked })
 }
 
 /// How tokens may be signed and how long they and the keys count.

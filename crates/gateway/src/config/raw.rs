@@ -161,12 +161,24 @@ pub(super) struct Issuer {
     pub(super) skew: Option<Text>,
     pub(super) refresh_keys: Option<Text>,
     pub(super) keep_keys: Option<Text>,
+    pub(super) introspection: Option<Introspection>,
     pub(super) kind: Option<Text>,
     pub(super) ca: Option<Text>,
     #[serde(default)]
     pub(super) dangerously_allow_http: bool,
     #[serde(default)]
     pub(super) dangerously_accept_pull_requests: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Introspection {
+    pub(super) url: Text,
+    pub(super) client_id: Text,
+    pub(super) client_secret: Spanned<SecretRef>,
+    pub(super) prefix: Option<Text>,
+    #[serde(default)]
+    pub(super) signed: bool,
 }
 
 /// `"groups"`, `"realm_access.roles"`, a list of names for a claim whose name holds dots, or a list of such lists for

@@ -36,6 +36,7 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("crewgate-config-{}-{name}", std::process::id()));
         std::fs::create_dir_all(path.join("policy")).unwrap();
         std::fs::write(path.join("Cargo.toml.secret"), "org-000000000001\n").unwrap();
+        std::fs::write(path.join("introspection.secret"), "s3cret\n").unwrap();
         Self(path)
     }
 
