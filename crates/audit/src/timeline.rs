@@ -222,7 +222,7 @@ fn words(fact: &Fact) -> String {
             let hits: Vec<_> = hits
                 .iter()
                 .map(|(entity, places)| {
-                    format!("{entity} {}", list(&places.iter().map(place).collect::<Vec<_>>()))
+                    format!("{entity} {}", list(places.iter().map(place).collect::<Vec<_>>()))
                 })
                 .collect();
             format!(

@@ -2,20 +2,19 @@ use std::collections::BTreeSet;
 
 use axum::{
     Extension, Json,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Path, State as Of},
 };
-use bytes::Bytes;
 use crewgate_approval::{
     Approval, Ballot, CancelError, Digest, Filter, Phase, State, StoreError, Vote, VoteError,
 };
 use crewgate_core::{ApprovalId, ApproverSet, Principal, PrincipalKind, Timestamp, Verdict};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    Console,
+    Console, body,
     problem::Problem,
     view::{self, Standing},
 };
@@ -105,7 +104,8 @@ pub(crate) async fn decide(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let decision = decision(&headers, body).await?;
+    let decision: Decision = body::json(&headers, body, "a decision").await?;
+    let words = reason(decision.reason)?;
     let seen = console.visible(&who, &id).await?;
     let ballot = Ballot {
         approval: seen.approval.id(),
@@ -115,7 +115,7 @@ pub(crate) async fn decide(
             // Resolved for this vote, from the token it came with.
             sets: seen.sets,
             verdict: decision.verdict,
-            reason: decision.reason,
+            reason: words,
             at: console.clock.now(),
         },
     };
@@ -139,7 +139,7 @@ pub(crate) async fn cancel(
     Path(id): Path<String>,
     body: Body,
 ) -> Answer {
-    if !read(body).await?.is_empty() {
+    if !body::read(body).await?.is_empty() {
         return Err(Problem::bad("a cancellation has no body"));
     }
     let seen = console.visible(&who, &id).await?;
@@ -164,7 +164,7 @@ struct Seen {
 }
 
 impl Console {
-    async fn sets_of(&self, who: &Principal) -> Result<BTreeSet<ApproverSet>, Problem> {
+    pub(crate) async fn sets_of(&self, who: &Principal) -> Result<BTreeSet<ApproverSet>, Problem> {
         self.eligible.sets(who).await.map_err(|error| Problem::unavailable(&error))
     }
 
@@ -193,28 +193,14 @@ fn standing(approval: &Approval, who: &Principal, sets: &BTreeSet<ApproverSet>, 
     Standing { mine, may_decide }
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    to_bytes(body, MAX_DECISION_BYTES).await.map_err(|_| {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large or broke off")
-    })
-}
-
-async fn decision(headers: &HeaderMap, body: Body) -> Result<Decision, Problem> {
-    let json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = json.and_then(|value| value.split(';').next()).map(str::trim);
-    if !essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "a decision is application/json",
-        ));
+/// Words that will stand on the record for good, within their bound.
+pub(crate) fn reason(words: Option<String>) -> Result<Option<String>, Problem> {
+    match words {
+        Some(words) if words.len() > MAX_REASON_BYTES => {
+            Err(Problem::bad(format!("a reason has at most {MAX_REASON_BYTES} bytes")))
+        }
+        words => Ok(words),
     }
-    let decision: Decision = serde_json::from_slice(&read(body).await?)
-        .map_err(|error| Problem::bad(format!("the decision is not understood: {error}")))?;
-    if decision.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_BYTES) {
-        return Err(Problem::bad(format!("a reason has at most {MAX_REASON_BYTES} bytes")));
-    }
-    Ok(decision)
 }
 
 fn refused(error: &VoteError) -> Problem {
@@ -234,7 +220,7 @@ fn conflict(code: &'static str, detail: &str, state: &State) -> Problem {
     Problem::new(StatusCode::CONFLICT, code, detail).with("state", view::state(state))
 }
 
-fn store(error: StoreError) -> Problem {
+pub(crate) fn store(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) => Problem::unavailable(&error),
         StoreError::Unknown(_) => {

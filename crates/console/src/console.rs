@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use crewgate_approval::{ApprovalStore, Eligible};
+use crewgate_approval::{ApprovalStore, Eligible, GrantStore};
 use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, Principal, SystemClock};
 use crewgate_runs::RunLedger;
@@ -26,6 +26,7 @@ pub struct Console {
     pub(crate) approvals: Arc<dyn ApprovalStore>,
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) runs: Arc<dyn RunLedger>,
+    pub(crate) grants: Option<Arc<dyn GrantStore>>,
     pub(crate) eligible: Arc<dyn Eligible>,
     pub(crate) show: Arc<dyn Show>,
     pub(crate) readers: Arc<dyn ReadsRecord>,
@@ -47,6 +48,7 @@ impl Console {
             approvals,
             audit,
             runs,
+            grants: None,
             eligible,
             show,
             readers: Arc::new(nobody),
@@ -58,6 +60,13 @@ impl Console {
     #[must_use]
     pub fn record_readers(mut self, readers: Arc<dyn ReadsRecord>) -> Self {
         self.readers = readers;
+        self
+    }
+
+    /// Shows these temporary grants, and takes them away. Without them the routes of grants answer 404.
+    #[must_use]
+    pub fn grants(mut self, grants: Arc<dyn GrantStore>) -> Self {
+        self.grants = Some(grants);
         self
     }
 

@@ -15,6 +15,8 @@
 //! | `GET /api/approvals/{id}` | the same, record readers | what exactly will be sent, masked; digest, needs, votes |
 //! | `POST /api/approvals/{id}/decision` | approvers | `{"verdict", "digest", "reason"?}` |
 //! | `POST /api/approvals/{id}/cancel` | the requester | takes it back |
+//! | `GET /api/grants` | holders, approvers, record readers | temporary grants: one's own, those one may take away |
+//! | `POST /api/grants/{id}/revoke` | the holder, approvers | takes one away: `{"reason"?}` |
 //! | `GET /api/runs` | owners, record readers | runs, newest first |
 //! | `GET /api/runs/{id}` | the owner, record readers | the run as it happened, step by step |
 //! | `GET /api/openapi.json` | anybody | this table for machines |
@@ -52,7 +54,9 @@
 //! ```
 
 mod approvals;
+mod body;
 mod console;
+mod grants;
 mod problem;
 mod record;
 mod router;

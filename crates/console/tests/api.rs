@@ -7,14 +7,19 @@ use axum::{
     Router,
     body::{Body, to_bytes},
 };
-use crewgate_approval::{ApprovalStore, EligibilityUnknown, Eligible, MemoryStore, NewApproval, State};
+use crewgate_approval::{
+    ApprovalStore, EligibilityUnknown, Eligible, GrantStore, MemoryGrants, MemoryStore, NewApproval, State,
+};
 use crewgate_audit::{AuditStore, Entry, Frame, Lane, Phase};
 use crewgate_console::{Console, MAX_DECISION_BYTES, MaskedSpan, Shown, router};
 use crewgate_core::{ApproverSet, Fact, Principal, RequestId, RunId};
 use crewgate_runs::{MemoryLedger, NewRun, RunLedger};
 use crewgate_testkit::{
     ManualClock,
-    suites::approval::{asked, linked, person, program, set, start, yes},
+    suites::{
+        approval::{asked, linked, person, program, set, start, yes},
+        grant::{given, limited},
+    },
 };
 use futures_util::future::BoxFuture;
 use http::{Method, Request, StatusCode, header};
@@ -23,6 +28,7 @@ use tower::ServiceExt;
 
 struct World {
     approvals: Arc<MemoryStore>,
+    grants: Arc<MemoryGrants>,
     audit: crewgate_audit::MemoryStore,
     runs: Arc<MemoryLedger>,
     clock: ManualClock,
@@ -41,6 +47,7 @@ fn sets(who: &Principal) -> BTreeSet<ApproverSet> {
 fn world_with(eligible: Arc<dyn Eligible>) -> World {
     let (approvals, audit) = (Arc::new(MemoryStore::new()), crewgate_audit::MemoryStore::new());
     let (runs, clock) = (Arc::new(MemoryLedger::new()), ManualClock::new());
+    let grants = Arc::new(MemoryGrants::new());
     let show = |asked: &NewApproval| {
         (asked.upstream != "unmaskable").then(|| Shown {
             body: "{\"mail\":\"***\"}".to_owned(),
@@ -50,8 +57,9 @@ fn world_with(eligible: Arc<dyn Eligible>) -> World {
     let console =
         Console::new(approvals.clone(), Arc::new(audit.clone()), runs.clone(), eligible, Arc::new(show))
             .record_readers(Arc::new(|who: &Principal| who.key.subject == "auditor"))
+            .grants(grants.clone())
             .clock(clock.clone());
-    World { approvals, audit, runs, clock, api: router(console) }
+    World { approvals, grants, audit, runs, clock, api: router(console) }
 }
 
 fn world() -> World {
@@ -84,7 +92,11 @@ impl World {
     }
 
     async fn decide(&self, who: &Principal, id: &str, body: &str) -> (u16, Value) {
-        let request = Request::post(format!("/api/approvals/{id}/decision"))
+        self.post(who, &format!("/api/approvals/{id}/decision"), body).await
+    }
+
+    async fn post(&self, who: &Principal, path: &str, body: &str) -> (u16, Value) {
+        let request = Request::post(path)
             .header(header::CONTENT_TYPE, "application/json; charset=utf-8")
             .body(Body::from(body.to_owned()))
             .unwrap();
@@ -436,6 +448,67 @@ async fn what_cannot_be_put_on_the_record_is_not_shown() {
 }
 
 #[tokio::test]
+async fn grants_are_seen_by_their_holder_by_who_may_take_them_away_and_by_readers() {
+    let world = world();
+    let new = limited("zoe", 3);
+    world.grants.give(new.clone()).await.unwrap();
+    let seen = async |who: &str, query: &str| world.see(&person(who), &format!("/api/grants{query}")).await;
+    let (status, list) = seen("zoe", "").await;
+    assert_eq!((status, ids(&list["own"]), ids(&list["revocable"])), (200, vec![new.id.to_string()], vec![]));
+    let grant = &list["own"][0];
+    assert_eq!(
+        (&grant["state"], &grant["used"], &grant["revoked"]),
+        (&json!("live"), &json!(0), &Value::Null)
+    );
+    assert_eq!(grant["narrowed"], json!({ "uses": 3 }));
+    assert_eq!(ids(&seen("bob", "").await.1["revocable"]), [new.id.to_string()]);
+    for stranger in ["cem", "eve"] {
+        assert_eq!(seen(stranger, "").await.1, json!({ "own": [], "revocable": [] }), "{stranger}");
+    }
+    assert_eq!(seen("bob", "?all=true").await.1["code"], "not_record_reader");
+    assert!(world.noted().is_empty());
+    let (status, list) = seen("auditor", "?all=true").await;
+    assert_eq!((status, ids(&list["all"])), (200, vec![new.id.to_string()]));
+    assert_eq!(world.noted(), [("auditor".to_owned(), "grants.list".to_owned())]);
+    // What is over is shown on request.
+    world.clock.set(new.until);
+    assert_eq!(ids(&seen("zoe", "").await.1["own"]), Vec::<String>::new());
+    assert_eq!(seen("zoe", "?over=true").await.1["own"][0]["state"], "ended");
+    assert_eq!(seen("zoe", "?everything=true").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_grant_is_taken_away_by_those_it_concerns_and_nobody_else_learns_of_it() {
+    let world = world();
+    let new = given("zoe");
+    world.grants.give(new.clone()).await.unwrap();
+    let path = format!("/api/grants/{}/revoke", new.id);
+    for stranger in ["cem", "eve", "auditor"] {
+        assert_eq!(world.post(&person(stranger), &path, "{}").await.0, 404, "{stranger}");
+    }
+    let nowhere = format!("/api/grants/{}/revoke", crewgate_core::GrantId::random());
+    assert_eq!(world.post(&person("bob"), &nowhere, "{}").await.0, 404);
+    assert_eq!(world.post(&person("bob"), "/api/grants/x/revoke", "{}").await.0, 404);
+    for (body, status) in [
+        ("", 400),
+        ("[]", 400),
+        (r#"{"because": "x"}"#, 400),
+        (&json!({ "reason": "x".repeat(2001) }).to_string(), 400),
+    ] {
+        assert_eq!(world.post(&person("bob"), &path, body).await.0, status, "{body}");
+    }
+    assert!(world.grants.find(new.id).await.unwrap().unwrap().revoked.is_none());
+    let (status, grant) = world.post(&person("bob"), &path, r#"{"reason": "done"}"#).await;
+    assert_eq!((status, &grant["state"]), (200, &json!("revoked")));
+    assert_eq!((&grant["revoked"]["by"], &grant["revoked"]["reason"]), (&json!("okta:bob"), &json!("done")));
+    let (status, problem) = world.post(&person("zoe"), &path, "{}").await;
+    assert_eq!(
+        (status, &problem["code"], &problem["state"]["name"]),
+        (409, &json!("grant_over"), &json!("revoked"))
+    );
+}
+
+#[tokio::test]
 async fn the_document_describes_the_routes_there_are() {
     let world = world();
     let (status, document) =
@@ -457,7 +530,7 @@ async fn the_document_describes_the_routes_there_are() {
             routes += usize::from(described);
         }
     }
-    assert_eq!(routes, 7, "a route that is added is described");
+    assert_eq!(routes, 9, "a route that is added is described");
     // Every reference leads somewhere.
     for reference in document.to_string().split("\"$ref\":\"#").skip(1) {
         let target = reference.split('"').next().unwrap();

@@ -6,7 +6,6 @@ use axum::body::Body;
 use crewgate_approval::{ApprovalStore, ReleasePath, pending_auto_runs};
 use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, SystemClock};
-use crewgate_policy::MemoryMeter;
 use crewgate_runs::RunLedger;
 use crewgate_store::{Options, SqliteStore};
 use tokio::{
@@ -72,10 +71,10 @@ impl Gateway {
     ///
     /// What could not be started: policy that does not load, a store that is locked or damaged, an address in use.
     pub async fn start(settings: Settings) -> Result<Running, StartError> {
-        Self::start_with(settings, prometheus::Registry::new()).await
+        Self::start_with(settings, prometheus::Registry::new(), Arc::new(SystemClock)).await
     }
 
-    /// As [`Gateway::start`], with the registry behind `/metrics`.
+    /// As [`Gateway::start`], with the registry behind `/metrics` and the clock by which everything begins and ends.
     ///
     /// # Errors
     ///
@@ -83,12 +82,17 @@ impl Gateway {
     pub async fn start_with(
         settings: Settings,
         registry: prometheus::Registry,
+        clock: Arc<dyn Clock>,
     ) -> Result<Running, StartError> {
         let settings = Arc::new(settings);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        private(&settings.store).map_err(|error| StartError::of("the store cannot be created", error))?;
+        let store = SqliteStore::open(&settings.store, Options::default().clock(Arc::clone(&clock)))
+            .await
+            .map_err(|error| StartError::of("the store cannot be opened", error))?;
         let makings = Arc::new(Makings {
             served: settings.crews.iter().map(|crew| crew.name.clone()).collect(),
             masks: settings.masks.clone(),
+            grants: Arc::new(store.clone()),
             clock: Arc::clone(&clock),
         });
         let first = Generation::read(Settings::clone(&settings), &makings);
@@ -96,11 +100,6 @@ impl Gateway {
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
         let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock)).map_err(StartError)?;
         let gatekeeper = gatekeeper.with_persons(live.clone());
-        private(&settings.store).map_err(|error| StartError::of("the store cannot be created", error))?;
-        let store = SqliteStore::open(&settings.store, Options::default())
-            .await
-            .map_err(|error| StartError::of("the store cannot be opened", error))?;
-
         let limits = &settings.gateway.limits;
         let bind = |what: &'static str, listen: ListenSettings, connections: usize| async move {
             let listener = Listener::bind(&listen, connections, limits.header_timeout).await;
@@ -148,15 +147,17 @@ impl Gateway {
         let parts = Parts {
             settings: Arc::clone(&settings),
             gatekeeper: gatekeeper.clone(),
-            live,
+            live: live.clone(),
             shadow,
-            meter: Arc::new(MemoryMeter::new()),
+            // Durable: a restart gives nobody their calls again.
+            meter: Arc::new(store.clone()),
             crews: Arc::clone(&crews),
             masks: masks.clone(),
             relays: Arc::clone(&relays),
             audit: Arc::clone(&audit),
             approvals: Arc::clone(&approvals),
             runs: Arc::clone(&runs),
+            grants: Arc::new(store.clone()),
             calls: RunToEndLayer::new(limits.max_calls),
             releases: ReleaseDesk::default(),
             path: ReleasePath::closed(),
@@ -194,6 +195,7 @@ impl Gateway {
                 store: store.clone(),
                 verifier: gatekeeper.verifier().clone(),
                 settings: Arc::clone(&settings),
+                live: live.clone(),
                 reloader: Arc::clone(&reloader),
                 clock: Arc::clone(&clock),
             };

@@ -10,12 +10,12 @@ use crewgate_cedar::{
     CedarPolicy, LoadError, Vocabulary,
     tools::{Case, Failed, Question, check_cases, parse_cases},
 };
-use crewgate_core::{InputValue, SystemClock};
+use crewgate_core::InputValue;
 
 use crate::{
     config::{ConfigError, Diagnostic, Settings},
-    people::People,
     policies::diagnostic,
+    roles::bindings,
 };
 
 /// A file of cases is text that people wrote.
@@ -101,7 +101,7 @@ pub(crate) fn failing(
     vocabulary: &Vocabulary,
     settings: &Settings,
 ) -> Vec<Failed> {
-    let roles = People::new(settings, std::sync::Arc::new(SystemClock)).roles();
+    let roles = bindings(settings);
     let cases: Vec<Case> = cases
         .into_iter()
         .map(|case| Case { question: with_datasets(case.question, settings), ..case })

@@ -9,15 +9,16 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::{
     config::Settings,
-    live::Reloader,
+    live::{Live, Reloader},
     ops::{Checkup, Health, Parts},
 };
 
-/// Looks at the store, the issuers, and loosenings that still stand.
+/// Looks at the store, the issuers, loosenings that still stand, and roles that are about to end.
 pub(crate) struct Checkups {
     pub(crate) store: SqliteStore,
     pub(crate) verifier: Verifier,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) live: Live,
     pub(crate) reloader: Arc<Reloader>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -58,6 +59,9 @@ impl Checkup for Checkups {
                 let reason = "answers are dangerously unmasked".to_owned();
                 parts.insert(format!("crew {} mask", crew.name), Health::Amber { reason });
             }
+        }
+        for (role, when) in self.live.ending(now) {
+            parts.insert(role, Health::Amber { reason: when });
         }
         Box::pin(ready(parts))
     }

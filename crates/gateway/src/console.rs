@@ -34,6 +34,7 @@ pub(crate) fn service(
         Arc::new(parts.live.clone()),
         Arc::new(move |asked: &NewApproval| show(&masks, asked)),
     )
+    .grants(Arc::clone(&parts.grants))
     .record_readers(Arc::new(parts.live.clone()))
     .clock(Arc::clone(&parts.clock));
     let service = ServiceBuilder::new()

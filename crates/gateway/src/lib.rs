@@ -43,6 +43,7 @@ mod people;
 pub mod policies;
 pub mod problem;
 mod relay;
+mod roles;
 mod stack;
 pub mod telemetry;
 mod tickets;

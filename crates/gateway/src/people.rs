@@ -1,4 +1,4 @@
-//! Who holds which role, who may approve, who may read the record: from configuration, evaluated at use.
+//! Who may approve, who may read the record: by the roles they hold when they are asked for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,16 +8,19 @@ use std::{
 
 use crewgate_approval::{EligibilityUnknown, Eligible};
 use crewgate_console::ReadsRecord;
-use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey, RoleName};
-use crewgate_policy::{RoleBinding, StaticRoles};
-use futures_util::future::{BoxFuture, ready};
+use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey};
+use crewgate_policy::{RoleSource, RolesUnavailable};
+use futures_util::future::BoxFuture;
 
-use crate::config::{ApproverSettings, PersonSettings, RoleSettings, Settings};
+use crate::{
+    config::{ApproverSettings, PersonSettings, Settings},
+    roles::JoinedRoles,
+};
 
 /// Roles, approver sets and record readers.
 #[derive(Clone)]
 pub(crate) struct People {
-    roles: Arc<StaticRoles>,
+    roles: Arc<JoinedRoles>,
     approvers: Arc<Vec<ApproverSettings>>,
     readers: Arc<BTreeSet<String>>,
     clock: Arc<dyn Clock>,
@@ -32,18 +35,18 @@ impl std::fmt::Debug for People {
 impl People {
     /// The people of a configuration.
     #[must_use]
-    pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(settings: &Settings, roles: Arc<JoinedRoles>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            roles: Arc::new(StaticRoles::new(settings.roles.iter().map(binding))),
+            roles,
             approvers: Arc::new(settings.approvers.clone()),
             readers: Arc::new(settings.record_readers.clone()),
             clock,
         }
     }
 
-    /// The bindings, as policy asks for them.
+    /// Who holds which role, as policy asks for it.
     #[must_use]
-    pub(crate) fn roles(&self) -> Arc<StaticRoles> {
+    pub(crate) fn roles(&self) -> Arc<JoinedRoles> {
         Arc::clone(&self.roles)
     }
 
@@ -55,9 +58,10 @@ impl People {
         found.map_or(NonZeroU32::MAX, |approvers| approvers.need)
     }
 
-    fn held(&self, principal: &Principal) -> BTreeSet<String> {
-        let held = self.roles.held(principal, self.clock.now());
-        held.into_iter().map(|role| role.name.as_str().to_owned()).collect()
+    /// The roles they hold for no call in particular: one that was given for some calls makes nobody an approver.
+    async fn held(&self, principal: &Principal) -> Result<BTreeSet<String>, RolesUnavailable> {
+        let held = self.roles.roles(principal, None, self.clock.now()).await?;
+        Ok(held.into_iter().map(|role| role.name.as_str().to_owned()).collect())
     }
 }
 
@@ -66,25 +70,26 @@ impl Eligible for People {
         &'a self,
         approver: &'a Principal,
     ) -> BoxFuture<'a, Result<BTreeSet<ApproverSet>, EligibilityUnknown>> {
-        let held = self.held(approver);
-        let sets = self.approvers.iter().filter(|approvers| !approvers.roles.is_disjoint(&held));
-        Box::pin(ready(Ok(sets.map(|approvers| ApproverSet::new(approvers.name.as_str())).collect())))
+        Box::pin(async move {
+            let held = self.held(approver).await.map_err(|error| EligibilityUnknown(error.to_string()))?;
+            let sets = self.approvers.iter().filter(|approvers| !approvers.roles.is_disjoint(&held));
+            Ok(sets.map(|approvers| ApproverSet::new(approvers.name.as_str())).collect())
+        })
     }
 }
 
 impl ReadsRecord for People {
     fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
-        Box::pin(ready(!self.readers.is_disjoint(&self.held(principal))))
+        Box::pin(async move {
+            match self.held(principal).await {
+                Ok(held) => !self.readers.is_disjoint(&held),
+                Err(error) => {
+                    tracing::error!(%error, principal = %principal.key, "who may read the record is not known");
+                    false
+                }
+            }
+        })
     }
-}
-
-fn binding(settings: &RoleSettings) -> RoleBinding {
-    let mut binding = RoleBinding::new(RoleName::new(settings.name.as_str()));
-    binding.groups = settings.groups.clone();
-    binding.subjects = settings.subjects.clone();
-    binding.from = settings.from;
-    binding.until = settings.until;
-    binding
 }
 
 /// Linked identities of one person.

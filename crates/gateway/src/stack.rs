@@ -4,7 +4,7 @@ use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use crewgate_approval::{
-    ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, ReleaseMode, ReleasePath, Releaser, Wait,
+    ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, GrantStore, ReleaseMode, ReleasePath, Releaser, Wait,
 };
 use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent};
 use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
@@ -50,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) approvals: Arc<dyn ApprovalStore>,
     pub(crate) runs: Arc<dyn RunLedger>,
+    pub(crate) grants: Arc<dyn GrantStore>,
     pub(crate) calls: RunToEndLayer,
     pub(crate) releases: ReleaseDesk,
     pub(crate) path: ReleasePath<Body>,

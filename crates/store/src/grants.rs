@@ -102,6 +102,16 @@ impl GrantStore for SqliteStore {
             sql.push(" AND issuer = ").push_bind(principal.issuer.clone());
             sql.push(" AND subject = ").push_bind(principal.subject.clone());
         }
+        if let Some(sets) = &filter.sets {
+            sql.push(
+                " AND EXISTS (SELECT 1 FROM json_each(given, '$.sets') AS agreed WHERE agreed.value IN (",
+            );
+            let mut names = sql.separated(", ");
+            for set in sets {
+                names.push_bind(set.as_str().to_owned());
+            }
+            sql.push("))");
+        }
         sql.push(if filter.over { " ORDER BY ends DESC, id DESC" } else { " ORDER BY ends, id" });
         sql.push(" LIMIT ").push_bind(i64::try_from(filter.limit.get()).unwrap_or(i64::MAX));
         self.grants(sql).boxed()

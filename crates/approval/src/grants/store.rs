@@ -1,6 +1,6 @@
-use std::num::NonZeroUsize;
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
-use crewgate_core::{Effect, GrantId, PrincipalKey, RequestId, Timestamp};
+use crewgate_core::{ApproverSet, Effect, GrantId, PrincipalKey, RequestId, Timestamp};
 use futures_util::future::BoxFuture;
 
 use super::{Grant, GrantState, NewGrant, Revocation};
@@ -45,6 +45,8 @@ pub struct GrantFilter {
     pub now: Timestamp,
     /// Of this principal.
     pub principal: Option<PrincipalKey>,
+    /// Given by one of these sets; `None` for any.
+    pub sets: Option<BTreeSet<ApproverSet>>,
     /// Those that are over too, and then the one that ends last first.
     pub over: bool,
     /// At most this many.
@@ -55,7 +57,7 @@ impl GrantFilter {
     /// Everybody's that are not over, the one that ends first first, at most [`DEFAULT_LIST_LIMIT`].
     #[must_use]
     pub const fn at(now: Timestamp) -> Self {
-        Self { now, principal: None, over: false, limit: DEFAULT_LIST_LIMIT }
+        Self { now, principal: None, sets: None, over: false, limit: DEFAULT_LIST_LIMIT }
     }
 
     /// Those of this principal.
@@ -68,6 +70,7 @@ impl GrantFilter {
     #[must_use]
     pub fn matches(&self, grant: &Grant) -> bool {
         self.principal.as_ref().is_none_or(|principal| grant.given.principal == *principal)
+            && self.sets.as_ref().is_none_or(|sets| !sets.is_disjoint(&grant.given.sets))
             && (self.over || !grant.state_at(self.now).is_over())
     }
 }

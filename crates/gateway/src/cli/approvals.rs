@@ -1,12 +1,12 @@
 use std::io::{self, IsTerminal, Write};
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http::Method;
 use serde_json::{Value, json};
 
-use super::output::{Failure, Output};
-use crate::client;
+use super::{
+    control::{Api, Console, part, rows, text},
+    output::{Failure, Output},
+};
 
 /// Arguments of `approvals`.
 #[derive(Debug, clap::Args)]
@@ -15,20 +15,6 @@ pub(super) struct Arguments {
     console: Console,
     #[command(subcommand)]
     command: Command,
-}
-
-/// The control API and the caller's own token.
-#[derive(Debug, clap::Args)]
-struct Console {
-    /// Address of the console.
-    #[arg(long, global = true, env = "CREWGATE_CONSOLE", default_value = "http://127.0.0.1:8444")]
-    console: Uri,
-    /// Environment variable that holds your token; a token on the command line would be seen by other users.
-    #[arg(long, global = true, default_value = "CREWGATE_TOKEN")]
-    token_env: String,
-    /// Certificate authority of the console, PEM.
-    #[arg(long, global = true)]
-    ca: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -57,9 +43,6 @@ struct Decision {
     #[arg(long)]
     digest: Option<String>,
 }
-
-/// Largest answer of the control API that is read.
-const MAX_ANSWER: usize = 8 << 20;
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let api = Api::new(&arguments.console)?;
@@ -113,10 +96,6 @@ fn checked(id: &str) -> Result<crewgate_core::ApprovalId, Failure> {
     id.parse().map_err(|_| Failure::usage(format!("`{id}` is not an approval id")))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or("-")
-}
-
 fn state(value: &Value) -> &str {
     match value.get("state") {
         Some(Value::String(state)) => state,
@@ -126,8 +105,7 @@ fn state(value: &Value) -> &str {
 }
 
 fn listing(list: &Value) -> String {
-    let rows = |name: &str| list.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let (waiting, own) = (rows("waiting"), rows("own"));
+    let (waiting, own) = (rows(list, "waiting"), rows(list, "own"));
     if waiting.is_empty() && own.is_empty() {
         return "nothing waits".to_owned();
     }
@@ -142,11 +120,7 @@ fn listing(list: &Value) -> String {
             text(row, "expires"),
         )
     };
-    let part = |title: &str, rows: &[Value]| match rows {
-        [] => None,
-        rows => Some(format!("{title}\n{}", rows.iter().map(line).collect::<Vec<_>>().join("\n"))),
-    };
-    let parts = [part("waits for you", &waiting), part("asked by you", &own)];
+    let parts = [part("waits for you", waiting, line), part("asked by you", own, line)];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
@@ -159,55 +133,4 @@ fn sheet(approval: &Value) -> String {
         other => format!("{name:<width$}  {other}"),
     };
     fields.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-struct Api {
-    client: client::Client,
-    base: String,
-    token: String,
-}
-
-impl Api {
-    fn new(console: &Console) -> Result<Self, Failure> {
-        let token = std::env::var(&console.token_env).map_err(|_| {
-            Failure::usage(format!("put your token into the environment variable `{}`", console.token_env))
-        })?;
-        let ca = match &console.ca {
-            Some(path) => Some(
-                std::fs::read(path)
-                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
-            ),
-            None => None,
-        };
-        let client = client::build(ca.as_deref()).map_err(Failure::unavailable)?;
-        Ok(Self { client, base: console.console.to_string().trim_end_matches('/').to_owned(), token })
-    }
-
-    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Failure> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.map(|body| body.to_string()).unwrap_or_default())))
-            .map_err(|error| Failure::usage(error.to_string()))?;
-        let unreachable = |error: String| {
-            Failure::unavailable(format!("the console at {} cannot be reached: {error}", self.base))
-        };
-        let response = self.client.request(request).await.map_err(|error| unreachable(error.to_string()))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| unreachable(error.to_string()))?.to_bytes();
-        let answer: Value = serde_json::from_slice(&body)
-            .map_err(|_| Failure::unavailable(format!("{} did not answer JSON ({status})", self.base)))?;
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let message = format!("{} ({}): {}", text(&answer, "code"), status.as_u16(), text(&answer, "detail"));
-        Err(if status == StatusCode::SERVICE_UNAVAILABLE {
-            Failure::unavailable(message)
-        } else {
-            Failure::no(message)
-        })
-    }
 }

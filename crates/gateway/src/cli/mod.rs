@@ -5,10 +5,13 @@
 
 mod approvals;
 mod audit;
+mod control;
+mod grants;
 mod init;
 mod mask;
 mod output;
 mod policy;
+mod roles;
 mod runs;
 mod serve;
 mod token;
@@ -45,12 +48,16 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// List temporary grants and take them away, with your own token.
+    Grants(grants::Arguments),
     /// Write a first configuration and policy into a folder.
     Init(init::Arguments),
     /// Show what masks do to a file, and mark what they find in labelled data.
     Mask(mask::Arguments),
     /// Test, explain, compare, check and prove rules.
     Policy(policy::Arguments),
+    /// Explain who holds which role.
+    Roles(roles::Arguments),
     /// List, show and replay recorded runs.
     Runs(runs::Arguments),
     /// Run the gateway.
@@ -103,9 +110,11 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "crewgate", &mut std::io::stdout());
             Ok(())
         }
+        Command::Grants(arguments) => grants::run(arguments, output).await,
         Command::Init(arguments) => init::run(&arguments, output),
         Command::Mask(arguments) => mask::run(&arguments, output),
         Command::Policy(arguments) => policy::run(arguments, output).await,
+        Command::Roles(arguments) => roles::run(arguments, output).await,
         Command::Runs(arguments) => runs::run(arguments, output).await,
         Command::Serve(config) => serve::run(&config).await,
         Command::Token(arguments) => token::run(arguments, output).await,

@@ -1,17 +1,18 @@
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
+use crewgate_core::{Clock, SystemClock};
 use serde_json::json;
 
 use super::{
     ConfigFile,
     output::{Failure, Output},
 };
-use crate::{Gateway, crews::Crews, identity::Gatekeeper, policies, telemetry::Telemetry};
+use crate::{Gateway, crews::Crews, identity::Gatekeeper, policies, roles, telemetry::Telemetry};
 
 pub(super) async fn run(config: &ConfigFile) -> Result<(), Failure> {
     let settings = config.load()?;
     let telemetry = Telemetry::start(&settings.telemetry).map_err(Failure::usage)?;
-    let started = Gateway::start_with(settings, telemetry.registry()).await;
+    let started = Gateway::start_with(settings, telemetry.registry(), Arc::new(SystemClock)).await;
     let running = started.map_err(|error| Failure::unavailable(error.to_string()))?;
     let ready = json!({ "data": running.data(), "console": running.console(), "ops": running.ops() });
     // For whoever started us: the addresses that were really bound.
@@ -24,7 +25,7 @@ pub(super) async fn run(config: &ConfigFile) -> Result<(), Failure> {
 
 pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Failure> {
     let settings = config.load()?;
-    let clock = std::sync::Arc::new(crewgate_core::SystemClock);
+    let clock = Arc::new(SystemClock);
     Gatekeeper::new(&settings, clock).map_err(Failure::usage)?;
     Crews::new(&settings.crews).map_err(Failure::usage)?;
     tracing_subscriber::EnvFilter::try_new(&settings.telemetry.level)
@@ -37,6 +38,7 @@ pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Fai
         }
         None => None,
     };
+    let ending = roles::ending(&settings, SystemClock.now());
     let report = json!({
         "ok": true,
         "crews": settings.crews.len(),
@@ -45,15 +47,17 @@ pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Fai
         "rules": policy.rules(),
         "policy": policy.hash(),
         "shadow": shadow,
+        "ending": ending.iter().map(|(what, when)| json!({ "what": what, "when": when })).collect::<Vec<_>>(),
     });
     output.print(&report, |_| {
-        format!(
+        let ok = format!(
             "ok: {} crews, {} issuers, {} roles, {} rules (policy {})",
             settings.crews.len(),
             settings.issuers.len(),
             settings.roles.len(),
             policy.rules(),
             policy.hash().as_str().get(..12).unwrap_or_default(),
-        )
+        );
+        ending.iter().fold(ok, |text, (what, when)| format!("{text}\nnote: {what} {when}"))
     })
 }

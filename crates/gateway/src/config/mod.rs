@@ -11,6 +11,7 @@ mod issuer;
 mod mask;
 mod raw;
 mod read;
+mod role;
 mod settings;
 mod units;
 

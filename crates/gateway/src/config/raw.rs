@@ -284,10 +284,10 @@ pub(super) struct SharedKey {
 #[serde(deny_unknown_fields)]
 pub(super) struct Role {
     pub(super) name: Text,
+    pub(super) groups: Option<Vec<Text>>,
+    pub(super) subjects: Option<Vec<Text>>,
     #[serde(default)]
-    pub(super) groups: Vec<Text>,
-    #[serde(default)]
-    pub(super) subjects: Vec<Text>,
+    pub(super) includes: Vec<Text>,
     pub(super) from: Option<Text>,
     pub(super) until: Option<Text>,
 }

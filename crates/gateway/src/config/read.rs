@@ -12,12 +12,12 @@ use super::{
     check::{Checker, name, url},
     crew,
     issuer::issuer,
-    mask, raw,
+    mask, raw, role,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
-        LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
+        LogFormat, PersonSettings, Settings, TelemetrySettings, TlsSettings,
     },
-    units::{address, duration, instant, rate, until},
+    units::{address, duration, rate},
 };
 
 pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp) -> Option<Settings> {
@@ -26,7 +26,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     check.unique("crew", raw.crews.iter().map(|crew| &crew.name));
     check.unique("approvers", raw.approvers.iter().map(|approvers| &approvers.name));
     let issuers: Vec<_> = raw.issuers.iter().filter_map(|raw| issuer(check, raw)).collect();
-    let roles: Vec<_> = raw.roles.iter().filter_map(|raw| role(check, raw, &issuers)).collect();
+    let (roles, nesting) = role::roles(check, &raw.roles, &issuers);
     let role_names: BTreeSet<&str> = roles.iter().map(|role| role.name.as_str()).collect();
     let masks = mask::masks(check, raw, &role_names);
     let crews: Vec<_> =
@@ -101,6 +101,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         issuers,
         crews,
         roles,
+        nesting,
         approvers,
         approval,
         persons,
@@ -169,29 +170,6 @@ fn listener(
         client_certificates: tls.client_certificates,
     });
     Some(ListenSettings { address: at, tls })
-}
-
-fn role(check: &mut Checker<'_>, raw: &raw::Role, issuers: &[IssuerSettings]) -> Option<RoleSettings> {
-    let mut prefixed = |list: &[raw::Text]| -> Vec<String> {
-        let known = |text: &str| match text.split_once(':') {
-            Some((issuer, rest))
-                if !rest.is_empty() && (issuer == "legacy" || issuers.iter().any(|i| i.name == issuer)) =>
-            {
-                Ok(text.to_owned())
-            }
-            _ => Err(format!(
-                "`{text}` must begin with the name of an issuer and a colon, like `okta:analysts`"
-            )),
-        };
-        list.iter().filter_map(|text| check.parse(text, known)).collect()
-    };
-    let (groups, subjects) = (prefixed(&raw.groups), prefixed(&raw.subjects));
-    if raw.groups.is_empty() && raw.subjects.is_empty() {
-        check.wrong(raw.name.span(), "nobody holds this role: give `groups` or `subjects`", None);
-    }
-    let from = raw.from.as_ref().and_then(|text| check.parse(text, instant));
-    let until = raw.until.as_ref().and_then(|text| check.parse(text, until));
-    Some(RoleSettings { name: check.parse(&raw.name, name)?, groups, subjects, from, until })
 }
 
 fn approver(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crewgate_core::{Clock, SystemClock, Timestamp};
+use crewgate_policy::Nesting;
 use http::Uri;
 
 use super::{
@@ -37,6 +38,8 @@ pub struct Settings {
     pub crews: Vec<CrewSettings>,
     /// Who holds which role until when.
     pub roles: Vec<RoleSettings>,
+    /// Which role includes which, with the dates of the tables that say so.
+    pub nesting: Nesting,
     /// Who may approve.
     pub approvers: Vec<ApproverSettings>,
     /// How long approvals wait and last.
@@ -138,7 +141,7 @@ pub struct IssuerSettings {
     pub ca: Option<Vec<u8>>,
 }
 
-/// A role's holders.
+/// One table of a role: some of its holders, what it includes, and when all of that stands.
 #[derive(Debug, Clone)]
 pub struct RoleSettings {
     /// The role.
@@ -147,6 +150,8 @@ pub struct RoleSettings {
     pub groups: Vec<String>,
     /// `issuer:subject`.
     pub subjects: Vec<String>,
+    /// Roles whose rights its holders have too.
+    pub includes: Vec<String>,
     /// Not before.
     pub from: Option<Timestamp>,
     /// Not at or after.

@@ -131,6 +131,50 @@ fn every_mistake_is_told_with_its_place() {
 }
 
 #[test]
+fn roles_include_roles_with_the_dates_of_their_table() {
+    use crewgate_core::RoleName;
+    let folder = Folder::new("nested");
+    let text = format!(
+        "{MINIMAL}[[role]]\nname = \"lead\"\ngroups = [\"okta:leads\"]\nincludes = [\"run-summary-jobs\"]\nfrom = \"2026-12-01\"\n\
+         [[role]]\nname = \"head\"\nincludes = [\"lead\"]\n[[role]]\nname = \"night-shift\"\ngroups = []\n"
+    );
+    let settings = folder.parse(&text).unwrap();
+    assert_eq!(settings.roles.len(), 4);
+    let [step] = settings.nesting.inclusions(&RoleName::new("lead")) else {
+        panic!("{:?}", settings.nesting)
+    };
+    assert_eq!((step.includes.as_str(), step.until), ("run-summary-jobs", None));
+    assert_eq!(step.from.unwrap().to_string(), "2026-12-01T00:00:00.000000Z");
+}
+
+#[test]
+fn what_roles_include_must_be_there_and_lead_nowhere_back() {
+    let folder = Folder::new("circles");
+    let role = |name: &str, includes: &str| format!("[[role]]\nname = \"{name}\"\nincludes = [{includes}]\n");
+    let first = MINIMAL.lines().count() + 1;
+    for (tables, line, message) in [
+        (role("lead", "\"nobody\""), first + 2, "no role `nobody`"),
+        (role("lead", "\"lead\""), first + 2, "in a circle: lead → lead"),
+        (
+            role("a", "\"run-summary-jobs\", \"b\"") + &role("b", "\"c\"") + &role("c", "\"a\""),
+            first + 8,
+            "in a circle: a → b → c → a",
+        ),
+        ("[[role]]\nname = \"idle\"\n".to_owned(), first + 1, "nobody holds this role"),
+        (
+            "[[role]]\nname = \"x\"\ngroups = []\nfrom = \"2027-02-01\"\nuntil = \"2027-01-01\"\n".to_owned(),
+            first + 4,
+            "ends before it begins",
+        ),
+    ] {
+        let error = folder.parse(&format!("{MINIMAL}{tables}")).unwrap_err();
+        let [found] = error.0.as_slice() else { panic!("{error}") };
+        assert!(found.message.contains(message), "{found}");
+        assert_eq!(found.place.map(|(line, _)| line), Some(line), "{found}");
+    }
+}
+
+#[test]
 fn several_mistakes_are_told_at_once() {
     let folder = Folder::new("several");
     let text =

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use crewgate_approval::{EligibilityUnknown, Eligible};
+use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore};
 use crewgate_cedar::CedarPolicy;
 use crewgate_console::ReadsRecord;
 use crewgate_core::{ApproverSet, Clock, Decision, HumanId, Operation, Principal, PrincipalKey, Timestamp};
@@ -27,6 +27,7 @@ use crate::{
     config::{ConfigError, CrewSettings, MaskSettings, Settings},
     people::{self, People},
     policies,
+    roles::{self, JoinedRoles},
 };
 
 /// What does not change with a generation, and what the next one is made with.
@@ -35,6 +36,8 @@ pub(crate) struct Makings {
     pub(crate) served: BTreeSet<String>,
     /// Mask profiles that are ready: rules may ask for no other.
     pub(crate) masks: MaskSettings,
+    /// Roles that were given for a while.
+    pub(crate) grants: Arc<dyn GrantStore>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -62,10 +65,11 @@ impl Generation {
     ///
     /// Everything that is wrong with them, each with its place.
     pub(crate) fn read(settings: Settings, makings: &Makings) -> Result<Self, ConfigError> {
+        let roles = Arc::new(JoinedRoles::new(&settings, Arc::clone(&makings.grants)));
         let served = settings.crews.iter().filter(|crew| makings.served.contains(&crew.name));
         Ok(Self {
             policy: policies::load(&settings)?,
-            people: People::new(&settings, Arc::clone(&makings.clock)),
+            people: People::new(&settings, roles, Arc::clone(&makings.clock)),
             persons: people::persons(&settings.persons).into_iter().collect(),
             wires: served.map(|crew| (crew.name.clone(), wire(crew))).collect(),
             settings,
@@ -106,6 +110,11 @@ impl Live {
     /// Whose identity this is, where several belong to one person.
     pub(crate) fn person(&self, key: &PrincipalKey) -> Option<HumanId> {
         self.current().persons.get(key).cloned()
+    }
+
+    /// Roles that are about to end or have ended; see [`roles::ending`].
+    pub(crate) fn ending(&self, now: Timestamp) -> Vec<(String, String)> {
+        roles::ending(&self.current().settings, now)
     }
 
     /// How this crew is called, and what it may be given.

@@ -10,12 +10,15 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use crewgate_audit::{AuditStore, Entry, Leaf, Phase, Query, verify_log};
-use crewgate_core::{Fact, RequestId};
+use crewgate_core::{Clock, Fact, RequestId, SystemClock};
 use crewgate_gateway::{Gateway, Running, config::Settings};
 use crewgate_store::SqliteStore;
 use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
@@ -163,8 +166,14 @@ impl House {
     }
 
     pub(crate) async fn start(ground: Ground) -> Self {
+        Self::start_at(ground, SystemClock).await
+    }
+
+    /// With this clock, by which tokens begin and end too.
+    pub(crate) async fn start_at(ground: Ground, clock: impl Clock) -> Self {
         let settings = Settings::load(&ground.config).unwrap_or_else(|error| panic!("{error}"));
-        let running = Gateway::start(settings).await.unwrap();
+        let registry = prometheus::Registry::new();
+        let running = Gateway::start_with(settings, registry, Arc::new(clock)).await.unwrap();
         Self { ground, running }
     }
 

@@ -222,6 +222,14 @@ async fn grants_are_listed_by_their_end(store: &dyn GrantStore) {
     assert_eq!(list(now.clone()).await, [other, soon, late]);
     assert_eq!(list(now.clone().of(&ana)).await, [soon, late]);
     assert_eq!(list(GrantFilter { limit: 1.try_into().unwrap(), ..now.clone() }).await, [other]);
+    let by = |sets: &[&str]| Some(sets.iter().map(|name| set(name)).collect());
+    assert_eq!(
+        list(GrantFilter { sets: by(&["legal", "owners"]), ..now.clone() }).await,
+        [other, soon, late]
+    );
+    for nobody in [by(&["legal"]), by(&[])] {
+        assert_eq!(list(GrantFilter { sets: nobody, ..now.clone() }).await, []);
+    }
     let all = GrantFilter { over: true, ..now.of(&ana) };
     assert_eq!(list(all).await, [gone.id, late, soon, ended]);
 }

@@ -16,6 +16,8 @@ use crewgate_cedar::{
 };
 use crewgate_core::{Clock, InputValue, SystemClock};
 
+use crewgate_policy::StaticRoles;
+
 use super::{
     ConfigFile,
     output::{Failure, Output},
@@ -23,8 +25,8 @@ use super::{
 use crate::{
     cases,
     config::{ConfigError, Settings},
-    people::People,
     policies,
+    roles::bindings,
 };
 
 /// Arguments of `policy`.
@@ -100,14 +102,14 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
 struct Room {
     settings: Settings,
     vocabulary: Vocabulary,
-    people: People,
+    roles: StaticRoles,
 }
 
 impl Room {
     fn new(settings: Settings) -> Self {
         let vocabulary = policies::vocabulary(&settings);
-        let people = People::new(&settings, std::sync::Arc::new(SystemClock));
-        Self { settings, vocabulary, people }
+        let roles = bindings(&settings);
+        Self { settings, vocabulary, roles }
     }
 
     /// The rules; a folder given by hand, or those of the configuration.
@@ -118,8 +120,7 @@ impl Room {
 
     /// Calls `with` with the roles the configuration binds.
     fn with_roles<T>(&self, with: impl FnOnce(RoleLookup<'_>) -> T) -> T {
-        let roles = self.people.roles();
-        with(&|principal, now| roles.held(principal, now))
+        with(&|principal, now| self.roles.held(principal, now))
     }
 }
 
