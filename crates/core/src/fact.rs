@@ -397,6 +397,13 @@ pub enum Fact {
     },
     /// A second rule set, which decides nothing, would have decided otherwise.
     Shadowed(Box<Shadowed>),
+    /// What masks had replaced was given back to an entitled caller, in the answer that follows.
+    Restored {
+        /// Profiles in force.
+        profiles: BTreeSet<MaskProfile>,
+        /// Roles of the caller that entitle to it.
+        roles: BTreeSet<RoleName>,
+    },
     /// The old shared key was used.
     SharedKey {
         /// On which crew.

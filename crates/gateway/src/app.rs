@@ -27,6 +27,7 @@ use crate::{
     masks::Masks,
     ops,
     relay::{RelayDesk, Relays},
+    sessions::{Kept, Sessions},
     stack::{self, DataPlane, Parts},
     telemetry::Instruments,
     tickets::ReleaseDesk,
@@ -38,6 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long an approval that was given back is left alone before it is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(15);
+
+/// How often expired tokens of masks are taken out of the vault. They count as expired at once.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
 
 /// Connections the console and the ops listener each take.
 const SIDE_CONNECTIONS: usize = 256;
@@ -144,6 +148,12 @@ impl Gateway {
             Arc::clone(&audit),
             instruments.clone(),
         ));
+        let kept = settings.masks.vault.clone().map(|keys| Kept {
+            vault: Arc::new(store.clone()),
+            keys,
+            keep: settings.masks.keep,
+        });
+        let sessions = Arc::new(Sessions::new(kept, Arc::clone(&clock)));
         let parts = Parts {
             settings: Arc::clone(&settings),
             gatekeeper: gatekeeper.clone(),
@@ -153,6 +163,7 @@ impl Gateway {
             meter: Arc::new(store.clone()),
             crews: Arc::clone(&crews),
             masks: masks.clone(),
+            sessions: Arc::clone(&sessions),
             relays: Arc::clone(&relays),
             audit: Arc::clone(&audit),
             approvals: Arc::clone(&approvals),
@@ -205,6 +216,7 @@ impl Gateway {
         let background = vec![
             tokio::spawn(gatekeeper.verifier().keep_fresh()),
             tokio::spawn(Arc::clone(&reloader).watch_files()),
+            tokio::spawn(forget(sessions)),
             tokio::spawn(auto_runs(approvals, parts.releases.clone(), Arc::clone(&clock))),
         ];
         Ok(Running {
@@ -230,6 +242,16 @@ impl Gateway {
 fn private(store: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(store).map(|_| ())
+}
+
+/// Forgets what masks' tokens stand for when its time is over.
+async fn forget(sessions: Arc<Sessions>) {
+    loop {
+        if let Err(error) = sessions.forget().await {
+            tracing::warn!(%error, "expired tokens of masks cannot be forgotten");
+        }
+        tokio::time::sleep(FORGET_EVERY).await;
+    }
 }
 
 /// Starts approved requests whose crew lets the gateway do so.

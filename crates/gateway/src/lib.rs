@@ -44,6 +44,7 @@ pub mod policies;
 pub mod problem;
 mod relay;
 mod roles;
+mod sessions;
 mod stack;
 pub mod telemetry;
 mod tickets;

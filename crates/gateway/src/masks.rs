@@ -11,7 +11,7 @@ use crewgate_masking::{Mask, Masker, Profiles};
 use http::Extensions;
 use serde_json::json;
 
-use crate::crews::Crews;
+use crate::{crews::Crews, sessions::Scoped};
 
 /// The profile every stored or shown request is masked with, whatever policy says of its answer.
 const STORED: &str = "pii-basic";
@@ -103,7 +103,11 @@ impl Mask for Masks {
             .get::<Trail>()
             .is_some_and(|trail| trail.facts().iter().any(|fact| matches!(fact, Fact::Observed { .. })));
         let more = duties.masks.iter().cloned().chain(observed.then(|| MaskProfile::new(STORED)));
-        self.with_floor(&operation.resource.name, more)
+        let masker = self.with_floor(&operation.resource.name, more)?;
+        Some(match extensions.get::<Scoped>() {
+            Some(scoped) => masker.in_session(&scoped.session),
+            None => masker,
+        })
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     masks::Masks,
     problem::RenderRefusalsLayer,
     relay::Relays,
+    sessions::{KeepLayer, Masking, SessionLayer, Sessions, restored},
     tickets::{Entry, KickoffTickets, ReleaseDesk, TicketStatusDesk, TicketStatusLayer},
     upstream::Upstream,
     violations::RefuseViolationsLayer,
@@ -46,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) meter: Arc<dyn Meter>,
     pub(crate) crews: Arc<Crews>,
     pub(crate) masks: Masks,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) relays: Arc<Relays>,
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) approvals: Arc<dyn ApprovalStore>,
@@ -72,7 +74,8 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
         .layer(parts.calls.clone())
         // Refusals become problem documents outside everything that may refuse.
         .layer(RenderRefusalsLayer)
-        .map_response(boxed)
+        // Outside of the record, which keeps the tokens that an entitled caller sees turned back.
+        .map_response(restored)
         // Outside identity: a 401 is on the record too.
         .layer(audit(parts))
         // On the record, but before anything reads the request: its head was not even HTTP.
@@ -114,10 +117,20 @@ fn below(parts: &Parts) -> Entry {
         .layer(enforce)
         // Behind policy, which may forbid reading a status at all; before anything that needs a started run.
         .layer(TicketStatusLayer(Arc::new(tickets)))
+        // Above all masks: a run's numbers are the same in what is sent and in what comes back.
+        .layer(SessionLayer { sessions: Arc::clone(&parts.sessions), masks: parts.masks.clone() })
         // Before the seal: what an approver sees and what is sent is masked.
         .layer(MaskRequestLayer::new(move |extensions: &Extensions| {
             crewgate_masking::Mask::masker(&masks, extensions)
         }))
+        // Behind the masks: no token leaves, or is stored or shown, that is not durable.
+        .layer(KeepLayer {
+            sessions: Arc::clone(&parts.sessions),
+            masks: parts.masks.clone(),
+            live: parts.live.clone(),
+            masked: Masking::new(),
+        })
+        .map_response(boxed)
         // The outgoing bytes are fixed from here on.
         .layer(SealLayer::new(render))
         // Behind the seal: people approve bytes.

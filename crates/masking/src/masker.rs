@@ -20,6 +20,10 @@ use crate::{
 /// Longest secret that can be told to the letter: shorter than what a detector sees, so that every split finds it.
 const MAX_KNOWN: usize = 256;
 
+/// What reversible operators write: `<EMAIL_1>`, `<EMAIL:v:…>`, `<EMAIL:e:KEY:…>`.
+const TOKENS: &str =
+    "<[A-Z][A-Z0-9_]{0,63}(?:_[0-9]{1,9}|:v:[A-Za-z0-9_-]{22}|:e:[0-9a-f]{8}:[A-Za-z0-9_-]{22,300})>";
+
 /// Finds and replaces what a set of entities names. A clone costs a reference count.
 #[derive(Clone)]
 pub struct Masker {
@@ -32,10 +36,9 @@ pub struct Masker {
 #[derive(Default)]
 struct Call {
     session: Session,
-    /// Roles of the caller: a profile that names one of them restores what it can.
-    roles: BTreeSet<RoleName>,
     blocked: AtomicBool,
-    restored: Mutex<Findings>,
+    /// Set in a masker that turns tokens back for a caller with these roles.
+    restores_for: Option<BTreeSet<RoleName>>,
 }
 
 struct Inner {
@@ -236,17 +239,14 @@ impl Masker {
     /// in force allows this very value, which was then written as it is.
     pub(crate) fn replace(&self, entity: &Entity, value: &str, out: &mut Masked) -> bool {
         let call = self.call.as_deref();
+        if let Some(roles) = call.and_then(|call| call.restores_for.as_ref()) {
+            let at = out.text.len();
+            out.text.push_str(self.restored(value, roles).as_deref().unwrap_or(value));
+            out.spans.push(Span { entity: entity.clone(), at, len: value.len(), shown: out.text.len() - at });
+            return true;
+        }
         let operator = match self.strictest(entity, value) {
-            Some((rule, operator)) => {
-                if let Some(call) = call.filter(|call| operator.is_reversible() && rule.restores(&call.roles))
-                {
-                    let mut restored = call.restored.lock().unwrap_or_else(PoisonError::into_inner);
-                    restored.add(entity, "", 1);
-                    out.text.push_str(value);
-                    return false;
-                }
-                operator
-            }
+            Some((_, operator)) => operator,
             None if self.inner.in_force.iter().any(|rule| rule.operator(entity).is_some()) => {
                 out.text.push_str(value);
                 return false;
@@ -326,12 +326,62 @@ impl Masker {
         Self { inner: Arc::clone(inner), call: self.call.clone() }
     }
 
-    /// This masker for one request or answer: with the numbers and tokens of its run, and restoring where a profile
-    /// entitles one of the caller's roles to it.
+    /// This masker with the numbers and tokens of a run.
     #[must_use]
-    pub fn for_call(&self, session: &Session, roles: impl IntoIterator<Item = RoleName>) -> Self {
-        let call = Call { session: session.clone(), roles: roles.into_iter().collect(), ..Call::default() };
+    pub fn in_session(&self, session: &Session) -> Self {
+        let call = Call { session: session.clone(), ..Call::default() };
         Self { call: Some(Arc::new(call)), ..self.clone() }
+    }
+
+    /// Whether a profile in force gives out numbers and tokens, or moves dates: then a run needs its session.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.operators().any(Operator::remembers)
+    }
+
+    /// Whether a profile in force entitles anybody to see what it masks.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        self.inner.in_force.iter().any(|rule| rule.restores_for_any())
+    }
+
+    /// Turns the tokens of a run in a text that was masked back into what they stand for, where a profile in force
+    /// entitles one of these roles to it; every other token stays. `None` when there is nothing these roles may see.
+    #[must_use]
+    pub fn restorer(&self, session: &Session, roles: BTreeSet<RoleName>) -> Option<Self> {
+        let entitles =
+            |rule: &Arc<Profile>| rule.restores(&roles) && rule.operators().any(Operator::is_reversible);
+        if !self.inner.in_force.iter().any(entitles) {
+            return None;
+        }
+        let (profiles, in_force) = (self.inner.profiles.clone(), self.inner.in_force.clone());
+        let tokens = CustomDetector::regex("TOKEN", TOKENS).ok()?;
+        let rules = vec![Rule::Custom(Arc::new(tokens))];
+        let call = Call { session: session.clone(), restores_for: Some(roles), ..Call::default() };
+        let masker = Self::with_rules(profiles, in_force, Vec::new(), rules);
+        Some(Self { call: Some(Arc::new(call)), ..masker })
+    }
+
+    /// What a token stands for, if the profile that asked for it entitles one of these roles.
+    fn restored(&self, token: &str, roles: &BTreeSet<RoleName>) -> Option<String> {
+        let name = token.strip_prefix('<')?.strip_suffix('>')?;
+        let name = match name.split_once(':') {
+            Some((name, _)) => name,
+            None => name.rsplit_once('_')?.0,
+        };
+        let entity =
+            self.inner.in_force.iter().flat_map(|rule| rule.entities()).find(|e| e.name() == name)?;
+        let (rule, operator) = self.strictest(entity, token)?;
+        match operator {
+            _ if !rule.restores(roles) => None,
+            Operator::Encrypt(keys) => keys.decrypt(token),
+            Operator::Number | Operator::Vault => self.call.as_ref()?.session.value(token),
+            _ => None,
+        }
+    }
+
+    fn operators(&self) -> impl Iterator<Item = &Operator> {
+        self.inner.in_force.iter().flat_map(|rule| rule.operators())
     }
 
     /// With something to remember by: what a text of its own, without a run, has to itself.
@@ -347,19 +397,12 @@ impl Masker {
 
     /// Whether a profile in force can block: then an answer is not begun before it is known that nothing does.
     pub(crate) fn may_block(&self) -> bool {
-        self.inner.in_force.iter().any(|rule| rule.may_block())
+        self.operators().any(|operator| *operator == Operator::Block)
     }
 
     /// Whether a profile in force refuses requests that hold a hit.
     pub(crate) fn refuses_requests(&self) -> bool {
         self.inner.in_force.iter().any(|rule| rule.refuses_requests())
-    }
-
-    /// What was shown in clear to an entitled caller, counted.
-    #[must_use]
-    pub fn restored(&self) -> Findings {
-        let restored = self.call.as_ref().map(|call| call.restored.lock());
-        restored.map(|found| found.unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     /// What is written for a JSON number that held a hit: a number again, unless a profile says otherwise.

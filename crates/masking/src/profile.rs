@@ -151,12 +151,16 @@ impl Profile {
         self.detectors.iter().filter(|detector| self.operators.contains_key(detector.entity()))
     }
 
+    pub(crate) fn restores_for_any(&self) -> bool {
+        !self.restorers.is_empty()
+    }
+
     pub(crate) fn restores(&self, roles: &BTreeSet<RoleName>) -> bool {
         !self.restorers.is_disjoint(roles)
     }
 
-    pub(crate) fn may_block(&self) -> bool {
-        self.operators.values().any(|operator| *operator == Operator::Block)
+    pub(crate) fn operators(&self) -> impl Iterator<Item = &Operator> {
+        self.operators.values()
     }
 
     pub(crate) const fn written_numbers(&self) -> Numbers {
@@ -327,16 +331,44 @@ mod tests {
         let profiles = Profiles::builtin().with(named("desk"), profile.restore_for([desk.clone()]));
         let masker = profiles.masker(&[named("desk")].into()).unwrap();
         let (text, session) = ("a@example.com b@example.com 536-90-4399", Session::new());
-        let of = |roles: &[&RoleName]| masker.for_call(&session, roles.iter().copied().cloned());
-        assert_eq!(of(&[]).mask_text(text).text, "<EMAIL_1> <EMAIL_2> <US_SSN>");
-        assert_eq!(of(&[]).mask_text("see b@example.com").text, "see <EMAIL_2>");
-        let entitled = of(&[&desk]);
-        assert_eq!(entitled.mask_text(text).text, "a@example.com b@example.com <US_SSN>");
-        assert_eq!(entitled.restored().count(&Entity::Email), 2);
+        let numbered = masker.in_session(&session).mask_text(text).text;
+        assert_eq!(numbered, "<EMAIL_1> <EMAIL_2> <US_SSN>");
+        assert_eq!(masker.in_session(&session).mask_text("see b@example.com").text, "see <EMAIL_2>");
+        assert!(masker.restorer(&session, [RoleName::new("other")].into()).is_none());
+        let restored = |masker: &Masker, session: &Session| {
+            let restorer = masker.restorer(session, [desk.clone()].into()).unwrap();
+            restorer.mask_text("<EMAIL_1> <EMAIL_2> <US_SSN>, <EMAIL_3>").text
+        };
+        assert_eq!(restored(&masker, &session), "a@example.com b@example.com <US_SSN>, <EMAIL_3>");
+        assert_eq!(restored(&masker, &Session::new()), "<EMAIL_1> <EMAIL_2> <US_SSN>, <EMAIL_3>");
         // Another profile that does not entitle keeps it masked.
         let strict = profiles.masker(&[named("desk"), named("pii-basic")].into()).unwrap();
-        assert_eq!(strict.for_call(&session, [desk]).mask_text(text).text, "<EMAIL> <EMAIL> <US_SSN>");
+        assert_eq!(restored(&strict, &session), "<EMAIL_1> <EMAIL_2> <US_SSN>, <EMAIL_3>");
         assert_eq!(masker.mask_text("b@example.com").text, "<EMAIL_1>");
+    }
+
+    #[test]
+    fn tokens_are_restored_however_the_answer_is_cut() {
+        let (desk, session) = (RoleName::new("desk"), Session::new());
+        let keys = Keys::new([[1; 32].as_slice()]).unwrap();
+        let profile = Profile::default()
+            .with(Entity::Email, Operator::Vault)
+            .and_then(|profile| profile.with(Entity::UsSsn, Operator::Encrypt(keys)))
+            .unwrap();
+        let masker = Masker::of_profile(profile.restore_for([desk.clone()]));
+        let original = br#"{"a":"to \"a@example.com\", 536-90-4399","b":["a@example.com"]}"#;
+        let masked = masker.in_session(&session).mask_json(original).unwrap().text;
+        assert!(!masked.contains("example") && !masked.contains("4399"), "{masked}");
+        let restorer = masker.restorer(&session, [desk].into()).unwrap();
+        for size in 1..masked.len() {
+            let mut stream = MaskStream::new(restorer.clone(), Dialect::Json);
+            let mut out = Vec::new();
+            for piece in masked.as_bytes().chunks(size) {
+                out.extend_from_slice(&stream.push(piece).unwrap());
+            }
+            out.extend_from_slice(&stream.finish().unwrap());
+            assert_eq!(String::from_utf8(out).unwrap().as_bytes(), original);
+        }
     }
 
     #[test]

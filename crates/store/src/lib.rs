@@ -49,6 +49,7 @@ mod rows;
 mod runs;
 mod store;
 mod tx;
+mod vault;
 mod writer;
 
 pub use self::{

@@ -122,6 +122,11 @@ impl<B> MaskBody<B> {
         }
     }
 
+    /// Masks this body as it is read, without a layer.
+    pub fn new(inner: B, masker: Masker, dialect: Dialect) -> Self {
+        Self::masking(inner, How { masker, dialect, inflate: None, trail: None, sleep: None })
+    }
+
     pub(super) fn passing(inner: B) -> Self {
         Self { inner, mode: Mode::Pass }
     }

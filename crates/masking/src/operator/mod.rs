@@ -123,9 +123,13 @@ impl Operator {
     }
 
     /// Whether what it writes can be turned back.
-    #[must_use]
-    pub const fn is_reversible(&self) -> bool {
+    pub(crate) const fn is_reversible(&self) -> bool {
         matches!(self, Self::Encrypt(_) | Self::Number | Self::Vault)
+    }
+
+    /// Whether it remembers values from one text of a run to the next.
+    pub(crate) const fn remembers(&self) -> bool {
+        matches!(self, Self::Number | Self::ShiftDate(_) | Self::Vault)
     }
 
     /// Whether it can stand on this entity.
