@@ -155,6 +155,7 @@ fn later<B: Default + 'static>(config: &Config<B>, approval: &Approval) -> Respo
         format!("it waits for approval by {sets}; nothing was sent"),
     )
     .with_approval(approval.id())
+    .with_approvals(approval.sets())
     .with_retry_after(LOOK_AGAIN_AFTER)
     .into_response();
     let headers: &mut http::HeaderMap = answer.headers_mut();

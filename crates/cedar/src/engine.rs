@@ -4,7 +4,7 @@ use cedar_policy::{
     AuthorizationError, Authorizer, Decision as Verdict, Entities, Policy, PolicyId, PolicySet, Request,
     Response, Schema,
 };
-use crewgate_core::{ApproverSet, Basis, Decision, Duties, PolicyHash, RoleName, RuleId};
+use crewgate_core::{ApproverSet, Basis, Decision, Duties, Hint, PolicyHash, RoleName, RuleId};
 use crewgate_policy::{HeldRole, Query};
 
 use crate::{
@@ -21,6 +21,8 @@ pub(crate) struct Engine {
     /// Everything, with duties compiled in: plain Cedar, which has the last word.
     pub(crate) exported: PolicySet,
     pub(crate) rules: HashMap<PolicyId, Rule>,
+    /// Permits with a hint, sorted by id.
+    pub(crate) hinted: Vec<PolicyId>,
     /// Roles some rule names.
     pub(crate) roles: BTreeSet<RoleName>,
     pub(crate) hash: PolicyHash,
@@ -63,6 +65,7 @@ impl Engine {
                 self.refuse(
                     None,
                     "This request does not fit what rules can judge.".to_owned(),
+                    Vec::new(),
                     Basis::default(),
                 )
             }
@@ -117,17 +120,21 @@ impl Engine {
         }
         let given = query.approvals.map(|approvals| &approvals.sets);
         let Some(permit) = chosen(matches, given) else {
-            return self.refuse(None, NOT_PERMITTED.to_owned(), Basis::default());
+            return self.refuse(None, NOT_PERMITTED.to_owned(), self.hints(query), Basis::default());
         };
         if let Some((rule, why)) = matches.broken_guards.first_key_value() {
             tracing::error!(%rule, %why, "a guard could not be evaluated: refused");
             let reason = format!("guard-error: rule `{rule}` could not be evaluated.");
-            return self.refuse(Some(rule), reason, self.basis(query, matches.broken_guards.keys()));
+            let basis = self.basis(query, matches.broken_guards.keys());
+            return self.refuse(Some(rule), reason, Vec::new(), basis);
         }
         let hard = || matches.guards.values().filter(|guard| !guard.has_duty());
         if let Some(guard) = hard().next() {
             let reason = guard.reason.clone().unwrap_or_else(|| format!("Forbidden by rule `{}`.", guard.id));
-            return self.refuse(Some(&guard.id), reason, self.basis(query, hard().map(|guard| &guard.id)));
+            let hint = |text: &String| Hint { text: text.clone(), roles: [].into(), approvals: [].into() };
+            let hints = hard().filter_map(|guard| guard.hint.as_ref()).map(hint).collect();
+            let basis = self.basis(query, hard().map(|guard| &guard.id));
+            return self.refuse(Some(&guard.id), reason, hints, basis);
         }
 
         let mut duties = Duties::default();
@@ -139,7 +146,7 @@ impl Engine {
         // would be refused all the same.
         if let Err(Unaskable(why)) = self.confirm(query, subject, &duties) {
             tracing::error!(%why, permit = %permit.id, "the compiled rules do not confirm the decision: refused");
-            return self.refuse(None, NOT_PERMITTED.to_owned(), basis);
+            return self.refuse(None, NOT_PERMITTED.to_owned(), Vec::new(), basis);
         }
         let missing: BTreeSet<ApproverSet> =
             duties.approvals.iter().filter(|set| !given.is_some_and(|g| g.contains(*set))).cloned().collect();
@@ -204,9 +211,9 @@ impl Engine {
         Basis { rules, roles, grants, policy: Some(self.hash.clone()) }
     }
 
-    fn refuse(&self, rule: Option<&RuleId>, reason: String, basis: Basis) -> Decision {
+    fn refuse(&self, rule: Option<&RuleId>, reason: String, hints: Vec<Hint>, basis: Basis) -> Decision {
         let basis = Basis { policy: Some(self.hash.clone()), ..basis };
-        Decision::Refuse { rule: rule.cloned(), reason, basis }
+        Decision::Refuse { rule: rule.cloned(), reason, hints, basis }
     }
 }
 

@@ -74,6 +74,7 @@ mod engine;
 mod error;
 mod facts;
 mod folder;
+mod hint;
 mod load;
 mod policy;
 #[cfg(feature = "prove")]

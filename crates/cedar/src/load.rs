@@ -62,6 +62,11 @@ impl CedarPolicy {
             permits: of(true)?,
             guards: of(false)?,
             exported,
+            hinted: rules
+                .values()
+                .filter(|rule| rule.permit && rule.hint.is_some())
+                .map(|rule| rule.policy.id().clone())
+                .collect(),
             roles: rules.values().flat_map(|rule| rule.roles.iter().cloned()).collect(),
             hash: hash(&export, &schemas.text),
             export,

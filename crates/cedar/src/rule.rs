@@ -16,6 +16,8 @@ pub(crate) struct Rule {
     pub(crate) id: RuleId,
     pub(crate) permit: bool,
     pub(crate) reason: Option<String>,
+    /// What would help whom it refuses or misses, when they may know.
+    pub(crate) hint: Option<String>,
     pub(crate) approval: Option<ApproverSet>,
     pub(crate) mask: Option<MaskProfile>,
     pub(crate) rate: Option<Rate>,
@@ -61,6 +63,7 @@ impl Reader<'_> {
             id: RuleId::new(""),
             permit: policy.effect() == Effect::Permit,
             reason: None,
+            hint: None,
             approval: None,
             mask: None,
             rate: None,
@@ -87,6 +90,12 @@ impl Reader<'_> {
                 errors.push(self.error(statement, at, message).with_help(help));
             }
         }
+        if rule.hint.is_some()
+            && let Some((message, help)) = idle_hint(&rule)
+        {
+            let at = source::annotation(statement.text, "hint");
+            errors.push(self.error(statement, at, message).with_help(Some(help.to_owned())));
+        }
         if let Err(misuse) = duty::check_untouched(&rule.policy) {
             let at = source::word(statement.text, misuse.word());
             errors.push(self.error(statement, at, misuse.message()).with_help(Some(misuse.help())));
@@ -111,6 +120,7 @@ impl Reader<'_> {
                 rule.id = RuleId::new(value);
             }
             "reason" => rule.reason = Some(value.to_owned()),
+            "hint" => rule.hint = Some(value.to_owned()),
             "approval" => {
                 let known = self.vocabulary.approvers.iter().map(ApproverSet::as_str);
                 rule.approval = Some(ApproverSet::new(declared("approver set", value, known)?));
@@ -126,10 +136,10 @@ impl Reader<'_> {
                 rule.rate = Some(rate(value).ok_or_else(|| (format!("`{value}` is no rate"), help()))?);
             }
             _ => {
-                let known = ["id", "reason", "approval", "mask", "rate"];
+                let known = ["id", "reason", "hint", "approval", "mask", "rate"];
                 let help = match closest(key, known) {
                     Some(near) => format!("did you mean @{near}?"),
-                    None => "known are @id, @reason, @approval, @mask and @rate".to_owned(),
+                    None => "known are @id, @reason, @hint, @approval, @mask and @rate".to_owned(),
                 };
                 return Err((format!("unknown annotation @{key}"), help));
             }
@@ -186,6 +196,19 @@ impl Reader<'_> {
 /// Where a Cedar error points, in bytes of the text that was parsed.
 pub(crate) fn label(error: &dyn Diagnostic) -> Option<usize> {
     error.labels().and_then(|labels| labels.map(|label| label.offset()).min())
+}
+
+/// Why nobody would ever read the hint of this rule.
+fn idle_hint(rule: &Rule) -> Option<(&'static str, &'static str)> {
+    if rule.permit && rule.roles.is_empty() {
+        let help = "it is told to callers who lack the role a permit names: name one, as in `principal in Role::\"…\"`";
+        return Some(("@hint on a permit that names no role", help));
+    }
+    if !rule.permit && rule.has_duty() {
+        let help = "this guard refuses nobody by itself: what it asks for is told by the answer";
+        return Some(("@hint on a guard with a duty", help));
+    }
+    None
 }
 
 fn declared<'a>(

@@ -26,7 +26,7 @@ fn a_guard_that_overflows_refuses_where_cedar_alone_would_skip_it() {
     assert_eq!(brief(&ask(10).of(&policy)), "allow []");
     assert_eq!(brief(&ask(11).of(&policy)), "refuse row-limit");
     let refused = ask(i64::MAX).of(&policy);
-    let Decision::Refuse { rule: Some(rule), reason, basis } = &refused else { panic!("{refused:?}") };
+    let Decision::Refuse { rule: Some(rule), reason, basis, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!(rule.as_str(), "row-limit");
     assert!(reason.starts_with("guard-error"), "{reason}");
     assert_eq!(basis.rules, [rule.clone()].into());

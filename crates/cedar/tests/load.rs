@@ -265,9 +265,9 @@ fn a_folder_with_what_is_no_policy_is_refused_with_its_name() {
         assert_eq!(folder.load().unwrap().rules(), 1);
         make(&folder);
         let errors = folder.load().unwrap_err();
-        let found = errors.iter().find(|error| error.message.contains(says));
-        let found = found.unwrap_or_else(|| panic!("{says:?} not in {errors:#?}"));
-        assert!(found.file.contains("bad.cedar") && found.help.is_some(), "{found}");
+        let told = |error: &&LoadError| error.file.contains("bad.cedar") && error.message.contains(says);
+        let found = errors.iter().find(told).unwrap_or_else(|| panic!("{says:?} not in {errors:#?}"));
+        assert!(found.help.is_some(), "{found}");
     };
     // A hole of 100 MB: nothing of it is on the disk, and nothing of it may be in memory.
     let huge = |folder: &Folder| {

@@ -187,8 +187,9 @@ fn a_guard_gives_its_reason_and_a_missing_permit_none() {
     assert_eq!(reason, "Requests of interns are limited to 16 KB.");
     // A stranger learns nothing of the guards: same words, no rule.
     let stranger = Ask::new(&[], "kickoff", "payroll").with(|ask| ask.operation.body_bytes = 1 << 20);
-    let Decision::Refuse { rule, reason, basis } = stranger.of(&policy) else { panic!() };
+    let Decision::Refuse { rule, reason, hints, basis } = stranger.of(&policy) else { panic!() };
     assert_eq!((rule, reason.as_str(), basis.rules.len()), (None, "Not permitted.", 0));
+    assert!(hints.is_empty());
 }
 
 #[test]

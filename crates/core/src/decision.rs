@@ -111,6 +111,19 @@ pub struct Basis {
     pub policy: Option<PolicyHash>,
 }
 
+/// What would help somebody who is refused. A rule's author wrote it to be read by whom the rule refuses or misses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    /// What to do, in the author's words.
+    pub text: String,
+    /// Roles that would permit it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub roles: BTreeSet<RoleName>,
+    /// Sets of people who would have to say yes besides.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub approvals: BTreeSet<ApproverSet>,
+}
+
 /// What policy says of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -141,6 +154,9 @@ pub enum Decision {
         rule: Option<RuleId>,
         /// For the caller: the rule's own reason, or a plain "not permitted".
         reason: String,
+        /// What would help, as far as rules say that the caller may know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hints: Vec<Hint>,
         /// Why.
         basis: Basis,
     },
@@ -155,7 +171,7 @@ impl Decision {
 
     /// Refused for this reason, which the caller will read.
     pub fn refuse(reason: impl Into<String>) -> Self {
-        Self::Refuse { rule: None, reason: reason.into(), basis: Basis::default() }
+        Self::Refuse { rule: None, reason: reason.into(), hints: Vec::new(), basis: Basis::default() }
     }
 
     /// `allow`, `ask` or `refuse`: the word on the record.

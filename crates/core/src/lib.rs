@@ -30,8 +30,8 @@ mod value;
 
 pub use self::{
     decision::{
-        Approvals, ApproverSet, Basis, Decision, Duties, MaskProfile, PolicyHash, Rate, RateDuty, RoleName,
-        RuleId,
+        Approvals, ApproverSet, Basis, Decision, Duties, Hint, MaskProfile, PolicyHash, Rate, RateDuty,
+        RoleName, RuleId,
     },
     fact::{ApprovalStep, Asked, Divergence, Ending, Fact, GrantStep, Layer, Shadowed, Verdict},
     id::{ApprovalId, GrantId, InvalidId, RequestId, RunId, TaskId},

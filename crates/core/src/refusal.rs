@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use http::{Response, StatusCode};
 
-use crate::{ApprovalId, Layer, RuleId};
+use crate::{ApprovalId, ApproverSet, Hint, Layer, RuleId};
 
 /// Why and how to authenticate: becomes `WWW-Authenticate` (RFC 6750 section 3, RFC 9449 section 7.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub struct Refusal {
     pub fields: Vec<FieldError>,
     /// The policy rule that says no.
     pub rule: Option<RuleId>,
+    /// What would help, as far as policy says that the caller may know.
+    pub hints: Vec<Hint>,
+    /// Sets of people whose yes it waits for.
+    pub approvals: BTreeSet<ApproverSet>,
     /// When trying again may help.
     pub retry_after: Option<Duration>,
     /// The approval this refusal is about.
@@ -61,6 +65,8 @@ impl Refusal {
             detail: detail.into(),
             fields: Vec::new(),
             rule: None,
+            hints: Vec::new(),
+            approvals: BTreeSet::new(),
             retry_after: None,
             approval: None,
             challenge: None,
@@ -78,6 +84,20 @@ impl Refusal {
     #[must_use]
     pub fn with_rule(mut self, rule: Option<RuleId>) -> Self {
         self.rule = rule;
+        self
+    }
+
+    /// Says what would help.
+    #[must_use]
+    pub fn with_hints(mut self, hints: Vec<Hint>) -> Self {
+        self.hints = hints;
+        self
+    }
+
+    /// Names the people whose yes it waits for.
+    #[must_use]
+    pub fn with_approvals(mut self, approvals: BTreeSet<ApproverSet>) -> Self {
+        self.approvals = approvals;
         self
     }
 

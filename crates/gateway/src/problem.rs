@@ -76,6 +76,12 @@ pub(crate) fn render(mut response: Response<Body>, id: Option<RequestId>) -> Res
         if let Some(rule) = &refusal.rule {
             fields.insert("rule".to_owned(), json!(rule));
         }
+        if !refusal.hints.is_empty() {
+            fields.insert("hints".to_owned(), json!(refusal.hints));
+        }
+        if !refusal.approvals.is_empty() {
+            fields.insert("approvals".to_owned(), json!(refusal.approvals));
+        }
         if let Some(id) = response.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()) {
             fields.insert("request_id".to_owned(), json!(id));
         }

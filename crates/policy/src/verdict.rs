@@ -44,12 +44,15 @@ pub(crate) async fn of<P: Policy + ?Sized>(
             let sets: Vec<_> = approvals.iter().map(ToString::to_string).collect();
             Hindrance::Ask { reason: format!("needs the approval of {}", sets.join(", ")) }
         }),
-        Decision::Refuse { rule, reason, .. } => Some(Hindrance::Refuse(refused(rule.as_ref(), reason))),
+        Decision::Refuse { rule, reason, hints, .. } => {
+            let refusal = refused(rule.as_ref(), reason).with_hints(hints.clone());
+            Some(Hindrance::Refuse(Box::new(refusal)))
+        }
     };
     let Some(hindrance) = hindrance else { return Ok(decision) };
     if !setup.observes(operation, now) {
         return match hindrance {
-            Hindrance::Refuse(refusal) => Err(refusal),
+            Hindrance::Refuse(refusal) => Err(*refusal),
             Hindrance::Ask { .. } => Ok(decision),
         };
     }
@@ -65,7 +68,7 @@ pub(crate) async fn of<P: Policy + ?Sized>(
 
 /// What keeps a request from passing as it is.
 enum Hindrance {
-    Refuse(Refusal),
+    Refuse(Box<Refusal>),
     Ask { reason: String },
 }
 
@@ -97,7 +100,7 @@ async fn take<P: ?Sized>(
             let refusal = Refusal::new(Layer::Policy, StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail)
                 .with_rule(Some(rule))
                 .with_retry_after(retry_after);
-            Ok(Some(Hindrance::Refuse(refusal)))
+            Ok(Some(Hindrance::Refuse(Box::new(refusal))))
         }
         Err(error @ TakeError::Unavailable { .. }) => {
             tracing::error!(%error, principal = %principal.key, "a rate cannot be counted");

@@ -72,7 +72,12 @@ fn asked() -> Decision {
 
 fn no_by_rule() -> Decision {
     let basis = Basis { rules: [RuleId::new("night")].into(), ..Basis::default() };
-    Decision::Refuse { rule: Some(RuleId::new("night")), reason: "Not at night.".to_owned(), basis }
+    Decision::Refuse {
+        rule: Some(RuleId::new("night")),
+        reason: "Not at night.".to_owned(),
+        hints: Vec::new(),
+        basis,
+    }
 }
 
 #[tokio::test]

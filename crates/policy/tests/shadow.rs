@@ -59,7 +59,8 @@ async fn what_the_second_policy_would_deny_passes_and_is_reported() {
     let (shadow, reported) = shadow(|query: &Query<'_>| {
         // Rules read what was declared; the message is for the upstream.
         assert!(query.operation.message.body.is_none());
-        Decision::Refuse { rule: Some(RuleId::new("new")), reason: "no more".into(), basis: Basis::default() }
+        let (rule, reason) = (Some(RuleId::new("new")), "no more".to_owned());
+        Decision::Refuse { rule, reason, hints: Vec::new(), basis: Basis::default() }
     });
     let (status, facts) = asked(&layer(|_: &Query<'_>| Decision::allow()).shadow(shadow)).await;
     assert_eq!(status, 200);
@@ -154,7 +155,7 @@ fn decision() -> impl Strategy<Value = Decision> {
     (0..3, duties, basis, "[ab]").prop_map(|(kind, duties, basis, reason)| match kind {
         0 => Decision::Allow { duties, basis },
         1 => Decision::Ask { approvals: duties.approvals.clone(), duties, basis },
-        _ => Decision::Refuse { rule: None, reason, basis },
+        _ => Decision::Refuse { rule: None, reason, hints: Vec::new(), basis },
     })
 }
 
