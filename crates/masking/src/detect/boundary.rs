@@ -51,7 +51,7 @@ pub(crate) fn mentions(before: &str, words: &[&str]) -> bool {
 }
 
 /// Lower case, and one space for each run of anything that is no letter or digit and for each hump of camel case.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     out.push(' ');
     let mut last = ' ';

@@ -81,12 +81,12 @@ impl Match<'_> {
 
     /// Whether something tells that this is no other number: it has separators, a label, or is all there is.
     pub(crate) fn vouched(&self, words: &[&str]) -> bool {
-        self.text.contains([' ', '-', '.', '/']) || self.named(words)
+        self.text.contains([' ', '-', '.', '/']) || self.labelled(words) || self.is_whole_text()
     }
 
-    /// Whether its label says what it is, or it is all there is.
+    /// Whether its label says what it is, or it is all there is and no bare number, which could be anything.
     pub(crate) fn named(&self, words: &[&str]) -> bool {
-        self.labelled(words) || self.is_whole_text()
+        self.labelled(words) || (self.is_whole_text() && !self.text.bytes().all(|b| b.is_ascii_digit()))
     }
 
     /// The whole match, when a word ends behind it.
@@ -239,7 +239,7 @@ macro_rules! detectors {
         finds: $finds:expr,
         leaves: $leaves:expr,
     })*) => {
-        pub(super) const TABLE: &[crate::detect::Detector] = &[$(crate::detect::Detector {
+        pub(crate) const TABLE: &[crate::detect::Detector] = &[$(crate::detect::Detector {
             name: $name,
             entity: crate::Entity::$entity,
             anchor: $anchor,

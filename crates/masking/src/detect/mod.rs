@@ -5,10 +5,13 @@ mod boundary;
 mod check;
 mod contact;
 mod country;
+mod crypto;
 mod custom;
 mod detector;
+mod device;
 mod entity;
 mod iban;
+mod nation;
 mod network;
 mod oracle;
 mod payment;
@@ -18,7 +21,6 @@ pub(crate) mod sets;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod us;
 
 pub(crate) use self::{
     boundary::is_token,
@@ -32,8 +34,25 @@ pub use self::{
 };
 
 /// The table, family by family. Of two hits of the same place and length the row that comes first wins.
-const FAMILIES: &[&[Detector]] =
-    &[secret::TABLE, payment::TABLE, iban::TABLE, network::TABLE, us::TABLE, contact::TABLE, phone::TABLE];
+const FAMILIES: &[&[Detector]] = &[
+    payment::TABLE,
+    device::TABLE,
+    iban::TABLE,
+    crypto::TABLE,
+    network::TABLE,
+    nation::us::TABLE,
+    nation::uk::TABLE,
+    nation::commonwealth::TABLE,
+    nation::latin_america::TABLE,
+    nation::europe_west::TABLE,
+    nation::europe_south::TABLE,
+    nation::europe_north::TABLE,
+    nation::europe_east::TABLE,
+    nation::asia::TABLE,
+    nation::vat::TABLE,
+    contact::TABLE,
+    phone::TABLE,
+];
 
 impl Entity {
     /// Whether a hit of it can be longer than what is held of a stream.
@@ -45,5 +64,5 @@ impl Entity {
 
 /// Every row of the table.
 pub(crate) fn detectors() -> impl Iterator<Item = &'static Detector> {
-    FAMILIES.iter().copied().flatten()
+    secret::FAMILIES.iter().chain(FAMILIES).copied().flatten()
 }

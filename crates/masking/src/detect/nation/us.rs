@@ -1,6 +1,6 @@
 //! The United States.
 
-use super::{
+use crate::detect::{
     Anchor,
     check::{Digits, luhn},
     detector::detectors,

@@ -1,0 +1,100 @@
+//! Values that are secret by their name: `password=…`, `"api_key": "…"`.
+
+use crate::detect::{Anchor, Match, boundary, check::entropy, detector::detectors};
+
+detectors! {
+    "password" => Password {
+        anchor: Anchor::Value,
+        pattern: r#"[^\s"'`<>\\]{4,128}"#,
+        begins: begins_value,
+        validate: |found, near| {
+            let value = value(found, near)?;
+            let written = value.contains(|c: char| !c.is_ascii_alphabetic() && !"_-.".contains(c));
+            (quoted(found) || found.is_whole_text() || written).then_some(value.len())
+        },
+        near: &["password", "passwd", "passphrase", "pwd", "passwort", "mot de passe", "contraseña", "senha", "hasło", "pass", "pin code"],
+        finds: [
+            "password: ⟦hunter2⟧", "\"current-password\": \"⟦*e7nC@wR4S⟧\"", "DB_PASSWORD=⟦s3cr3t!⟧", "userPassword = '⟦correcthorse⟧'",
+            "Server=x;Password=⟦s3cr3t⟧;",
+        ],
+        leaves: [
+            "password: str", "password = os.environ", "password: ${PASSWORD}", "password: <password>", "passwords: hunter2x", "password: ********",
+            "password=getpass()", "the password is known", "password: null", "pass: 1",
+        ],
+    }
+    "secret-by-name" => Secret {
+        anchor: Anchor::Value,
+        pattern: r#"[A-Za-z0-9_+/=.~!@#$%^*:-]{12,200}"#,
+        begins: begins_value,
+        validate: |found, near| {
+            let value = value(found, near)?;
+            let digits = value.bytes().filter(u8::is_ascii_digit).count();
+            let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
+            let random = digits >= 2 && letters >= 2 && entropy(value) >= 3.0 && !value.contains("://");
+            random.then_some(value.len())
+        },
+        near: &[
+            "secret", "api key", "apikey", "access key", "accesskey", "secret key", "secretkey", "private key", "privatekey", "auth key",
+            "account key", "accountkey", "encryption key", "signing key", "master key", "shared access key", "sharedaccesskey", "license key",
+            "token", "access token", "auth token", "authtoken", "refresh token", "id token", "session token", "client secret", "clientsecret",
+            "credential", "credentials", "authorization", "x api key", "session id", "sessionid", "cookie", "sig", "access key id",
+        ],
+        finds: [
+            "api_key: ⟦9f8a7b6c5d4e3f2a1b0c⟧", "\"clientSecret\": \"⟦kJ8~x2Qp9.Lm4Zr7Wd1a⟧\"", "AWS_SECRET_ACCESS_KEY=⟦wJalrXUtnFEMI/K7MDENG/bPxRfiCYzK3vT9xQ2A⟧",
+            "AccountKey=⟦Zm9vYmFyMTIzNDU2Nzg5MGFiY2RlZg==⟧",
+        ],
+        leaves: [
+            "token: abcdefghijklmnop", "max_tokens: 4096123412341234", "secret: hello-world-and-more", "api_key=os.environ.get", "token: 12345678901234",
+            "monkey: 9f8a7b6c5d4e3f2a1b0c",
+        ],
+    }
+}
+
+fn begins_value(before: Option<char>) -> bool {
+    before.is_none_or(|c| matches!(c, ' ' | '"' | '\'' | '`' | ':' | '='))
+}
+
+/// Whether the value stands in quotation marks.
+fn quoted(found: &Match<'_>) -> bool {
+    let quotes = ['"', '\'', '`'];
+    found.before.ends_with(quotes) && found.next.is_some_and(|c| quotes.contains(&c))
+}
+
+/// The value, when its name ends in one of these and it is no placeholder, expression or type.
+fn value<'a>(found: &Match<'a>, names: &[&str]) -> Option<&'a str> {
+    let before = found.before.trim_end_matches([' ', '"', '\'', '`']);
+    let name = before.strip_suffix([':', '='])?.trim_end_matches([' ', '"', '\'', '`', ':', ']']);
+    let name = name.rsplit(|c: char| c.is_whitespace() || "\"'`{}[](),;&?<>|=".contains(c)).next()?;
+    let name = boundary::plain(name);
+    if !names
+        .iter()
+        .any(|ending| name.strip_suffix(' ').is_some_and(|name| name.ends_with(&format!(" {ending}"))))
+    {
+        return None;
+    }
+    let value =
+        if quoted(found) { found.text } else { found.text.trim_end_matches([',', ';', ')', ']', '}', '.']) };
+    let value = if quoted(found) { value } else { value.split([',', ';', '&']).next()? };
+    let blank = value.chars().all(|c| "*xX.-_#".contains(c));
+    let expression = value.starts_with(['$', '{', '%', '<', '(', '[']) && !quoted(found)
+        || value.starts_with("${")
+        || value.starts_with("{{")
+        || value.contains("()")
+        || value.contains("($");
+    let call = found.next == Some('(') || (!quoted(found) && value.contains('('));
+    let word = matches!(
+        value.to_ascii_lowercase().as_str(),
+        "null"
+            | "none"
+            | "true"
+            | "false"
+            | "undefined"
+            | "string"
+            | "str"
+            | "required"
+            | "optional"
+            | "redacted"
+            | "changeme"
+    );
+    (value.len() >= 4 && !blank && !expression && !call && !word).then_some(value)
+}
