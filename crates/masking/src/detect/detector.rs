@@ -35,8 +35,15 @@ pub(crate) enum Anchor {
     Token(u8),
     /// It begins with an ASCII letter, and has a `://` among its first 24 bytes.
     Scheme,
-    /// Only spaces and quotation marks stand between it and a `:` or `=`, or the start of the text.
+    /// Only spaces and quotation marks stand between it and a `:` or `=`.
     Value,
+}
+
+impl Anchor {
+    /// Whether a match may begin behind this text.
+    pub(crate) fn begins_behind(self, before: &str) -> bool {
+        self != Self::Value || before.trim_end_matches([' ', '"', '\'', '`']).ends_with([':', '='])
+    }
 }
 
 /// What a pattern matched, and where it stands.
@@ -175,6 +182,14 @@ impl Rule {
             Self::Custom(_) | Self::Known(_) => Anchor::Any,
             Self::Table(detector) => detector.anchor,
         }
+    }
+
+    /// Whether a hit may begin with letters that no prefix tells from the beginning of any word.
+    pub(crate) fn begins_like_a_word(&self) -> bool {
+        let words = [Anchor::Any, Anchor::At, Anchor::Hex, Anchor::Scheme];
+        let anchor = self.anchor();
+        matches!(self, Self::Table(_))
+            && (words.contains(&anchor) || matches!(anchor, Anchor::Alnum(_) | Anchor::Token(_)))
     }
 
     pub(crate) fn pattern(&self) -> Cow<'_, str> {

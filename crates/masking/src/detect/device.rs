@@ -50,7 +50,7 @@ detectors! {
     }
     "license-plate" => LicensePlate {
         anchor: Anchor::Alnum(1),
-        pattern: r"[A-Za-z0-9]{1,4}(?:[ ·-]?[A-Za-z0-9]{1,5}){1,3}",
+        pattern: r"(?:[A-Z]{1,3}[ ·-]?(?:[A-Z]{1,2}[ ·-]?)?[0-9]|[a-z]{1,3}-?[0-9]|[0-9])[A-Za-z0-9]{0,5}(?:[ ·-]?[A-Za-z0-9]{1,5}){0,2}",
         validate: |found, near| {
             let digits = found.text.bytes().filter(u8::is_ascii_digit).count();
             let letters = found.text.bytes().filter(u8::is_ascii_alphabetic).count();

@@ -1,7 +1,10 @@
 //! The definition of a hit, carried out in the plainest way: one automaton per detector, tried at every character. An
 //! engine must find exactly these hits, in whole texts and in streams.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use regex_automata::{
     Anchored, Input, MatchKind,
@@ -11,12 +14,17 @@ use regex_automata::{
 use super::{BEHIND, Match, Rule, Tail, WINDOW, boundary::ends_in_escape};
 
 /// The automata of a set of rules.
-pub(crate) struct Oracle(Vec<Row>);
+pub(crate) struct Oracle(Vec<Arc<Row>>);
+
+/// Rows of the table that were asked for: their automata grow with use and are worth keeping.
+static KNOWN: LazyLock<Mutex<HashMap<&'static str, Arc<Row>>>> = LazyLock::new(Mutex::default);
 
 struct Row {
     rule: Rule,
     dfa: DFA,
     cache: Mutex<Cache>,
+    /// The bytes a match can begin with.
+    first: Vec<bool>,
 }
 
 /// A hit in a text: `start..end`, without its tail.
@@ -43,17 +51,13 @@ pub(crate) struct Piece<'a> {
 }
 
 impl Oracle {
-    #[expect(
-        clippy::expect_used,
-        reason = "patterns of the table, which a test builds, and of checked detectors"
-    )]
     pub(crate) fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
-        let row = |rule: Rule| {
-            let dfa = DFA::builder()
-                .configure(DFA::config().match_kind(MatchKind::All).cache_capacity(1 << 24))
-                .build(&rule.pattern())
-                .expect("a valid pattern");
-            Row { cache: Mutex::new(dfa.create_cache()), dfa, rule }
+        let row = |rule: Rule| match &rule {
+            Rule::Table(detector) => {
+                let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(known.entry(detector.name).or_insert_with(|| Arc::new(Row::new(rule))))
+            }
+            Rule::Custom(_) | Rule::Known(_) => Arc::new(Row::new(rule)),
         };
         Self(rules.into_iter().map(row).collect())
     }
@@ -117,18 +121,37 @@ pub(crate) fn resolve(mut hits: Vec<Hit>) -> Vec<Hit> {
 }
 
 impl Row {
+    #[expect(
+        clippy::expect_used,
+        reason = "patterns of the table, which a test builds, and of checked detectors"
+    )]
+    fn new(rule: Rule) -> Self {
+        let dfa = DFA::builder()
+            .configure(DFA::config().match_kind(MatchKind::All).cache_capacity(1 << 24))
+            .build(&rule.pattern())
+            .expect("a valid pattern");
+        let mut row = Self { cache: Mutex::new(dfa.create_cache()), dfa, rule, first: Vec::new() };
+        row.first = (0..=u8::MAX).map(|byte| row.run(&[byte]).1).collect();
+        row
+    }
+
     /// Adds the hits of one detector; returns from where on they are not certain.
     fn scan(&self, index: usize, piece: Piece<'_>, hits: &mut Vec<Hit>) -> usize {
         let mut at = piece.from;
         while let Some(c) = piece.text.get(at..).and_then(|rest| rest.chars().next()) {
+            let mut next = at + c.len_utf8();
+            let byte = piece.text.as_bytes().get(at).copied().unwrap_or_default();
+            if self.first.get(usize::from(byte)) != Some(&true) {
+                at = next;
+                continue;
+            }
             let before = piece.text.get(..at).unwrap_or_default();
             let at_start = piece.at_start && at == piece.from;
             let behind = if at_start || ends_in_escape(before) { None } else { before.chars().next_back() };
-            let mut next = at + c.len_utf8();
-            if self.rule.begins_behind(behind) {
+            if self.rule.begins_behind(behind) && self.rule.anchor().begins_behind(before) {
                 let window = piece.text.floor_char_boundary(at + WINDOW);
                 let text = piece.text.get(at..window).unwrap_or_default();
-                let (len, alive) = self.longest(text);
+                let (len, alive) = self.run(text.as_bytes());
                 if alive && window == piece.text.len() && !piece.ended {
                     return at;
                 }
@@ -151,13 +174,13 @@ impl Row {
 
     /// The longest match at the start, and whether more text could make a longer one.
     #[expect(clippy::expect_used, reason = "the cache holds every state of these patterns")]
-    fn longest(&self, text: &str) -> (Option<usize>, bool) {
+    fn run(&self, text: &[u8]) -> (Option<usize>, bool) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let input = Input::new(text).anchored(Anchored::Yes);
         let mut state = self.dfa.start_state_forward(&mut cache, &input).expect("anchored");
         let mut longest = None;
-        for (at, byte) in text.bytes().enumerate() {
-            state = self.dfa.next_state(&mut cache, state, byte).expect("cached");
+        for (at, byte) in text.iter().enumerate() {
+            state = self.dfa.next_state(&mut cache, state, *byte).expect("cached");
             if state.is_match() {
                 longest = Some(at);
             } else if state.is_dead() {

@@ -12,14 +12,15 @@ detectors! {
     "credit-card" => CreditCard {
         anchor: Anchor::Digits(12),
         pattern: r"[1-9](?:[ .-]?[0-9]){11,18}",
-        begins: word_start,
+        // Nor the digits of a fraction.
+        begins: |before| word_start(before) && before != Some('.'),
         validate: |found, _| found.longest(card),
         finds: [
             "4111 1111 1111 1111", "5500-0055-5555-5559", "378282246310005", "6011000990139424", "2223003122003222",
             "4222222222222", "3530.1113.3330.0000", "⟦4111 1111 1111 1111⟧ 12/29", "180000000000002",
         ],
         leaves: [
-            "4111 1111 1111 1112", "1795374808302", "41111111111111111111111", "9999 9999 9999 9995", "4111", "50-502640-266068-7", "4000 0000 0000 000",
+            "4111 1111 1111 1112", "1795374808302", "41111111111111111111111", "9999 9999 9999 9995", "4111", "0.3001188417760337", "50-502640-266068-7", "4000 0000 0000 000",
         ],
     }
     "card-track" => CardTrack {
@@ -65,11 +66,11 @@ detectors! {
         pattern: r"(?:[A-Z]{6}|[a-z]{6})[A-Za-z0-9]{2}(?:[A-Za-z0-9]{3})?",
         validate: |found, near| {
             let country = found.text.get(4..6).is_some_and(|code| is_country(&code.to_ascii_uppercase()));
-            if country && found.named(near) { found.whole_number() } else { None }
+            if country && found.labelled(near) { found.whole_number() } else { None }
         },
         near: &["swift", "bic ", "bank identifier", "bank code"],
-        finds: ["SWIFT: ⟦DEUTDEFF⟧", "bic ⟦NEDSZAJJXXX⟧", "\"swift_code\": \"⟦VGWKGB4D⟧\"", "SBICKENY"],
-        leaves: ["the word DEUTDEFF", "swift: DEUTZZFF", "swift moving", "bic DEUTDEF"],
+        finds: ["SWIFT: ⟦DEUTDEFF⟧", "bic ⟦NEDSZAJJXXX⟧", "\"swift_code\": \"⟦VGWKGB4D⟧\""],
+        leaves: ["the word DEUTDEFF", "pagesize", "swift: DEUTZZFF", "swift moving", "bic DEUTDEF"],
     }
     "bank-account" => BankAccount {
         anchor: Anchor::Alnum(7),

@@ -75,9 +75,6 @@ fn meets(anchor: Anchor, before: &str, text: &str) -> bool {
             first.is_ascii_alphabetic() && text.chars().take(24).collect::<String>().contains("://")
         }
         Anchor::Token(least) => text.chars().take_while(|c| token(*c)).count() >= usize::from(least),
-        Anchor::Value => {
-            let before = before.trim_end_matches([' ', '"', '\'', '`']);
-            before.is_empty() || before.ends_with([':', '='])
-        }
+        Anchor::Value => anchor.begins_behind(before),
     }
 }
