@@ -6,6 +6,9 @@
 //! be sent. Policy, roles, rates and the wire format come from outside, each through a one-method trait that a
 //! closure or a small type implements.
 //!
+//! A [`Swap`] exchanges the policy while requests are decided, each by one version, whole. A [`Shadow`] puts every decided
+//! question to a second policy as well, which reports where it would decide otherwise and can change nothing.
+//!
 //! It does not know who authenticated the caller, what language the rules are written in, where roles are kept, nor
 //! who approves: it reads a [`Principal`](crewgate_core::Principal) and
 //! [`Approvals`](crewgate_core::Approvals) from the request's extensions and leaves a
