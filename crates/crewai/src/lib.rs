@@ -58,6 +58,7 @@
 
 mod answer;
 mod body;
+mod bounds;
 mod crew;
 mod describe;
 mod human_input;
@@ -76,11 +77,10 @@ pub mod json;
 pub use self::{
     answer::{Answer, MAX_ANSWER_DEPTH, MAX_MENTIONS, Mention, Mint, Minted},
     body::MAX_BODY_DEPTH,
+    bounds::{Bounds, Choices, Span},
     crew::{Crew, Undeclared},
     human_input::{HumanInput, Relay, parse_human_input},
-    input::{
-        Bounds, Choices, InputDeclaration, InputKind, MAX_RULE_STRING, MAX_RULE_STRINGS, Misdeclared, Span,
-    },
+    input::{InputDeclaration, InputKind, MAX_RULE_STRING, MAX_RULE_STRINGS, Misdeclared},
     kickoff::MAX_FIELD_ERRORS,
     message::render,
     pattern::{InvalidPattern, MAX_PATTERN, Pattern},
