@@ -235,6 +235,31 @@ async fn a_grant_makes_an_approver_as_long_as_it_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_approved_call_spends_its_use_when_it_is_released_and_not_before() {
+    let (house, clock) = house(Plan::default()).await;
+    let bob = house.bob();
+    let narrowed = Narrowing { uses: NonZeroU32::new(1), ..Narrowing::default() };
+    let grant = house.give(NewGrant { narrowed, ..given("bob", "analysts", &clock) }).await;
+    let run = house.ask(&bob).await;
+    house.approve().await;
+    assert_eq!((house.used(grant).await, house.payroll.calls().kickoff), (0, 0));
+    let path = format!("/payroll/status/{run}");
+    until("the run to end", async || {
+        let answer = house.get(&path, &bob).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        (answer.field("state") == "SUCCESS").then_some(())
+    })
+    .await;
+    assert_eq!((house.used(grant).await, house.payroll.calls().kickoff), (1, 1));
+    let again = json!({ "inputs": { "employee_id": "E-2001" } });
+    assert_eq!(
+        house.post("/payroll/kickoff", &bob, again).await.refusal(),
+        (403, "policy_denied".to_owned())
+    );
+    verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_approved_call_whose_grant_was_taken_away_is_not_sent() {
     let payroll = "release = \"auto_run\"\ngroups_max_age = \"5m\"";
     let (house, clock) = house(Plan { payroll, ..Plan::default() }).await;

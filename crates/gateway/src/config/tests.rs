@@ -148,6 +148,19 @@ fn roles_include_roles_with_the_dates_of_their_table() {
 }
 
 #[test]
+fn the_guides_roles_load() {
+    let folder = Folder::new("guide-roles");
+    let guide = include_str!("../../../../docs/configuration.md");
+    let (_, rest) = guide.split_once("## Roles, approvers, people").unwrap();
+    let block = rest.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let github = "[[issuer]]\nname = \"github\"\nurl = \"https://token.actions.githubusercontent.com\"\naudience = [\"crewgate\"]\n";
+    let (before, after) = (MINIMAL.find("[[role]]").unwrap(), MINIMAL.find("[policy]").unwrap());
+    let text = format!("{}{github}{block}{}", &MINIMAL[..before], &MINIMAL[after..]);
+    let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((settings.roles.len(), settings.approvers.len(), settings.persons.len()), (3, 1, 1));
+}
+
+#[test]
 fn what_roles_include_must_be_there_and_lead_nowhere_back() {
     let folder = Folder::new("circles");
     let role = |name: &str, includes: &str| format!("[[role]]\nname = \"{name}\"\nincludes = [{includes}]\n");
