@@ -352,6 +352,21 @@ fn one_text_ends_and_the_others_go_on() {
 }
 
 #[test]
+fn whole_texts_that_stand_where_pieces_do_are_masked_each_by_itself_too() {
+    let said = |role: &str, text: &str| {
+        format!("data: {}\n\n", json!({"type": "message_added", "role": role, "content": text}))
+    };
+    let body = said("user", "It is 4111 1111 1111 1111")
+        + &said("assistant", "2 times? 536-90-4399")
+        + &said("user", "x");
+    let out = masked(Dialect::Sse, &body, &[9]).unwrap();
+    assert!(!out.contains("1111") && !out.contains("4399"), "{out}");
+    // And one that is told in pieces after all is masked as one.
+    let body = said("a", "to maria@exa") + &said("a", "mple.com, yes");
+    assert_eq!(Told::Crew.read(&masked(Dialect::Sse, &body, &[9]).unwrap()).0, "to <EMAIL>, yes");
+}
+
+#[test]
 fn messages_are_masked_across_each_other_and_nothing_comes_behind_the_end() {
     let mut messages = MaskMessages::new(masker());
     let token = |piece: &str| json!({"type": "token", "data": {"content": piece}}).to_string();

@@ -75,9 +75,11 @@ impl Runs {
     }
 
     pub(super) fn push(&mut self, text: &str, masker: &Masker, hits: &mut Vec<Hit>) {
-        let begun = self.at;
+        let (begun, bytes, mut index) = (self.at, text.as_bytes(), 0);
         let mut hidden = matches!(self.state, State::Hit).then_some(begun);
-        for (index, byte) in text.bytes().enumerate() {
+        loop {
+            index += self.skip(bytes.get(index..).unwrap_or_default());
+            let Some(&byte) = bytes.get(index) else { break };
             self.at = begun + index;
             let digit = value(byte);
             if let (None, State::Live(_)) = (digit, &self.state)
@@ -113,12 +115,41 @@ impl Runs {
                     self.state = State::Outside;
                 }
             }
+            index += 1;
         }
         self.at = begun + text.len();
         hide(&mut hidden, self.at, hits);
         self.before.push_str(text);
         let keep = self.before.floor_char_boundary(self.before.len().saturating_sub(BEFORE));
         self.before.drain(..keep);
+    }
+
+    /// How many bytes need no closer look: they are in no run, or in one that is no text or too short to tell.
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        let digits = |at: usize| bytes.iter().skip(at).take_while(|byte| value(**byte).is_some()).count();
+        let mut at = 0;
+        loop {
+            match self.state {
+                State::Dead => at += digits(at),
+                State::Outside => {}
+                State::Live(_) | State::Hit => return at,
+            }
+            if at >= bytes.len() {
+                return at;
+            }
+            self.state = State::Outside;
+            at += bytes.iter().skip(at).take_while(|byte| value(**byte).is_none()).count();
+            let Some(group) = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) else { return at };
+            match group.map(value) {
+                [Some(a), Some(b), Some(c), Some(d)] => {
+                    if begins_text([a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]) {
+                        return at;
+                    }
+                    self.state = State::Dead;
+                }
+                _ => at += digits(at),
+            }
+        }
     }
 
     pub(super) fn finish(&mut self, masker: &Masker, hits: &mut Vec<Hit>) {
@@ -234,15 +265,34 @@ fn hide(hidden: &mut Option<usize>, to: usize, hits: &mut Vec<Hit>) {
     }
 }
 
+/// Whether text can begin with these bytes. Of characters that are not ASCII only the first byte is looked at.
+fn begins_text(bytes: [u8; 3]) -> bool {
+    for byte in bytes {
+        match byte {
+            b' '..=b'~' | b'\t' | b'\n' | b'\r' => {}
+            0xC2..=0xF4 => return true,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// What a character stands for; 64 for those that are none.
+const VALUES: [u8; 256] = {
+    let (mut values, mut at) = ([64; 256], 0);
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated when compiled")]
+    while at < alphabet.len() {
+        values[alphabet[at] as usize] = at as u8;
+        at += 1;
+    }
+    values[b'-' as usize] = 62;
+    values[b'_' as usize] = 63;
+    values
+};
+
 fn value(byte: u8) -> Option<u8> {
-    Some(match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' | b'-' => 62,
-        b'/' | b'_' => 63,
-        _ => return None,
-    })
+    VALUES.get(usize::from(byte)).copied().filter(|value| *value < 64)
 }
 
 #[cfg(test)]

@@ -111,6 +111,16 @@ impl Channel {
         self.tell(false)
     }
 
+    /// More of the text, which may as well be a text of its own: what is a hit in it alone is one here.
+    pub(super) fn push_alone(&mut self, text: &str, masker: &Masker) -> Masked {
+        let at = self.told + self.held.len();
+        let (mut view, mut own) = (View::default(), Vec::new());
+        view.look(Some(text), masker, &mut own);
+        view.look(None, masker, &mut own);
+        self.hits.extend(own.into_iter().map(|hit| Hit { start: hit.start + at, end: hit.end + at, ..hit }));
+        self.push(text, masker)
+    }
+
     pub(super) fn finish(&mut self, masker: &Masker) -> Masked {
         self.base64.finish(masker, &mut self.hits);
         self.plain.look(None, masker, &mut self.hits);

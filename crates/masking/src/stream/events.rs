@@ -81,12 +81,14 @@ impl Events {
         let mut json = JsonStream::default();
         let channels = &mut self.channels;
         let mut hook = |pointer: &str, text: &str| {
-            let (_, ends, index) = told.iter().find(|(piece, ..)| piece.pointer == pointer)?;
+            let (piece, ends, index) = told.iter().find(|(piece, ..)| piece.pointer == pointer)?;
             let Some(channel) = channels.get_mut(*index) else {
                 failed = Some(MaskError::EventTooLarge);
                 return None;
             };
-            let mut masked = channel.value.push(text, masker);
+            let value = &mut channel.value;
+            let mut masked =
+                if piece.sure { value.push(text, masker) } else { value.push_alone(text, masker) };
             if *ends {
                 masked.append(channel.value.finish(masker));
             }
@@ -129,7 +131,7 @@ impl Events {
         emit: &mut Emit<'_>,
     ) -> Result<(), MaskError> {
         let (key, group) = (format!("{name}\ntext"), Group::new());
-        let piece = Piece { pointer: String::new(), key, group, from: 0, to: data.len() };
+        let piece = Piece { pointer: String::new(), key, group, sure: true, from: 0, to: data.len() };
         let index = self.channel(&piece, name, "")?;
         let channel = self.channels.get_mut(index).ok_or(MaskError::EventTooLarge)?;
         emit(None, channel.value.push(data, masker));

@@ -15,26 +15,32 @@ const MIN_NUMBER: usize = 3;
 /// White space that may stand between a number and what follows it, where JSON is only presumed.
 const MAX_GAP: usize = 256;
 
-/// Member names that say of a text no more than that it is one. They are no context, so that a text told in pieces and
+/// Whether a member name says of a text no more than that it is one. Such a name is no context, so that a text told in pieces and
 /// the same text repeated under another name are masked alike.
-const PLAIN_NAMES: [&str; 16] = [
-    "arguments",
-    "chunk",
-    "content",
-    "data",
-    "delta",
-    "input",
-    "message",
-    "output",
-    "output_text",
-    "partial_json",
-    "raw",
-    "reasoning",
-    "reasoning_content",
-    "result",
-    "text",
-    "thinking",
-];
+fn is_plain(name: &str) -> bool {
+    matches!(
+        name,
+        "arguments"
+            | "chunk"
+            | "content"
+            | "data"
+            | "delta"
+            | "input"
+            | "message"
+            | "output"
+            | "output_text"
+            | "partial_json"
+            | "raw"
+            | "reasoning"
+            | "reasoning_content"
+            | "refusal"
+            | "response"
+            | "result"
+            | "text"
+            | "thinking"
+            | "token"
+    )
+}
 
 /// What a model says of each piece of its text, and of the pieces it might have said: the text once more.
 const REPEATED: &str = "logprobs";
@@ -350,7 +356,7 @@ impl JsonStream {
         before.clear();
         if let Some(named) = self.lexer.path.name()
             && !name
-            && !PLAIN_NAMES.contains(&named)
+            && !is_plain(named)
         {
             before.push_str(named);
             before.push_str(": ");

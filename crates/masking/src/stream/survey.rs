@@ -22,6 +22,9 @@ const PIECES: [&str; 15] = [
     "transcript",
 ];
 
+/// What the names of events have in them that tell texts in pieces.
+const PIECEMEAL: [&str; 6] = ["_ARGS", "_CONTENT", "chunk", "content_block", "delta", "token"];
+
 /// Containers whose texts are whole, not pieces.
 const WHOLE: [&str; 14] = [
     "history", "input", "inputs", "item", "items", "messages", "output", "outputs", "part", "response",
@@ -85,6 +88,9 @@ pub(super) struct Piece {
     /// What it belongs to; the same in every event of its text.
     pub(super) key: String,
     pub(super) group: Group,
+    /// Whether it is one for sure: its event is of a kind that tells texts in pieces. Others may be whole texts that only
+    /// stand where pieces do.
+    pub(super) sure: bool,
     /// Its source in the event, without quotes.
     pub(super) from: usize,
     pub(super) to: usize,
@@ -168,6 +174,13 @@ impl Survey {
                 group(&member.inside, members)
             });
         }
+        let sure = |pointer: &str| {
+            let kind = if kind.is_empty() { event } else { kind };
+            PIECEMEAL.iter().any(|named| kind.contains(named))
+                || (pointer.starts_with("/choices/")
+                    && (pointer.contains("/delta/") || pointer.ends_with("/text")))
+        };
+        let sure: Vec<bool> = found.iter().map(|(pointer, ..)| sure(pointer)).collect();
         let whole = |pointer: &str| {
             last || ending
                 || pointer.split('/').rev().skip(1).any(|step| WHOLE.contains(&step))
@@ -175,12 +188,13 @@ impl Survey {
         };
         // The start of a block may hold the first piece of what its deltas go on with.
         let kind = kind.strip_suffix("_start").or_else(|| kind.strip_suffix("_delta")).unwrap_or(kind);
-        let piece = |(pointer, name, from, to): (String, String, usize, usize)| {
+        let piece = |((pointer, name, from, to), sure): ((String, String, usize, usize), bool)| {
             let group = group(&pointer, members);
             let key = format!("{event}\n{kind}\n{name}\n{group:?}");
-            Piece { pointer, key, group, from, to }
+            Piece { pointer, key, group, sure, from, to }
         };
-        let pieces = found.into_iter().filter(|(pointer, ..)| !whole(pointer)).map(piece).collect();
+        let found = found.into_iter().zip(sure).filter(|((pointer, ..), _)| !whole(pointer));
+        let pieces = found.map(piece).collect();
         Self { pieces, ended }
     }
 }

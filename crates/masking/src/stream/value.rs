@@ -35,6 +35,22 @@ impl Value {
         out
     }
 
+    /// More of the text, which may as well be a text of its own.
+    pub(super) fn push_alone(&mut self, text: &str, masker: &Masker) -> Masked {
+        let mut out = Masked::default();
+        if let Kind::Blank(blank) = &self.kind
+            && blank.is_empty()
+            && !text.trim_start_matches(is_blank).starts_with(['{', '['])
+        {
+            self.kind = Kind::Text(Box::new(Channel::behind(&self.before)));
+        }
+        match &mut self.kind {
+            Kind::Text(channel) => out.append(channel.push_alone(text, masker)),
+            Kind::Blank(_) | Kind::Json(_) => self.step(text, masker, &mut out),
+        }
+        out
+    }
+
     pub(super) fn finish(&mut self, masker: &Masker) -> Masked {
         let mut out = Masked::default();
         match &mut self.kind {
