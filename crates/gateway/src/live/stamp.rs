@@ -32,7 +32,9 @@ impl Sources {
         for folder in &self.folders {
             all.push(look(folder));
             let Ok(entries) = fs::read_dir(folder) else { continue };
-            let mut paths: Vec<_> = entries.take(MAX_ENTRIES).flatten().map(|entry| entry.path()).collect();
+            let paths = entries.take(MAX_ENTRIES).flatten().map(|entry| entry.path());
+            // Whatever else is kept there, such as a database that is written to, is no change of the rules.
+            let mut paths: Vec<_> = paths.filter(|path| is_read(path)).collect();
             paths.sort();
             all.extend(paths.iter().map(|path| look(path)));
         }
@@ -48,9 +50,21 @@ type Look = (PathBuf, Option<(u64, u64, i64, i64, i64, i64)>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<Look>);
 
-/// Links are followed: a folder of links to another release changes with the link.
+/// Whether a file of this name can mean anything for the rules, or whatever it is may hold such files.
+fn is_read(path: &Path) -> bool {
+    match path.extension() {
+        Some(extension) => extension == "cedar" || extension == "cedarschema" || extension == "toml",
+        None => path.is_dir(),
+    }
+}
+
+/// Links are followed: a folder of links to another release changes with the link. Of a folder only which it is counts:
+/// what is in it is looked at one by one.
 fn look(path: &Path) -> Look {
     let seen = fs::metadata(path).ok().map(|found| {
+        if found.is_dir() {
+            return (found.ino(), 0, 0, 0, 0, 0);
+        }
         let (mtime, ctime) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
         (found.ino(), found.len(), mtime.0, mtime.1, ctime.0, ctime.1)
     });
@@ -94,6 +108,9 @@ mod tests {
             fs::remove_file(root.join("policy")).unwrap();
             std::os::unix::fs::symlink("release-2", root.join("policy")).unwrap();
         });
+        let last = sources.stamp();
+        fs::write(root.join("release-2/crewgate.db"), "written to all the time").unwrap();
+        assert_eq!(last, sources.stamp(), "what is kept beside the rules is none");
         fs::remove_dir_all(&root).unwrap();
     }
 }
