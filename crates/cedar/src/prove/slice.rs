@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, ResourceConstraint};
+use serde_json::{Value, json};
 
 use crate::{duty, engine::Engine, rule::Rule, tools::scope::speaks_of, vocabulary::CrewDeclaration};
 
@@ -114,9 +115,16 @@ pub(super) fn world<'p>(
     Ok(known)
 }
 
-/// A single rule where the world is as it can be.
-pub(super) fn in_world(policy: &Policy) -> Result<Vec<Policy>, String> {
-    Ok(vec![policy.clone(), guard("world", WORLD)?])
+/// A rule that says nothing of a world that cannot be.
+pub(super) fn in_world(rule: &Policy) -> Result<Policy, String> {
+    let of = |policy: &Policy| policy.to_json().map_err(|error| error.to_string());
+    let world = of(&guard("world", WORLD)?)?;
+    let world = world.pointer("/conditions/0/body").cloned().unwrap_or_default();
+    let mut json = of(rule)?;
+    let conditions = json.get_mut("conditions").and_then(Value::as_array_mut);
+    // In front: where it is false, nothing behind it is evaluated.
+    conditions.ok_or("a rule in JSON has conditions")?.insert(0, json!({ "kind": "when", "body": world }));
+    Policy::from_json(Some(rule.id().clone()), json).map_err(|error| error.to_string())
 }
 
 fn guard(id: &str, text: &str) -> Result<Policy, String> {

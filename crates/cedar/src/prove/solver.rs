@@ -233,17 +233,14 @@ impl Prover {
             let undecided =
                 |reason: String| ProveError::Undecided { of: format!("rule `{}`", rule.id), reason };
             let mut reached = false;
-            for env in rule.policy.get_valid_request_envs(&schema) {
-                let set = in_world(&as_permit(&rule.policy).map_err(undecided)?).map_err(undecided)?;
-                let set = PolicySet::from_policies(set).map_err(|e| undecided(e.to_string()))?;
-                let set =
-                    CompiledPolicySet::compile(&set, &env, &schema).map_err(|e| undecided(e.to_string()))?;
+            let known = in_world(&rule.policy).map_err(undecided)?;
+            for env in known.get_valid_request_envs(&schema) {
+                let one =
+                    CompiledPolicy::compile(&known, &env, &schema).map_err(|e| undecided(e.to_string()))?;
                 if !reached {
-                    let never = self.compiler.check_always_denies_opt(&set).await;
+                    let never = self.compiler.check_never_matches_opt(&one).await;
                     reached = !self.answered(never).map_err(undecided)?;
                 }
-                let one = CompiledPolicy::compile(&rule.policy, &env, &schema)
-                    .map_err(|e| undecided(e.to_string()))?;
                 let fails = self.compiler.check_never_errors_with_counterexample_opt(&one).await;
                 if let Some(env) = self.answered(fails).map_err(undecided)? {
                     let request = question(&env.request, &env.entities, vocabulary);
@@ -328,14 +325,6 @@ fn named(policy: &Policy, crew: &str) -> bool {
         .entity_literals()
         .iter()
         .any(|uid| uid.type_name().to_string() == "Crew" && uid.id().unescaped() == crew)
-}
-
-fn as_permit(policy: &Policy) -> Result<Policy, String> {
-    let mut json = policy.to_json().map_err(|error| error.to_string())?;
-    if let Some(members) = json.as_object_mut() {
-        members.insert("effect".to_owned(), serde_json::json!("permit"));
-    }
-    Policy::from_json(Some(policy.id().clone()), json).map_err(|error| error.to_string())
 }
 
 /// Whether the rules let the request through, now or once people agree, and it is one that must not pass.
