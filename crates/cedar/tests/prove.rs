@@ -218,16 +218,13 @@ async fn ten_thousand_rules_are_proved_crew_by_crew() {
     let start = std::time::Instant::now();
     let one = prover.holds(&policy, &vocabulary, invariant, &["c7".to_owned()]).await.unwrap();
     println!("one crew: {one:?} in {:?}", start.elapsed());
-    let start = std::time::Instant::now();
     let changed =
         load(&rules.replace("@id(\"g7\") forbid (principal,", "@id(\"g7\") forbid (principal is User,"));
+    let start = std::time::Instant::now();
     let change = prover.narrows(&policy, &changed, &vocabulary, &["c7".to_owned()]).await.unwrap();
     println!(
         "one changed guard, one crew: {:?} in {:?}",
         matches!(change, Proof::Broken(_)),
         start.elapsed()
     );
-    let start = std::time::Instant::now();
-    let all = prover.holds(&policy, &vocabulary, invariant, &[]).await.unwrap();
-    println!("all crews: {all:?} in {:?}", start.elapsed());
 }

@@ -206,3 +206,19 @@ async fn recorded_calls_are_asked_of_other_rules_and_hidden_inputs_are_not_guess
     assert_eq!(code, 1, "{error}");
     assert!(error.contains("not on the record: topic"), "{error}");
 }
+
+#[test]
+fn who_can_names_the_holders_through_nested_roles_too() {
+    let example = Example::new();
+    example.configure(
+        "[[role]]\nname = \"marketing-leads\"\n",
+        "[[role]]\nname = \"marketing-leads\"\nincludes = [\"marketing-analysts\"]\n",
+    );
+    let report = example.json(&["policy", "who-can", "kickoff", "market-research"], 0);
+    let rows = report["access"].as_array().unwrap();
+    let analysts = rows.iter().find(|row| row["role"] == "marketing-analysts").unwrap();
+    assert_eq!(
+        analysts["holders"],
+        json!(["group okta:marketing", "group okta:marketing-leads through marketing-leads"])
+    );
+}

@@ -1,13 +1,13 @@
 //! `policy explain`, `policy who-can`, `policy what-can`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use crewgate_cedar::tools::{self, Access, Question, Reading, Story, Who};
 use crewgate_core::InputValue;
 use serde_json::{Value, json};
 
 use super::{Asker, Failure, Output, Room, input, wrong};
-use crate::cases;
+use crate::{cases, config::RoleSettings};
 
 /// Arguments of `policy explain`.
 #[derive(Debug, clap::Args)]
@@ -140,18 +140,12 @@ pub(super) fn who_can(room: &Room, arguments: &WhoCan, output: Output) -> Result
     })
 }
 
-/// A role's row with who holds it.
+/// A role's row with who holds it by the configuration, directly or through a role that includes it.
 fn with_holders(room: &Room, access: &Access) -> (Value, String) {
     let mut row = serde_json::to_value(access).unwrap_or_default();
     let mut text = access.to_string();
     if let Who::Role { role } = &access.who {
-        let bindings = room.settings.roles.iter().filter(|binding| binding.name == role.as_str());
-        let holders: Vec<String> = bindings
-            .flat_map(|binding| {
-                let groups = binding.groups.iter().map(|group| format!("group {group}"));
-                groups.chain(binding.subjects.iter().map(|subject| format!("subject {subject}")))
-            })
-            .collect();
+        let holders = holders(room, role.as_str());
         let held = if holders.is_empty() { "nobody".to_owned() } else { holders.join(", ") };
         text.push_str(&format!("\n  held by {held}"));
         if let Some(row) = row.as_object_mut() {
@@ -159,6 +153,31 @@ fn with_holders(room: &Room, access: &Access) -> (Value, String) {
         }
     }
     (row, text)
+}
+
+fn holders(room: &Room, role: &str) -> Vec<String> {
+    let tables = &room.settings.roles;
+    let mut leading = BTreeSet::from([role]);
+    // Roles that lead to it, until there are no more; circles do not load.
+    loop {
+        let more =
+            tables.iter().filter(|table| table.includes.iter().any(|one| leading.contains(one.as_str())));
+        let more: Vec<&str> =
+            more.map(|table| table.name.as_str()).filter(|name| !leading.contains(name)).collect();
+        if more.is_empty() {
+            break;
+        }
+        leading.extend(more);
+    }
+    let of = |table: &RoleSettings| {
+        let through = if table.name == role { String::new() } else { format!(" through {}", table.name) };
+        let from = table.from.map(|from| format!(" from {from}")).unwrap_or_default();
+        let until = table.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        let groups = table.groups.iter().map(|group| format!("group {group}"));
+        let all = groups.chain(table.subjects.iter().map(|subject| format!("subject {subject}")));
+        all.map(|holder| format!("{holder}{through}{from}{until}")).collect::<Vec<_>>()
+    };
+    tables.iter().filter(|table| leading.contains(table.name.as_str())).flat_map(of).collect()
 }
 
 pub(super) fn what_can(room: &Room, arguments: &WhatCan, output: Output) -> Result<(), Failure> {
