@@ -14,8 +14,13 @@
 //!   cannot depend on how the bytes arrived.
 //! - Nothing leaves that a later byte could turn into part of a hit. What waits is bounded by the window; a secret
 //!   longer than it becomes *sticky*: its tag is sent once and the rest of it is swallowed to its end.
-//! - Decoded string values are scanned, never frames: `\u0040` hides no at sign. JSON stays JSON, SSE stays SSE.
-//! - What cannot be read is not passed: invalid JSON or UTF-8 ends the answer with an error.
+//! - Decoded string values are scanned, never frames: `\u0040` hides no at sign. JSON stays JSON, SSE stays SSE, and
+//!   what is no hit passes byte for byte. JSON inside of strings is read too, and one level of escapes, percent and
+//!   entity encodings, base64, and characters that nobody sees or that only look wider.
+//! - A text told in pieces over several events is one text ([`Dialect::Sse`], [`Dialect::Lines`], [`MaskMessages`]): what
+//!   is held leaves with a later piece, or in one more event before the one that ends it. Time alone lets go of nothing
+//!   but the beginning of a word, and what comes of that is hidden.
+//! - What cannot be read is not passed: invalid JSON, UTF-8 or compression ends the answer with an error.
 //!
 //! # Examples
 //!

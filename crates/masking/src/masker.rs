@@ -200,33 +200,39 @@ impl Masker {
     /// [`MaskError::Blocked`] when it holds what blocks it.
     pub fn mask_value(&self, value: &mut Value, findings: &mut Findings) -> Result<(), MaskError> {
         let masker = self.ready();
-        let mut add = |found: Findings| findings.absorb(&found, "");
-        let replace = |text: &mut String| {
-            let masked = masker.mask_text(text);
-            *text = masked.text;
-            masked.findings
+        // The name of the member it belongs to says what a value is: `password`.
+        let mut masked = |text: &str, behind: &str| {
+            let before = if behind.is_empty() { String::new() } else { format!("{behind}: ") };
+            let masked = whole(text, &before, 1, &masker)?;
+            findings.absorb(&masked.findings, "");
+            Some(masked)
         };
         // An explicit stack: a stranger chooses how deep the value is.
-        let mut waiting = vec![value];
-        while let Some(value) = waiting.pop() {
+        let mut waiting = vec![(value, String::new())];
+        while let Some((value, behind)) = waiting.pop() {
             match value {
-                Value::String(text) => add(replace(text)),
+                Value::String(text) => {
+                    if let Some(masked) = masked(text, &behind) {
+                        *text = masked.text;
+                    }
+                }
                 Value::Number(number) => {
-                    let masked = masker.mask_text(number.as_str());
-                    if !masked.findings.is_empty() {
+                    if let Some(masked) = masked(number.as_str(), &behind) {
                         let text = masker.number(number.as_str(), &masked);
                         *value = match Number::parse(text.as_str()) {
                             Ok(number) => Value::Number(number),
                             Err(_) => Value::String(masked.text),
                         };
-                        add(masked.findings);
                     }
                 }
-                Value::Array(items) => waiting.extend(items),
+                Value::Array(items) => waiting.extend(items.iter_mut().map(|item| (item, behind.clone()))),
                 Value::Object(members) => {
                     for (name, value) in members {
-                        add(replace(name));
-                        waiting.push(value);
+                        let behind = name.clone();
+                        if let Some(masked) = masked(name, "") {
+                            *name = masked.text;
+                        }
+                        waiting.push((value, behind));
                     }
                 }
                 Value::Null | Value::Bool(_) | Value::Id(_) => {}
@@ -466,6 +472,19 @@ mod tests {
         ]);
         assert_eq!(value, expected);
         assert_eq!(findings.total(), 3);
+    }
+
+    #[test]
+    fn a_member_of_a_value_is_known_by_its_name() {
+        let secret = || Value::Array(vec![Value::String("hunter2-Tr0ub4dor".to_owned())]);
+        let mut value =
+            Value::Object(vec![("password".to_owned(), secret()), ("colour".to_owned(), secret())]);
+        Masker::of([Entity::Password]).mask_value(&mut value, &mut Findings::default()).unwrap();
+        let masked = Value::Array(vec![Value::String("<PASSWORD>".to_owned())]);
+        assert_eq!(
+            value,
+            Value::Object(vec![("password".to_owned(), masked), ("colour".to_owned(), secret())])
+        );
     }
 
     #[test]

@@ -1,5 +1,4 @@
 //! The harness of the team's labelled texts: streams of four dialects, cut anywhere, told again as the masked text.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{
     collections::BTreeMap,

@@ -278,10 +278,10 @@ fn begins_text(bytes: [u8; 3]) -> bool {
 }
 
 /// What a character stands for; 64 for those that are none.
+#[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated when compiled")]
 const VALUES: [u8; 256] = {
     let (mut values, mut at) = ([64; 256], 0);
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    #[expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "evaluated when compiled")]
     while at < alphabet.len() {
         values[alphabet[at] as usize] = at as u8;
         at += 1;
