@@ -129,7 +129,8 @@ fn domain(found: &Match<'_>, near: &[&str]) -> Option<usize> {
     let top = host.rsplit('.').next()?;
     let www = host.len() > 4 && host.get(..4)?.eq_ignore_ascii_case("www.") && host.matches('.').count() >= 2;
     let known = well_known(top);
-    let told = known && (found.labelled(near) || (found.is_whole_text() && !host.ends_with(".co")));
+    let told = known
+        && (found.labelled(near) || ((found.is_whole_text() || found.is_quoted()) && !host.ends_with(".co")));
     let ends = found.next.is_none_or(|c| outside_words(c) && c != '@');
     (ends && (www || told)).then_some(len)
 }

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use super::{CustomDetector, Tail, boundary, check::Digits};
+use super::{CustomDetector, Tail, boundary, check::Digits, label};
 use crate::Entity;
 
 /// A match is at most this long; a detector sees nothing beyond. The longest bounded hit is an e-mail address:
@@ -8,10 +8,7 @@ use crate::Entity;
 pub(crate) const WINDOW: usize = 384;
 
 /// How many bytes before a match its validator may look at for context.
-pub(crate) const BEHIND: usize = 96;
-
-/// How near a label must be.
-const LABEL: usize = 64;
+pub(crate) const BEHIND: usize = 192;
 
 /// A condition every match meets, by which an engine finds where to try: told of the match's own text, except
 /// [`Anchor::Value`], which is told of what stands before it.
@@ -70,15 +67,15 @@ impl Match<'_> {
         boundary::mentions(self.label(), words)
     }
 
-    /// What stands right before it: behind the last number, JSON member, clause or paragraph.
+    /// What names it: its column in an SQL statement, its element in XML, or what stands right before it.
     pub(crate) fn label(&self) -> &str {
-        let near = self.before.floor_char_boundary(self.before.len().saturating_sub(LABEL));
-        let near = self.before.get(near..).unwrap_or_default();
-        let near = near
-            .rsplit(|c: char| c.is_ascii_digit() || matches!(c, '{' | '}' | ';'))
-            .next()
-            .unwrap_or_default();
-        ["\",", "',", "\n\n"].iter().fold(near, |near, end| near.rsplit(end).next().unwrap_or_default())
+        label::of(self.before)
+    }
+
+    /// Whether it is all there is between two quotation marks.
+    pub(crate) fn is_quoted(&self) -> bool {
+        let quotes = ['"', '\''];
+        self.before.ends_with(quotes) && self.next.is_some_and(|c| quotes.contains(&c))
     }
 
     /// Whether one of these words (lower case) stands before it in the same paragraph, as far as can be seen.
@@ -194,7 +191,7 @@ impl Rule {
 
     pub(crate) fn pattern(&self) -> Cow<'_, str> {
         match self {
-            Self::Custom(custom) => custom.pattern().into(),
+            Self::Custom(custom) => custom.pattern(),
             Self::Known(secret) => regex_syntax::escape(secret).into(),
             Self::Table(detector) => detector.pattern.into(),
         }

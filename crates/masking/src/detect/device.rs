@@ -1,7 +1,7 @@
 //! Devices and vehicles.
 
 use super::{
-    Anchor, Match,
+    Anchor,
     check::{Digits, luhn},
     detector::detectors,
 };

@@ -11,6 +11,7 @@ mod detector;
 mod device;
 mod entity;
 mod iban;
+mod label;
 mod nation;
 mod network;
 mod oracle;

@@ -99,7 +99,8 @@ fn mac(found: &Match<'_>, near: &[&str]) -> Option<usize> {
     let spaced = found.text.contains(' ');
     let told = !spaced
         || found.labelled(near)
-        || (found.is_whole_text() && found.text.contains(|c: char| c.is_ascii_alphabetic()));
+        || ((found.is_whole_text() || found.is_quoted())
+            && found.text.contains(|c: char| c.is_ascii_alphabetic()));
     // Six or eight octets.
     let octets = matches!(hex.len(), 12 | 16);
     let ends = !matches!(found.next, Some(':'));

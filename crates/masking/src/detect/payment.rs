@@ -63,14 +63,20 @@ detectors! {
     }
     "swift-bic" => Swift {
         anchor: Anchor::Alnum(0),
-        pattern: r"(?:[A-Z]{6}|[a-z]{6})[A-Za-z0-9]{2}(?:[A-Za-z0-9]{3})?",
-        validate: |found, near| {
-            let country = found.text.get(4..6).is_some_and(|code| is_country(&code.to_ascii_uppercase()));
-            if country && found.labelled(near) { found.whole_number() } else { None }
-        },
+        pattern: r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?",
+        validate: bic,
         near: &["swift", "bic ", "bank identifier", "bank code"],
         finds: ["SWIFT: ⟦DEUTDEFF⟧", "bic ⟦NEDSZAJJXXX⟧", "\"swift_code\": \"⟦VGWKGB4D⟧\""],
         leaves: ["the word DEUTDEFF", "pagesize", "swift: DEUTZZFF", "swift moving", "bic DEUTDEF"],
+    }
+    "swift-bic-lower" => Swift {
+        anchor: Anchor::Value,
+        pattern: r"[a-z]{6}[a-z0-9]{2}(?:[a-z0-9]{3})?",
+        begins: |before| before.is_none_or(|c| matches!(c, ' ' | '"' | '\'' | ':' | '=')),
+        validate: bic,
+        near: &["swift", "bic ", "bank identifier"],
+        finds: ["\"swift\": \"⟦yfcmgbbx⟧\""],
+        leaves: ["swift traditional", "\"name\": \"yfcmgbbx\""],
     }
     "bank-account" => BankAccount {
         anchor: Anchor::Alnum(7),
@@ -117,6 +123,12 @@ fn issuer(digits: &Digits) -> bool {
         50 | 56..=69 => (12..=19).contains(&len),
         _ => false,
     }
+}
+
+/// ISO 9362: the country stands behind the bank.
+fn bic(found: &Match<'_>, near: &[&str]) -> Option<usize> {
+    let country = found.text.get(4..6).is_some_and(|code| is_country(&code.to_ascii_uppercase()));
+    if country && found.labelled(near) { found.whole_number() } else { None }
 }
 
 /// American Bankers Association: weights 3-7-1, and the districts that are assigned.

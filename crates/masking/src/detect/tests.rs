@@ -78,3 +78,11 @@ fn meets(anchor: Anchor, before: &str, text: &str) -> bool {
         Anchor::Value => anchor.begins_behind(before),
     }
 }
+
+#[test]
+fn the_page_names_every_entity() {
+    let page = include_str!("../../../../docs/detectors.md");
+    let missing: Vec<_> =
+        Entity::ALL.iter().filter(|entity| !page.contains(&format!("| `{entity}` |"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

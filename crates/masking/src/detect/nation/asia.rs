@@ -85,7 +85,8 @@ detectors! {
         anchor: Anchor::Alnum(9),
         pattern: r"[A-Z][1289][0-9]{8}",
         validate: |found, near| {
-            let place = "ABCDEFGHJKLMNPQRSTUVXYWZIO".chars().position(|c| found.text.starts_with(c))? as u32 + 10;
+            let place = "ABCDEFGHJKLMNPQRSTUVXYWZIO".find(|c| found.text.starts_with(c))?;
+            let place = u32::try_from(place).ok()? + 10;
             let digits = Digits::of(found.text);
             let sum = place / 10 + place % 10 * 9 + digits.weighted(&[8, 7, 6, 5, 4, 3, 2, 1, 1]);
             if sum.is_multiple_of(10) && found.named(near) { found.whole_number() } else { None }
@@ -125,8 +126,7 @@ detectors! {
                 'M' => "XWUTRQPNJLK",
                 _ => "XWUTRQPNMLK",
             };
-            let place = if first == 'M' { 10 - sum % 11 } else { sum % 11 };
-            let letter = letters.chars().nth(if first == 'M' { (10 - place) as usize } else { place as usize });
+            let letter = letters.chars().nth(usize::try_from(sum % 11).ok()?);
             if found.text.chars().last() == letter { found.whole_number() } else { None }
         },
         finds: ["S1234567D"],

@@ -58,7 +58,7 @@ detectors! {
         pattern: r"[1-9][0-9](?: ?[0-9]{3}){3}",
         validate: |found, near| {
             // The first digit less one; 89 is added so that nothing is below zero.
-            let law = |digits: &Digits| (digits.weighted(&[10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]) + 79) % 89 == 0;
+            let law = |digits: &Digits| (digits.weighted(&[10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]) + 79).is_multiple_of(89);
             if found.named(near) || found.text.contains(' ') { found.lawful(law) } else { None }
         },
         near: &["abn", "australian business"],
