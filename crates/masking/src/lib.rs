@@ -1,4 +1,4 @@
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 //! Masks personal data and secrets in text, JSON and server-sent events, whole or while they stream.
 //!
 //! Knows nothing of who asked or why: it is told which [`Profiles`] apply and finds what they name. Three doors:
@@ -62,6 +62,7 @@
 //! ```
 
 mod detect;
+mod engine;
 mod explain;
 mod findings;
 mod layer;
@@ -83,3 +84,27 @@ pub use self::{
     profile::{Numbers, OnRequest, Place, Profile, Profiles},
     stream::{Dialect, MaskError, MaskMessages, MaskStream},
 };
+
+/// What fuzz targets ask; no part of the interface.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    /// Whether engine and definition find the same.
+    pub fn engine(text: &str) -> bool {
+        use std::sync::LazyLock;
+
+        use crate::{detect, engine::Engine};
+
+        fn rules() -> impl Iterator<Item = detect::Rule> {
+            detect::detectors().map(detect::Rule::Table)
+        }
+        static BOTH: LazyLock<(Engine, detect::Oracle)> =
+            LazyLock::new(|| (Engine::new(rules()), detect::Oracle::new(rules())));
+        BOTH.0.hits(text) == BOTH.1.hits(text)
+    }
+
+    /// Whether vectors and table see the same classes.
+    pub fn classes(low: [[u8; 16]; 4], high: [[u8; 16]; 4], required: [u8; 4], text: &[u8]) -> bool {
+        crate::engine::simd::agree(low, high, required, text)
+    }
+}

@@ -1,6 +1,8 @@
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     fmt,
+    ops::Range,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +13,8 @@ use crewgate_core::{MaskProfile, Number, RoleName, Value};
 
 use crate::{
     CustomDetector, Entity, Operator, Session,
-    detect::{Detector, Oracle, Rule, detectors, is_token},
+    detect::{Detector, Rule, detectors, is_token},
+    engine::Engine,
     findings::Findings,
     profile::{Numbers, Profile},
     stream::{JsonStream, MaskError, whole},
@@ -47,8 +50,7 @@ struct Inner {
     in_force: Vec<Arc<Profile>>,
     /// What is looked for beside what the profiles name.
     beside: Vec<Rule>,
-    rules: Vec<Rule>,
-    oracle: Oracle,
+    engine: Engine,
     /// For the places where only some of the profiles apply: which.
     places: Mutex<HashMap<Vec<bool>, Arc<Inner>>>,
     /// See [`Masker::without_addresses`].
@@ -57,7 +59,7 @@ struct Inner {
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules = &self.inner.rules;
+        let rules = &self.inner.engine.rules();
         f.debug_struct("Masker").field("profiles", &self.inner.profiles).field("rules", rules).finish()
     }
 }
@@ -156,9 +158,8 @@ impl Masker {
         beside: Vec<Rule>,
         rules: Vec<Rule>,
     ) -> Self {
-        let (oracle, places, strict) =
-            (Oracle::new(rules.iter().cloned()), Mutex::default(), OnceLock::new());
-        let inner = Inner { profiles, in_force, beside, rules, oracle, places, strict };
+        let (engine, places, strict) = (Engine::new(rules), Mutex::default(), OnceLock::new());
+        let inner = Inner { profiles, in_force, beside, engine, places, strict };
         Self { inner: Arc::new(inner), call: None }
     }
 
@@ -176,6 +177,29 @@ impl Masker {
         let mut masked = whole(text, "", 1, &masker).unwrap_or_else(clean);
         masked.blocked = masker.blocked();
         masked
+    }
+
+    /// Where the hits of a text are, as it stands there: what is encoded or disguised in it is not looked for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crewgate_masking::{Entity, Masker};
+    ///
+    /// let hits = Masker::of([Entity::Email]).find("to ann@example.com!");
+    /// assert_eq!(hits, [(3..18, Entity::Email)]);
+    /// ```
+    #[must_use]
+    pub fn find(&self, text: &str) -> Vec<(Range<usize>, Entity)> {
+        let engine = self.engine();
+        let hits = engine.hits(text).into_iter();
+        hits.filter_map(|hit| Some((hit.start..hit.end, engine.rule(hit.rule)?.entity()))).collect()
+    }
+
+    /// The name and the regular expression of each detector. What the expression matches is not yet a hit: where it may
+    /// begin, and checks of what it matched, come to it.
+    pub fn patterns(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.engine().rules().iter().map(|rule| (rule.name(), rule.pattern()))
     }
 
     /// Masks a JSON document: string values and member names are decoded, scanned and written anew; a number that is a
@@ -290,7 +314,7 @@ impl Masker {
 
     /// Each thing it looks for, and a masker that looks for nothing else.
     pub(crate) fn rules_alone(&self) -> impl Iterator<Item = (&Rule, Self)> {
-        self.inner.rules.iter().map(|rule| {
+        self.inner.engine.rules().iter().map(|rule| {
             let (profiles, in_force) = (self.inner.profiles.clone(), self.inner.in_force.clone());
             (rule, Self::with_rules(profiles, in_force, Vec::new(), vec![rule.clone()]))
         })
@@ -324,8 +348,8 @@ impl Masker {
     /// This masker, which leaves be what begins like any word: addresses of people and pages, identifiers that begin with letters.
     pub(crate) fn without_addresses(&self) -> Self {
         let inner = self.inner.strict.get_or_init(|| {
-            let strict = |rule: &&Rule| !rule.begins_like_a_word();
-            let rules: Vec<_> = self.inner.rules.iter().filter(strict).cloned().collect();
+let strict = |rule: &&Rule| !rule.begins_like_a_word();
+            let rules: Vec<_> = self.inner.engine.rules().iter().filter(strict).cloned().collect();
             let (profiles, in_force) = (self.inner.profiles.clone(), self.inner.in_force.clone());
             Self::with_rules(profiles, in_force, self.inner.beside.clone(), rules).inner
         });
@@ -433,8 +457,8 @@ impl Masker {
         }
     }
 
-    pub(crate) fn oracle(&self) -> &Oracle {
-        &self.inner.oracle
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.engine
     }
 }
 

@@ -10,10 +10,12 @@ mod custom;
 mod detector;
 mod device;
 mod entity;
+mod hit;
 mod iban;
 mod label;
 mod nation;
 mod network;
+#[cfg(any(test, fuzzing))]
 mod oracle;
 mod payment;
 mod phone;
@@ -23,10 +25,12 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::oracle::Oracle;
 pub(crate) use self::{
-    boundary::is_token,
+    boundary::{ends_in_escape, is_token},
     detector::{Anchor, BEHIND, Detector, Match, Rule, WINDOW},
-    oracle::{Oracle, Piece},
+    hit::{Hit, Piece, resolve},
     tail::{Swallow, Tail},
 };
 pub use self::{

@@ -11,7 +11,7 @@ use regex_automata::{
     hybrid::dfa::{Cache, DFA},
 };
 
-use super::{BEHIND, Match, Rule, Tail, WINDOW, boundary::ends_in_escape};
+use super::{BEHIND, Hit, Match, Piece, Rule, Tail, WINDOW, ends_in_escape, resolve};
 
 /// The automata of a set of rules.
 pub(crate) struct Oracle(Vec<Arc<Row>>);
@@ -27,29 +27,6 @@ struct Row {
     first: Vec<bool>,
 }
 
-/// A hit in a text: `start..end`, without its tail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Hit {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    /// The rule's place in the table.
-    pub(crate) rule: usize,
-    pub(crate) tail: Tail,
-}
-
-/// A text, or as much of one as has come.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Piece<'a> {
-    /// What stands before and is not scanned again, and then what is scanned.
-    pub(crate) text: &'a str,
-    /// Where scanning begins.
-    pub(crate) from: usize,
-    /// What stands at `from` is the first of its text.
-    pub(crate) at_start: bool,
-    /// No more will come.
-    pub(crate) ended: bool,
-}
-
 impl Oracle {
     pub(crate) fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         let row = |rule: Rule| match &rule {
@@ -60,10 +37,6 @@ impl Oracle {
             Rule::Custom(_) | Rule::Known(_) => Arc::new(Row::new(rule)),
         };
         Self(rules.into_iter().map(row).collect())
-    }
-
-    pub(crate) fn rule(&self, index: usize) -> Option<&Rule> {
-        self.0.get(index).map(|row| &row.rule)
     }
 
     /// The hits of a whole text, tails included.
@@ -106,19 +79,6 @@ impl Oracle {
         }
         (hits, certain)
     }
-}
-
-/// Sorts hits by start, then longest, then the table's order. A contained one is dropped; of two that overlap the later
-/// keeps what lies behind the earlier.
-pub(crate) fn resolve(mut hits: Vec<Hit>) -> Vec<Hit> {
-    hits.sort_by_key(|hit| (hit.start, std::cmp::Reverse(hit.end), hit.rule));
-    let mut end = 0;
-    hits.retain_mut(|hit| {
-        hit.start = hit.start.max(end);
-        end = end.max(hit.end);
-        hit.start < hit.end
-    });
-    hits
 }
 
 impl Row {

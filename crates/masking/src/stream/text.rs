@@ -53,10 +53,10 @@ impl TextStream {
                 self.swallow = None;
             }
             let piece = Piece { text: &self.seen, from: self.from, at_start: !self.begun, ended };
-            let (hits, certain) = masker.oracle().scan(piece);
+            let (hits, certain) = masker.engine().scan(piece);
             for hit in hits {
                 out.text.push_str(self.seen.get(self.from..hit.start).unwrap_or_default());
-                if let Some(rule) = masker.oracle().rule(hit.rule) {
+                if let Some(rule) = masker.engine().rule(hit.rule) {
                     let value = self.seen.get(hit.start..hit.end).unwrap_or_default();
                     masker.replace(&rule.entity(), value, out);
                 }

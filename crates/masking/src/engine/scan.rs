@@ -1,0 +1,349 @@
+//! Goes over a text block by block and tries groups where their masks say so.
+
+use std::{cmp::Reverse, collections::VecDeque};
+
+use regex_automata::{Anchored, Input};
+
+use super::{
+    Engine, STRIDE, Scratch,
+    group::{Bits, Group, Place},
+    need::Approach,
+    simd::{BLOCK, HEAD, Masks},
+};
+use crate::detect::{BEHIND, Hit, Match, Piece, Tail, WINDOW, ends_in_escape, resolve};
+
+/// The longest escape behind which a word begins, `\u0040`, and what its first byte is behind of.
+const LOOK_BEHIND: usize = 8;
+
+/// One scan.
+struct Scan<'a> {
+    engine: &'a Engine,
+    piece: Piece<'a>,
+    hits: Vec<Hit>,
+    /// From here on nothing is certain before more has come.
+    certain: usize,
+    /// The hits with a tail that may stand: behind one that does all begins anew, so what comes later is not looked at.
+    tailed: VecDeque<usize>,
+}
+
+/// What a block tells the next.
+#[derive(Default)]
+struct Carry {
+    last: Masks,
+    value: u64,
+}
+
+impl Engine {
+    /// The hits of a piece up to the first one with a tail, and from where on nothing is certain before more has come.
+    pub(crate) fn scan(&self, piece: Piece<'_>) -> (Vec<Hit>, usize) {
+        let mut guard = self.scratch.get();
+        let mut scan = Scan {
+            engine: self,
+            piece,
+            hits: Vec::new(),
+            certain: piece.text.len(),
+            tailed: VecDeque::new(),
+        };
+        guard.free.fill(0);
+        scan.run(&mut guard);
+        scan.finish()
+    }
+}
+
+impl Scan<'_> {
+    fn run(&mut self, scratch: &mut Scratch) {
+        if self.engine.groups.is_empty() {
+            return;
+        }
+        let text = self.piece.text.as_bytes();
+        let mut base = self.piece.from.saturating_sub(LOOK_BEHIND);
+        let mut carry = Carry { value: u64::from(self.behind_separator(base)), ..Carry::default() };
+        let mut masks = std::mem::take(&mut scratch.masks);
+        while base < self.limit() {
+            let count = self.engine.classes.classify(text.get(base..).unwrap_or_default(), &mut masks);
+            self.fill_beyond(base, count, &mut masks);
+            for (now, next) in masks.iter().zip(masks.iter().skip(1)).take(count.min(STRIDE)) {
+                if base >= self.limit() {
+                    break;
+                }
+                self.block(base, now, next, &mut carry, scratch);
+                base += BLOCK;
+                if self.settled(base) {
+                    scratch.masks = masks;
+                    return;
+                }
+            }
+        }
+        if !self.piece.ended {
+            for group in &self.engine.groups {
+                if let Place::Required(_, approaches) = &group.place {
+                    self.approach(group, approaches, text.len(), scratch);
+                }
+            }
+        }
+        scratch.masks = masks;
+    }
+
+    /// Where looking for starts ends: what is required of a start that is certain can stand a window behind it.
+    fn limit(&self) -> usize {
+        self.piece.text.len().min(self.certain + WINDOW)
+    }
+
+    /// Makes what is beyond the text fit everything while more can come, and nothing when it has ended.
+    fn fill_beyond(&self, base: usize, count: usize, masks: &mut [Masks]) {
+        let beyond = if self.piece.ended { Masks::default() } else { ALL };
+        if let Some(next) = masks.get_mut(count) {
+            *next = beyond;
+        }
+        if self.piece.ended {
+            return;
+        }
+        let len = self.piece.text.len();
+        for (block, masks) in masks.iter_mut().enumerate().take(count).skip(count.saturating_sub(2)) {
+            let at = base + block * BLOCK;
+            let (behind, heads) =
+                (bits_from(len.saturating_sub(at)), bits_from(len.saturating_sub(at + HEAD - 1)));
+            masks.digit |= behind;
+            masks.word |= behind;
+            masks.head |= heads;
+            masks.inner |= heads;
+        }
+    }
+
+    fn block(&mut self, base: usize, now: &Masks, next: &Masks, carry: &mut Carry, scratch: &mut Scratch) {
+        let last = &carry.last;
+        let before = |mask: fn(&Masks) -> u64, by: u32| mask(now) << by | mask(last) >> (64 - by);
+        let escaped = before(|m| m.backslash, 2) | before(|m| m.backslash, 6) | before(|m| m.percent, 3);
+        let mut starts = !before(|m| m.word, 1) | escaped;
+        // Behind separators, over spaces and quotation marks: a carry runs through them.
+        let seed = now.separator << 1 | carry.value;
+        let (sum, over) = now.quote.overflowing_add(seed & now.quote);
+        let value = ((sum ^ now.quote) | seed) & !now.quote;
+        *carry = Carry { last: *now, value: now.separator >> 63 | u64::from(over) };
+
+        let wanted =
+            bits_from(self.piece.from.saturating_sub(base)) & !bits_from(self.piece.text.len() - base);
+        if self.piece.at_start && self.piece.from >= base && self.piece.from - base < BLOCK {
+            starts |= 1 << (self.piece.from - base);
+        }
+        let bits = Bits::new(now, next, starts, value);
+        for group in &self.engine.groups {
+            if let Place::Required(mask, approaches) = &group.place {
+                let mut found = bits.required(*mask) & wanted;
+                while found != 0 {
+                    self.approach(group, approaches, base + first(&mut found), scratch);
+                }
+            } else {
+                let mut found = bits.of(&group.place) & wanted;
+                while found != 0 {
+                    self.attempt(group, base + first(&mut found), scratch);
+                }
+            }
+        }
+    }
+
+    /// Tries the starts from which a byte that is required is approached.
+    fn approach(&mut self, group: &Group, approaches: &[Approach], to: usize, scratch: &mut Scratch) {
+        let text = self.piece.text.as_bytes();
+        let most = self.piece.from.max(to.saturating_sub(WINDOW));
+        let mut places = std::mem::take(&mut scratch.places);
+        places.clear();
+        if text.get(to).is_some_and(|byte| approaches.iter().any(|approach| approach.head.has(*byte))) {
+            places.push(to);
+        }
+        for approach in approaches {
+            let run = text.get(most..to).unwrap_or_default();
+            for (back, byte) in
+                run.iter().rev().enumerate().take_while(|(_, byte)| approach.before.has(**byte))
+            {
+                let at = to - back - 1;
+                if approach.head.has(*byte) && self.may_start(at) {
+                    places.push(at);
+                }
+            }
+        }
+        places.sort_unstable();
+        places.dedup();
+        for at in &places {
+            self.attempt(group, *at, scratch);
+        }
+        scratch.places = places;
+    }
+
+    /// Whether a word may begin here, in doubt yes.
+    fn may_start(&self, at: usize) -> bool {
+        let text = self.piece.text.as_bytes();
+        let back = |by: usize| at.checked_sub(by).and_then(|at| text.get(at)).copied();
+        let escaped = back(2) == Some(b'\\') || back(6) == Some(b'\\') || back(3) == Some(b'%');
+        let inside = back(1).is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        !inside || escaped || (self.piece.at_start && at == self.piece.from)
+    }
+
+    /// Runs a group's automaton from a place on, and validates what matched.
+    #[expect(clippy::expect_used, reason = "the automata have no look-around and never give up")]
+    fn attempt(&mut self, group: &Group, at: usize, scratch: &mut Scratch) {
+        if at >= self.certain {
+            return;
+        }
+        let piece = self.piece;
+        let end = if piece.text.len() - at <= WINDOW {
+            piece.text.len()
+        } else {
+            piece.text.floor_char_boundary(at + WINDOW)
+        };
+        let window = piece.text.as_bytes().get(at..end).unwrap_or_default();
+        let dfa = group.dfa();
+        let Some(cache) = scratch.caches.get_mut(group.index) else { return };
+        let cache = cache.get_or_insert_with(|| dfa.create_cache());
+        let ends = &mut scratch.ends;
+        ends.clear();
+        let input = Input::new(window).anchored(Anchored::Yes);
+        let mut state = dfa.start_state_forward(cache, &input).expect("anchored");
+        let mut alive = true;
+        for (len, byte) in window.iter().enumerate() {
+            state = dfa.next_state(cache, state, *byte).expect("never gives up");
+            if state.is_tagged() {
+                if state.is_match() {
+                    for pattern in 0..dfa.match_len(cache, state) {
+                        note(ends, dfa.match_pattern(cache, state, pattern).as_usize(), len);
+                    }
+                } else if state.is_dead() {
+                    alive = false;
+                    break;
+                }
+            }
+        }
+        if alive {
+            if end == piece.text.len() && !piece.ended {
+                let behind = self.behind(at);
+                let begins = |index: usize| {
+                    let free = scratch.free.get(index).is_some_and(|free| at >= *free);
+                    free && self.engine.rule(index).is_some_and(|rule| rule.begins_behind(behind))
+                };
+                if group.rules.iter().any(|index| begins(*index)) {
+                    self.certain = at;
+                }
+                return;
+            }
+            state = dfa.next_eoi_state(cache, state).expect("never gives up");
+            if state.is_match() {
+                for pattern in 0..dfa.match_len(cache, state) {
+                    note(ends, dfa.match_pattern(cache, state, pattern).as_usize(), window.len());
+                }
+            }
+        }
+        if !ends.is_empty() {
+            self.validate(group, at, scratch);
+        }
+    }
+
+    fn validate(&mut self, group: &Group, at: usize, scratch: &mut Scratch) {
+        let piece = self.piece;
+        let Some((before, rest)) = piece.text.split_at_checked(at) else { return };
+        let behind = self.behind(at);
+        let seen = before.floor_char_boundary(at.saturating_sub(BEHIND));
+        let before = before.get(seen..).unwrap_or_default();
+        let at_start = piece.at_start && at == piece.from;
+        for (pattern, len) in scratch.ends.drain(..) {
+            let Some(index) = group.rules.get(pattern).copied() else { continue };
+            let (Some(rule), Some(free)) = (self.engine.rules.get(index), scratch.free.get_mut(index)) else {
+                continue;
+            };
+            if at < *free || !rule.begins_behind(behind) {
+                continue;
+            }
+            let Some((text, rest)) = rest.split_at_checked(len) else { continue };
+            let found = Match { text, next: rest.chars().next(), before, at_start };
+            let Some(len) = rule.validate(&found).filter(|len| *len > 0) else { continue };
+            *free = at + len;
+            let tail = rule.tail(len);
+            if tail != Tail::None {
+                self.tailed.push_back(self.hits.len());
+            }
+            self.hits.push(Hit { start: at, end: at + len, rule: index, tail });
+        }
+    }
+
+    /// The character before; none at the start and behind an escape.
+    fn behind(&self, at: usize) -> Option<char> {
+        let before = self.piece.text.get(..at).unwrap_or_default();
+        let none = (self.piece.at_start && at == self.piece.from) || ends_in_escape(before);
+        if none { None } else { before.chars().next_back() }
+    }
+
+    /// Whether only spaces and quotation marks stand between this byte and a separator before it.
+    fn behind_separator(&self, at: usize) -> bool {
+        let before = self.piece.text.as_bytes().get(at.saturating_sub(BEHIND)..at).unwrap_or_default();
+        let last = before.iter().rev().find(|byte| !matches!(byte, b' ' | b'"' | b'\'' | b'`'));
+        matches!(last, Some(b':' | b'='))
+    }
+
+    /// Whether a hit with a tail stands, whatever comes: then the rest is for another scan.
+    fn settled(&mut self, done: usize) -> bool {
+        while let Some(tailed) = self.tailed.front().and_then(|index| self.hits.get(*index)) {
+            // A start is found at last when the byte has come that it requires, a window behind it.
+            if done < tailed.start + WINDOW + BLOCK {
+                return false;
+            }
+            let key = |hit: &Hit| (hit.start, Reverse(hit.end), hit.rule);
+            // Hits are found at most a window behind their start: before one that lies so far back stands no neighbour.
+            let near = self.hits.iter().rev().take_while(|hit| hit.start + 3 * WINDOW > tailed.start);
+            if !near.into_iter().any(|hit| key(hit) < key(tailed) && hit.end >= tailed.end) {
+                return true;
+            }
+            self.tailed.pop_front();
+        }
+        false
+    }
+
+    fn finish(self) -> (Vec<Hit>, usize) {
+        let (mut hits, mut certain) = (self.hits, self.certain);
+        // A hit that reaches into what is not certain waits with it; but for a tail, behind which all begin anew.
+        while let Some(hit) =
+            hits.iter().find(|hit| hit.tail == Tail::None && hit.start < certain && certain < hit.end)
+        {
+            certain = hit.start;
+        }
+        hits = resolve(hits);
+        hits.retain(|hit| hit.start < certain);
+        if let Some(first) = hits.iter().position(|hit| hit.tail != Tail::None) {
+            hits.truncate(first + 1);
+        }
+        (hits, certain)
+    }
+}
+
+/// Everything, of which nobody knows whether it comes.
+const ALL: Masks = Masks {
+    digit: !0,
+    word: !0,
+    hyphen: 0,
+    opening: 0,
+    high: 0,
+    backslash: 0,
+    percent: 0,
+    separator: 0,
+    quote: 0,
+    head: !0,
+    inner: !0,
+    required: [0; 4],
+};
+
+fn note(ends: &mut Vec<(usize, usize)>, pattern: usize, end: usize) {
+    match ends.iter_mut().find(|(noted, _)| *noted == pattern) {
+        Some((_, last)) => *last = end,
+        None => ends.push((pattern, end)),
+    }
+}
+
+/// The bits from a place on; none when it lies behind the block.
+fn bits_from(at: usize) -> u64 {
+    u32::try_from(at).ok().and_then(|at| u64::MAX.checked_shl(at)).unwrap_or(0)
+}
+
+/// Takes the first of some bits.
+fn first(bits: &mut u64) -> usize {
+    let at = bits.trailing_zeros();
+    *bits &= *bits - 1;
+    usize::try_from(at).unwrap_or(0)
+}
