@@ -78,7 +78,22 @@ fn deltas(masker: &Masker, text: &str) -> Result<(), Box<dyn Error>> {
 
 /// Texts that are nothing but starts of something.
 fn pathological(masker: &Masker) {
-    for unit in ["@", ":", "1", "a.", "1-", "-----BEGIN ", "eyJ", "a@", "://", "password=", "A1 ", "aGVsbG8", "(1) ", "\\n"] {
+    for unit in [
+        "@",
+        ":",
+        "1",
+        "a.",
+        "1-",
+        "-----BEGIN ",
+        "eyJ",
+        "a@",
+        "://",
+        "password=",
+        "A1 ",
+        "aGVsbG8",
+        "(1) ",
+        "\\n",
+    ] {
         let rates = [1_usize, 8, 64].map(|mega| {
             let text = unit.repeat((mega << 20) / unit.len());
             let begin = Instant::now();

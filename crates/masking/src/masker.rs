@@ -348,7 +348,7 @@ impl Masker {
     /// This masker, which leaves be what begins like any word: addresses of people and pages, identifiers that begin with letters.
     pub(crate) fn without_addresses(&self) -> Self {
         let inner = self.inner.strict.get_or_init(|| {
-let strict = |rule: &&Rule| !rule.begins_like_a_word();
+            let strict = |rule: &&Rule| !rule.begins_like_a_word();
             let rules: Vec<_> = self.inner.engine.rules().iter().filter(strict).cloned().collect();
             let (profiles, in_force) = (self.inner.profiles.clone(), self.inner.in_force.clone());
             Self::with_rules(profiles, in_force, self.inner.beside.clone(), rules).inner
