@@ -38,6 +38,7 @@ pub(crate) enum Anchor {
 
 impl Anchor {
     /// Whether a match may begin behind this text.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn begins_behind(self, before: &str) -> bool {
         self != Self::Value || before.trim_end_matches([' ', '"', '\'', '`']).ends_with([':', '='])
     }
