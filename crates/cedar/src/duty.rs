@@ -17,10 +17,9 @@ pub(crate) fn done(duties: &Duties) -> BTreeSet<String> {
     approvals.chain(masks).chain(rates).collect()
 }
 
-/// The rule with its duties as a condition: a permit holds `when` they are done, a guard forbids `unless` they are.
+/// The rule, of which this is the JSON form, with its duties as a condition: a permit holds `when` they are done, a guard forbids `unless` they are.
 /// One clause for all of a guard's: two `unless` clauses would be two ways out.
-pub(crate) fn compiled(rule: &Rule) -> Result<Policy, Box<dyn std::error::Error>> {
-    let mut json = rule.policy.to_json()?;
+pub(crate) fn compiled(rule: &Rule, mut json: Value) -> Result<Policy, Box<dyn std::error::Error>> {
     let mut duties = Duties::default();
     rule.ask(&mut duties);
     let all = done(&duties)
@@ -71,9 +70,8 @@ impl Misuse {
     }
 }
 
-/// Checks that a rule reads nothing of `context.done`, by whatever way.
-pub(crate) fn check_untouched(policy: &Policy) -> Result<(), Misuse> {
-    let json = policy.to_json().map_err(|error| Misuse::Unreadable(error.to_string()))?;
+/// Checks that a rule in its JSON form reads nothing of `context.done`, by whatever way.
+pub(crate) fn check_untouched(json: &Value) -> Result<(), Misuse> {
     match json.get("conditions") {
         Some(conditions) => walk(conditions),
         None => Ok(()),
@@ -111,7 +109,7 @@ mod tests {
 
     fn check(condition: &str) -> Result<(), Misuse> {
         let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-        check_untouched(&Policy::parse(None, text).unwrap())
+        check_untouched(&Policy::parse(None, text).unwrap().to_json().unwrap())
     }
 
     #[test]

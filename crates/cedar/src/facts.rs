@@ -1,13 +1,15 @@
 //! A query in Cedar's terms. Nothing of the caller's is ever parsed as Cedar or as Cedar's JSON: strings become string
 //! values, whatever they hold.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{borrow::Cow, collections::BTreeSet, str::FromStr};
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression, Schema,
 };
-use crewgate_core::{InputValue, PrincipalKind, RoleName, Timestamp};
+use crewgate_core::{InputValue, PrincipalKind, RoleName};
 use crewgate_policy::{HeldRole, Query};
+
+use crate::Zone;
 
 /// Type names, parsed once.
 #[derive(Debug)]
@@ -45,7 +47,8 @@ impl<E: std::error::Error> From<E> for Unaskable {
     }
 }
 
-/// The parts of a query that stay the same whatever is done.
+/// Who asks for what, as entities: the same for every query of one caller on one resource, whatever its facts are.
+#[derive(Debug)]
 pub(crate) struct Subject {
     principal: EntityUid,
     action: EntityUid,
@@ -100,14 +103,13 @@ impl Subject {
     /// declared one is refused here.
     pub(crate) fn request(
         &self,
-        query: &Query<'_>,
+        facts: &Facts<'_>,
         done: BTreeSet<String>,
         schema: &Schema,
     ) -> Result<Request, Unaskable> {
-        let context = Context::from_pairs(context(query, done)?)?;
         let (principal, action, resource) =
             (self.principal.clone(), self.action.clone(), self.resource.clone());
-        Ok(Request::new(principal, action, resource, context, Some(schema))?)
+        Ok(Request::new(principal, action, resource, facts.context(done)?, Some(schema))?)
     }
 }
 
@@ -117,78 +119,135 @@ pub(crate) fn held<'a>(query: &Query<'a>) -> impl Iterator<Item = &'a HeldRole> 
     query.roles.iter().filter(move |role| role.holds_at(now))
 }
 
-fn context(
-    query: &Query<'_>,
-    done: BTreeSet<String>,
-) -> Result<Vec<(String, RestrictedExpression)>, Unaskable> {
-    let Query { principal, operation, now, .. } = query;
-    let text = RestrictedExpression::new_string;
-    let long = RestrictedExpression::new_long;
-    let flag = RestrictedExpression::new_bool;
-    let texts = |all: &[String]| {
-        RestrictedExpression::new_set(all.iter().cloned().map(RestrictedExpression::new_string))
-    };
-    let mut inputs = Vec::with_capacity(operation.inputs.len());
-    for (name, value) in &operation.inputs {
-        let value = match value {
-            InputValue::Bool(value) => flag(*value),
-            InputValue::Long(value) => long(*value),
-            InputValue::String(value) => text(value.clone()),
-            InputValue::Strings(values) => texts(values),
-            _ => return Err(Unaskable(format!("input `{name}` is of a type rules do not know"))),
-        };
-        inputs.push((name.clone(), value));
+/// One value that rules can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    Bool(bool),
+    Long(i64),
+    Text(&'a str),
+    Texts(&'a [String]),
+}
+
+impl Value<'_> {
+    fn expression(self) -> RestrictedExpression {
+        match self {
+            Self::Bool(value) => RestrictedExpression::new_bool(value),
+            Self::Long(value) => RestrictedExpression::new_long(value),
+            Self::Text(value) => RestrictedExpression::new_string(value.to_owned()),
+            Self::Texts(values) => {
+                RestrictedExpression::new_set(values.iter().cloned().map(RestrictedExpression::new_string))
+            }
+        }
     }
-    let clock = Utc::of(*now);
-    let mut pairs = vec![
-        ("token_age", long(seconds(now.since(principal.token.issued)))),
-        ("token_lifetime", long(seconds(principal.token.expires.since(principal.token.issued)))),
-        ("mfa", flag(principal.token.mfa)),
-        ("hour", long(clock.hour)),
-        ("weekday", long(clock.weekday)),
-        ("body_bytes", long(i64::try_from(operation.body_bytes).unwrap_or(i64::MAX))),
-        ("has_undeclared_inputs", flag(operation.has_undeclared_inputs)),
-        ("webhook_hosts", texts(&operation.webhook_hosts)),
-        ("datasets", texts(&operation.datasets)),
-        ("input", RestrictedExpression::new_record(inputs)?),
-        ("done", RestrictedExpression::new_set(done.into_iter().map(text))),
-    ];
-    if let Some(owner) = &operation.owner {
-        pairs.push(("is_owner", flag(*owner == principal.key)));
+
+    /// For people.
+    pub(crate) fn shown(self) -> Cow<'static, str> {
+        match self {
+            Self::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
+            Self::Long(value) => value.to_string().into(),
+            Self::Text(value) => value.to_owned().into(),
+            Self::Texts(values) => values.join(", ").into(),
+        }
     }
-    Ok(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Everything rules can read besides entities, computed once for a query.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    own: [Value<'a>; FACTS.len()],
+    is_owner: Option<bool>,
+    inputs: &'a [(String, InputValue)],
+}
+
+/// What the gateway itself knows of every query, in the order of [`Facts`].
+pub(crate) const FACTS: [&str; 12] = [
+    "token_age",
+    "token_lifetime",
+    "mfa",
+    "sender_constrained",
+    "hour",
+    "weekday",
+    "zone",
+    "body_bytes",
+    "has_undeclared_inputs",
+    "webhook_hosts",
+    "datasets",
+    "prompts",
+];
+
+impl<'a> Facts<'a> {
+    pub(crate) fn of(query: &Query<'a>, zone: &'a Zone) -> Self {
+        let Query { principal, operation, now, .. } = *query;
+        let token = &principal.token;
+        let (hour, weekday) = zone.clock(now);
+        let own = [
+            Value::Long(seconds(now.since(token.issued))),
+            Value::Long(seconds(token.expires.since(token.issued))),
+            Value::Bool(token.mfa),
+            Value::Bool(token.sender_constrained),
+            Value::Long(hour),
+            Value::Long(weekday),
+            Value::Text(zone.name()),
+            Value::Long(i64::try_from(operation.body_bytes).unwrap_or(i64::MAX)),
+            Value::Bool(operation.has_undeclared_inputs),
+            Value::Texts(&operation.webhook_hosts),
+            Value::Texts(&operation.datasets),
+            Value::Texts(&operation.prompts),
+        ];
+        let is_owner = operation.owner.as_ref().map(|owner| *owner == principal.key);
+        Self { own, is_owner, inputs: &operation.inputs }
+    }
+
+    /// The fact at this place of [`FACTS`].
+    pub(crate) fn own(&self, at: usize) -> Option<Value<'a>> {
+        self.own.get(at).copied()
+    }
+
+    /// Whether the run is the caller's own; `None` when it is about no run.
+    pub(crate) fn is_owner(&self) -> Option<bool> {
+        self.is_owner
+    }
+
+    /// The input of this name; `None` when it was not sent.
+    pub(crate) fn input(&self, name: &str) -> Option<Value<'a>> {
+        self.inputs.iter().find(|(known, _)| known == name).and_then(|(_, value)| seen(value))
+    }
+
+    pub(crate) fn has_input(&self, name: &str) -> bool {
+        self.inputs.iter().any(|(known, _)| known == name)
+    }
+
+    /// All by name, for people.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, Value<'a>)> {
+        let owner = self.is_owner.map(|owner| ("is_owner", Value::Bool(owner)));
+        FACTS.into_iter().zip(self.own).chain(owner)
+    }
+
+    fn context(&self, done: BTreeSet<String>) -> Result<Context, Unaskable> {
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        for (name, value) in self.inputs {
+            let Some(value) = seen(value) else {
+                return Err(Unaskable(format!("input `{name}` is of a type rules do not know")));
+            };
+            inputs.push((name.clone(), value.expression()));
+        }
+        let done = RestrictedExpression::new_set(done.into_iter().map(RestrictedExpression::new_string));
+        let more = [("input", RestrictedExpression::new_record(inputs)?), ("done", done)];
+        let all = self.all().map(|(name, value)| (name, value.expression())).chain(more);
+        Ok(Context::from_pairs(all.map(|(name, value)| (name.to_owned(), value)))?)
+    }
+}
+
+fn seen(value: &InputValue) -> Option<Value<'_>> {
+    match value {
+        InputValue::Bool(value) => Some(Value::Bool(*value)),
+        InputValue::Long(value) => Some(Value::Long(*value)),
+        InputValue::String(value) => Some(Value::Text(value)),
+        InputValue::Strings(values) => Some(Value::Texts(values)),
+        _ => None,
+    }
 }
 
 fn seconds(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// The hour (0–23) and the day of the week (1 is Monday), in UTC.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Utc {
-    pub(crate) hour: i64,
-    pub(crate) weekday: i64,
-}
-
-impl Utc {
-    pub(crate) fn of(now: Timestamp) -> Self {
-        let hours = now.as_secs().div_euclid(3600);
-        // 1970-01-01 was a Thursday.
-        let weekday = hours.div_euclid(24).saturating_add(3).rem_euclid(7).saturating_add(1);
-        Self { hour: hours.rem_euclid(24), weekday }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hours_and_weekdays_are_counted_in_utc() {
-        assert_eq!(Utc::of(Timestamp::from_secs(0)), Utc { hour: 0, weekday: 4 });
-        assert_eq!(Utc::of(Timestamp::from_secs(-1)), Utc { hour: 23, weekday: 3 });
-        // 2026-11-22T21:05:44Z, a Sunday; three hours later, Monday.
-        assert_eq!(Utc::of(Timestamp::from_secs(1_795_381_544)), Utc { hour: 21, weekday: 7 });
-        assert_eq!(Utc::of(Timestamp::from_secs(1_795_392_344)), Utc { hour: 0, weekday: 1 });
-    }
 }

@@ -75,19 +75,23 @@ mod error;
 mod facts;
 mod folder;
 mod hint;
+mod index;
 mod load;
 mod policy;
 #[cfg(feature = "prove")]
 pub mod prove;
 mod rule;
 mod schema;
+mod session;
 mod source;
 pub mod tools;
 mod vocabulary;
+mod zone;
 
 pub use self::{
     error::LoadError,
     folder::{MAX_FILE, MAX_FOLDER, sources},
     policy::{CedarPolicy, Explanation},
     vocabulary::{CrewDeclaration, InputType, Vocabulary},
+    zone::Zone,
 };

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     path::Path,
     sync::Arc,
@@ -11,12 +11,14 @@ use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    CedarPolicy, LoadError, Vocabulary, duty,
+    CedarPolicy, LoadError, Vocabulary, Zone,
     engine::Engine,
     facts::Types,
     folder,
-    rule::{Reader, Rule, label},
+    index::Index,
+    rule::{Reader, Rule, Words, label},
     schema::Schemas,
+    session::Sessions,
     source::statements,
 };
 
@@ -28,57 +30,43 @@ impl CedarPolicy {
     /// Everything that is wrong with them, in the order of the files: nothing is loaded in part.
     pub fn load(files: Vec<(String, String)>, vocabulary: &Vocabulary) -> Result<Self, Vec<LoadError>> {
         let schemas = Schemas::of(vocabulary)?;
+        let words = Words::of(vocabulary);
         let mut errors = Vec::new();
         let mut rules = Vec::new();
         for (index, (file, whole)) in files.iter().enumerate() {
-            let reader = Reader { vocabulary, file, whole, index };
+            let reader = Reader { words: &words, file, whole, index };
             rules.extend(statements(whole).into_iter().filter_map(|one| reader.read(one, &mut errors)));
         }
         let rules = distinct(rules, &files, &mut errors);
-        let originals = set(rules.values().map(|rule| rule.policy.clone()))?;
-        errors.extend(validate(&schemas, &originals, &rules, &files));
+        let as_written = set(rules.values().map(|rule| rule.policy.clone()))?;
+        errors.extend(validate(&schemas, &as_written, &rules, &files));
+        if errors.is_empty() {
+            // What decides in the end is plain Cedar, so that is checked as well where it differs.
+            let compiled = rules.values().filter(|rule| rule.has_duty()).map(|rule| rule.compiled().clone());
+            errors = validate(&schemas, &set(compiled)?, &rules, &files);
+        }
         if !errors.is_empty() {
             return Err(sorted(errors, &files));
         }
 
-        let mut compiled = Vec::with_capacity(rules.len());
-        for rule in rules.values() {
-            let policy =
-                duty::compiled(rule).map_err(|error| vec![at_rule(rule, &files, error.to_string())])?;
-            compiled.push(policy);
-        }
-        let export = export(&compiled);
-        let exported = set(compiled)?;
-        // What decides in the end is the compiled set, so that is checked as well.
-        let errors = validate(&schemas, &exported, &rules, &files);
-        if !errors.is_empty() {
-            return Err(sorted(errors, &files));
-        }
-        let of = |permit: bool| set(rules.values().filter(|r| r.permit == permit).map(|r| r.policy.clone()));
         let internal =
             |error: &dyn std::fmt::Display| vec![LoadError::of_declarations(error.to_string(), "")];
         let actions = schemas.runtime.action_entities().map_err(|e| internal(&e))?;
+        let actions = Entities::from_entities(actions, None).map_err(|e| internal(&e))?;
+        let mut rules: Vec<Rule> = rules.into_values().collect();
         Ok(Self::from(Arc::new(Engine {
-            permits: of(true)?,
-            guards: of(false)?,
-            exported,
-            hinted: rules
-                .values()
-                .filter(|rule| rule.permit && rule.hint.is_some())
-                .map(|rule| rule.policy.id().clone())
-                .collect(),
-            roles: rules.values().flat_map(|rule| rule.roles.iter().cloned()).collect(),
-            hash: hash(&export, &schemas.text),
-            export,
+            index: Index::of(&mut rules, words.roles, &actions),
+            hinted: rules.iter().any(|rule| rule.permit && rule.hint.is_some()),
+            sessions: Sessions::default(),
+            roles: rules.iter().flat_map(|rule| rule.roles.iter().cloned()).collect(),
+            hash: hash(&rules, &schemas.text, &vocabulary.zone),
             schema: schemas.runtime,
             schema_text: schemas.text,
-            actions: Entities::from_entities(actions, None).map_err(|e| internal(&e))?,
+            zone: vocabulary.zone.clone(),
+            actions,
             types: Types::new().ok_or_else(|| internal(&"Cedar does not know the entity types"))?,
             authorizer: Authorizer::new(),
-            rules: rules
-                .into_values()
-                .map(|rule| (rule.policy.id().clone(), rule))
-                .collect::<HashMap<_, _>>(),
+            rules,
         })))
     }
 
@@ -166,23 +154,17 @@ fn sorted(mut errors: Vec<LoadError>, files: &[(String, String)]) -> Vec<LoadErr
     errors
 }
 
-/// Plain Cedar, sorted by id and printed anew: layout, comments and the order of files leave no trace.
-fn export(compiled: &[Policy]) -> String {
-    let mut texts: Vec<_> =
-        compiled.iter().map(|policy| (policy.id().to_string(), policy.to_string())).collect();
-    texts.sort();
-    texts.into_iter().fold(String::new(), |mut all, (_, text)| {
-        all.push_str(&text);
-        all.push_str("\n\n");
-        all
-    })
-}
-
-fn hash(export: &str, schema: &str) -> PolicyHash {
+/// What the rules say, not how they are laid out or in which files; the words they were read with; and the zone of
+/// their hours.
+fn hash(rules: &[Rule], schema: &str, zone: &Zone) -> PolicyHash {
     let mut digest = Sha256::new();
-    digest.update(export.len().to_be_bytes());
-    digest.update(export);
-    digest.update(schema);
+    for rule in rules {
+        digest.update(rule.digest);
+    }
+    for text in [schema, zone.name()] {
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
     let hex = digest.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");

@@ -1,11 +1,14 @@
 use std::{fmt, sync::Arc};
 
+use cedar_policy::Policy;
 use crewgate_core::{Decision, PolicyHash, RuleId, Timestamp};
-use crewgate_policy::{Policy, Query};
+use crewgate_policy::{Policy as Decide, Query};
 
 use crate::{
+    Zone,
     engine::Engine,
-    facts::{Unaskable, Utc, held},
+    facts::{Facts, Unaskable, held},
+    rule::Rule,
 };
 
 /// Rules in Cedar, loaded and checked. Clones share them. See the [crate's examples](crate).
@@ -17,7 +20,14 @@ impl CedarPolicy {
     /// from this text with nothing done is a denial wherever a duty is asked.
     #[must_use]
     pub fn export(&self) -> String {
-        self.0.export.clone()
+        // Printed from the JSON form: layout, comments and the order of files leave no trace.
+        let text = |rule: &Rule| {
+            let rule = rule.compiled();
+            let plain =
+                rule.to_json().ok().and_then(|json| Policy::from_json(Some(rule.id().clone()), json).ok());
+            format!("{}\n\n", plain.as_ref().unwrap_or(rule))
+        };
+        self.0.rules.iter().map(text).collect()
     }
 
     /// The schema derived from the vocabulary, in Cedar's schema language.
@@ -26,7 +36,7 @@ impl CedarPolicy {
         &self.0.schema_text
     }
 
-    /// Digest of the exported rules and the schema: SHA-256, hex. Equal for equal rules, however they are laid out.
+    /// Digest of the rules, the schema and the time zone: SHA-256, hex. Equal for equal rules, however they are laid out.
     #[must_use]
     pub fn hash(&self) -> &PolicyHash {
         &self.0.hash
@@ -34,8 +44,7 @@ impl CedarPolicy {
 
     /// The hour and weekday that rules read at an instant.
     pub(crate) fn clock(&self, at: Timestamp) -> (i64, i64) {
-        let clock = Utc::of(at);
-        (clock.hour, clock.weekday)
+        self.0.zone.clock(at)
     }
 
     /// The loaded rules, for the tools.
@@ -57,12 +66,13 @@ impl CedarPolicy {
             permits: Vec::new(),
             guards: Vec::new(),
             broken: Vec::new(),
-            facts: facts(query),
+            facts: facts(query, &self.0.zone),
         };
         match self.0.matches(query) {
-            Ok((_, matches)) => {
-                explanation.permits = matches.permits.into_keys().cloned().collect();
-                explanation.guards = matches.guards.into_keys().cloned().collect();
+            Ok(matches) => {
+                let ids = |rules: &[&Rule]| rules.iter().map(|rule| rule.id.clone()).collect();
+                explanation.permits = ids(&matches.permits);
+                explanation.guards = ids(&matches.guards);
                 explanation.broken =
                     matches.broken_permits.into_iter().chain(matches.broken_guards).collect();
             }
@@ -78,7 +88,7 @@ impl From<Arc<Engine>> for CedarPolicy {
     }
 }
 
-impl Policy for CedarPolicy {
+impl Decide for CedarPolicy {
     fn decide(&self, query: &Query<'_>) -> Decision {
         self.0.decide(query)
     }
@@ -106,33 +116,19 @@ pub struct Explanation {
     pub facts: Vec<(String, String)>,
 }
 
-fn facts(query: &Query<'_>) -> Vec<(String, String)> {
-    let Query { principal, operation, now, .. } = query;
+fn facts(query: &Query<'_>, zone: &Zone) -> Vec<(String, String)> {
+    let Query { principal, operation, .. } = query;
     let roles: Vec<_> = held(query).map(|role| role.name.to_string()).collect();
-    let clock = Utc::of(*now);
-    let mut facts = vec![
-        ("principal".to_owned(), principal.key.to_string()),
-        ("roles".to_owned(), roles.join(", ")),
-        ("action".to_owned(), operation.action.to_string()),
-        ("resource".to_owned(), operation.resource.name.clone()),
-        ("fleets".to_owned(), operation.resource.parents.join(", ")),
-        ("token_age".to_owned(), now.since(principal.token.issued).as_secs().to_string()),
-        (
-            "token_lifetime".to_owned(),
-            principal.token.expires.since(principal.token.issued).as_secs().to_string(),
-        ),
-        ("mfa".to_owned(), principal.token.mfa.to_string()),
-        ("hour".to_owned(), clock.hour.to_string()),
-        ("weekday".to_owned(), clock.weekday.to_string()),
-        ("body_bytes".to_owned(), operation.body_bytes.to_string()),
-        ("has_undeclared_inputs".to_owned(), operation.has_undeclared_inputs.to_string()),
-        ("webhook_hosts".to_owned(), operation.webhook_hosts.join(", ")),
-        ("datasets".to_owned(), operation.datasets.join(", ")),
+    let who = [
+        ("principal", principal.key.to_string()),
+        ("roles", roles.join(", ")),
+        ("action", operation.action.to_string()),
+        ("resource", operation.resource.name.clone()),
+        ("fleets", operation.resource.parents.join(", ")),
     ];
-    if let Some(owner) = &operation.owner {
-        facts.push(("is_owner".to_owned(), (*owner == principal.key).to_string()));
-    }
-    facts
-        .extend(operation.inputs.iter().map(|(name, value)| (format!("input.{name}"), format!("{value:?}"))));
-    facts
+    let known = Facts::of(query, zone);
+    let facts = known.all().map(|(name, value)| (name, value.shown().into_owned()));
+    let own = who.into_iter().chain(facts).map(|(name, value)| (name.to_owned(), value));
+    let inputs = operation.inputs.iter().map(|(name, value)| (format!("input.{name}"), format!("{value:?}")));
+    own.chain(inputs).collect()
 }

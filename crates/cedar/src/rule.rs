@@ -1,12 +1,19 @@
-use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicyId, Template};
 use crewgate_core::{ApproverSet, Duties, MaskProfile, Rate, RateDuty, RoleName, RuleId};
 use miette::Diagnostic;
+use sha2::{Digest, Sha256};
 
 use crate::{
-    LoadError, Vocabulary, duty,
+    LoadError, Vocabulary,
+    duty::{self, Misuse},
     error::closest,
+    index::{Names, Test},
     source::{self, Statement},
 };
 
@@ -23,7 +30,16 @@ pub(crate) struct Rule {
     pub(crate) rate: Option<Rate>,
     /// Roles it names anywhere.
     pub(crate) roles: BTreeSet<RoleName>,
+    /// Their numbers in the index, in the same order.
+    pub(crate) role_ids: Vec<u32>,
+    /// What its conditions say of plain facts.
+    pub(crate) test: Test,
+    /// SHA-256 of its JSON form: equal for equal rules, however they are laid out.
+    pub(crate) digest: [u8; 32],
+    /// As written: duties do not count for whether it matches.
     pub(crate) policy: Policy,
+    /// With its duties as a condition, where it has any.
+    compiled: Option<Policy>,
     /// Index of its file and where it begins there.
     pub(crate) place: (usize, usize),
 }
@@ -31,6 +47,11 @@ pub(crate) struct Rule {
 impl Rule {
     pub(crate) fn has_duty(&self) -> bool {
         self.approval.is_some() || self.mask.is_some() || self.rate.is_some()
+    }
+
+    /// The rule as plain Cedar.
+    pub(crate) fn compiled(&self) -> &Policy {
+        self.compiled.as_ref().unwrap_or(&self.policy)
     }
 
     /// Adds this rule's duties.
@@ -41,10 +62,29 @@ impl Rule {
     }
 }
 
+/// The words of a vocabulary, ready to be looked up.
+pub(crate) struct Words<'a> {
+    vocabulary: &'a Vocabulary,
+    crews: HashSet<&'a str>,
+    fleets: BTreeSet<&'a str>,
+    pub(crate) roles: Names<RoleName>,
+}
+
+impl<'a> Words<'a> {
+    pub(crate) fn of(vocabulary: &'a Vocabulary) -> Self {
+        let mut roles = Names::default();
+        for role in &vocabulary.roles {
+            roles.intern(role.clone());
+        }
+        let crews = vocabulary.crews.iter().map(|crew| crew.name.as_str()).collect();
+        Self { vocabulary, crews, fleets: vocabulary.fleets(), roles }
+    }
+}
+
 /// Reads one statement and says everything that is wrong with it. A rule that parses is given back even then, for the
 /// validator to add what it knows; nothing loads while there is an error.
 pub(crate) struct Reader<'a> {
-    pub(crate) vocabulary: &'a Vocabulary,
+    pub(crate) words: &'a Words<'a>,
     pub(crate) file: &'a str,
     pub(crate) whole: &'a str,
     pub(crate) index: usize,
@@ -68,6 +108,10 @@ impl Reader<'_> {
             mask: None,
             rate: None,
             roles: BTreeSet::new(),
+            role_ids: Vec::new(),
+            test: Test::default(),
+            digest: [0; 32],
+            compiled: None,
             place: (self.index, statement.offset),
             policy,
         };
@@ -96,12 +140,28 @@ impl Reader<'_> {
             let at = source::annotation(statement.text, "hint");
             errors.push(self.error(statement, at, message).with_help(Some(help.to_owned())));
         }
-        if let Err(misuse) = duty::check_untouched(&rule.policy) {
-            let at = source::word(statement.text, misuse.word());
-            errors.push(self.error(statement, at, misuse.message()).with_help(Some(misuse.help())));
-        }
         rule.policy = rule.policy.new_id(PolicyId::new(rule.id.as_str()));
+        match self.conditions(&mut rule) {
+            Ok(()) => {}
+            Err(misuse) => {
+                let at = source::word(statement.text, misuse.word());
+                errors.push(self.error(statement, at, misuse.message()).with_help(Some(misuse.help())));
+            }
+        }
         (!rule.id.as_str().is_empty()).then_some(rule)
+    }
+
+    /// Reads what is in the conditions, and compiles the duties into them.
+    fn conditions(&self, rule: &mut Rule) -> Result<(), Misuse> {
+        let unreadable = |error: &dyn std::fmt::Display| Misuse::Unreadable(error.to_string());
+        let json = rule.policy.to_json().map_err(|error| unreadable(&error))?;
+        duty::check_untouched(&json)?;
+        rule.test = Test::of(&json, &self.words.roles);
+        rule.digest = Sha256::digest(json.to_string()).into();
+        if rule.has_duty() {
+            rule.compiled = Some(duty::compiled(rule, json).map_err(|error| unreadable(&error))?);
+        }
+        Ok(())
     }
 
     fn annotation(&self, rule: &mut Rule, key: &str, value: &str) -> Result<(), (String, String)> {
@@ -122,13 +182,22 @@ impl Reader<'_> {
             "reason" => rule.reason = Some(value.to_owned()),
             "hint" => rule.hint = Some(value.to_owned()),
             "approval" => {
-                let known = self.vocabulary.approvers.iter().map(ApproverSet::as_str);
-                rule.approval = Some(ApproverSet::new(declared("approver set", value, known)?));
+                let known = &self.words.vocabulary.approvers;
+                let set = ApproverSet::new(value);
+                declared("approver set", value, known.contains(&set), known.iter().map(ApproverSet::as_str))?;
+                rule.approval = Some(set);
             }
             "mask" if rule.permit => return on_permit("masks"),
             "mask" => {
-                let known = self.vocabulary.masks.iter().map(MaskProfile::as_str);
-                rule.mask = Some(MaskProfile::new(declared("mask profile", value, known)?));
+                let known = &self.words.vocabulary.masks;
+                let mask = MaskProfile::new(value);
+                declared(
+                    "mask profile",
+                    value,
+                    known.contains(&mask),
+                    known.iter().map(MaskProfile::as_str),
+                )?;
+                rule.mask = Some(mask);
             }
             "rate" if rule.permit => return on_permit("rates"),
             "rate" => {
@@ -153,15 +222,19 @@ impl Reader<'_> {
         let some = |(message, help)| (message, Some(help));
         match literal.type_name().to_string().as_str() {
             "Role" => {
-                let known = self.vocabulary.roles.iter().map(RoleName::as_str);
-                rule.roles.insert(RoleName::new(declared("role", id, known).map_err(some)?));
+                let known = &self.words.vocabulary.roles;
+                let role = RoleName::new(id);
+                declared("role", id, known.contains(&role), known.iter().map(RoleName::as_str))
+                    .map_err(some)?;
+                rule.roles.insert(role);
             }
             "Crew" => {
-                let known = self.vocabulary.crews.iter().map(|crew| crew.name.as_str());
-                declared("crew", id, known).map_err(some)?;
+                let known = self.words.vocabulary.crews.iter().map(|crew| crew.name.as_str());
+                declared("crew", id, self.words.crews.contains(id), known).map_err(some)?;
             }
             "Fleet" => {
-                declared("fleet", id, self.vocabulary.fleets()).map_err(some)?;
+                let known = &self.words.fleets;
+                declared("fleet", id, known.contains(id), known.iter().copied()).map_err(some)?;
             }
             "User" | "Service" if !id.contains(':') => {
                 let help = "principals are written issuer:subject, as in \"okta:alice\"";
@@ -211,19 +284,21 @@ fn idle_hint(rule: &Rule) -> Option<(&'static str, &'static str)> {
     None
 }
 
+/// Refuses a name that is not `known`, with what would be right.
 fn declared<'a>(
     what: &str,
-    name: &'a str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Result<&'a str, (String, String)> {
-    let known: Vec<_> = known.into_iter().collect();
-    if known.contains(&name) {
-        return Ok(name);
+    name: &str,
+    known: bool,
+    all: impl IntoIterator<Item = &'a str>,
+) -> Result<(), (String, String)> {
+    if known {
+        return Ok(());
     }
-    let help = match closest(name, known.iter().copied()) {
+    let all: Vec<_> = all.into_iter().collect();
+    let help = match closest(name, all.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => format!("no {what} is declared"),
-        None => format!("declared: {}", known.join(", ")),
+        None if all.is_empty() => format!("no {what} is declared"),
+        None => format!("declared: {}", all.join(", ")),
     };
     Err((format!("unknown {what} `{name}`"), help))
 }

@@ -82,6 +82,8 @@ fn document(vocabulary: &Vocabulary, inputs: &Map<String, Value>, role: Value) -
         "token_age": { "type": "Long" },
         "token_lifetime": { "type": "Long" },
         "mfa": { "type": "Boolean" },
+        "sender_constrained": { "type": "Boolean" },
+        "zone": { "type": "String" },
         "hour": { "type": "Long" },
         "weekday": { "type": "Long" },
         "body_bytes": { "type": "Long" },
@@ -89,6 +91,7 @@ fn document(vocabulary: &Vocabulary, inputs: &Map<String, Value>, role: Value) -
         "is_owner": optional(json!({ "type": "Boolean" })),
         "webhook_hosts": strings(),
         "datasets": strings(),
+        "prompts": strings(),
         "input": { "type": "Record", "attributes": inputs },
         "done": strings(),
     });

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crewgate_core::{Action, ApproverSet, Effect, MaskProfile, RoleName};
 
-use crate::LoadError;
+use crate::{LoadError, Zone};
 
 /// The words rules may use: what the configuration declares. A rule that says anything else does not load.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct Vocabulary {
     pub masks: BTreeSet<MaskProfile>,
     /// Crews with their fleets and inputs.
     pub crews: Vec<CrewDeclaration>,
+    /// The time zone of `hour` and `weekday`.
+    pub zone: Zone,
     /// Actions; what they do puts them in the group `read` or `write`.
     pub actions: Vec<(Action, Effect)>,
 }
@@ -33,6 +35,7 @@ impl Default for Vocabulary {
             approvers: BTreeSet::new(),
             masks: BTreeSet::new(),
             crews: Vec::new(),
+            zone: Zone::default(),
             actions: actions.into_iter().map(|(name, effect)| (Action::of(name), effect)).collect(),
         }
     }

@@ -194,7 +194,7 @@ fn plain(policy: &CedarPolicy, ask: &Ask, done: &[String]) -> bool {
         { "uid": uid("Action", action), "attrs": {}, "parents": [uid("Action", group)] },
     ]);
     let context = json!({
-        "token_age": 600, "token_lifetime": 3600, "mfa": ask.principal.token.mfa, "hour": 12, "weekday": 1,
+        "token_age": 600, "token_lifetime": 3600, "mfa": ask.principal.token.mfa, "hour": 12, "weekday": 1, "sender_constrained": false, "zone": "UTC", "prompts": [],
         "body_bytes": ask.operation.body_bytes, "has_undeclared_inputs": false,
         "webhook_hosts": [], "datasets": [], "input": {}, "done": done,
     });

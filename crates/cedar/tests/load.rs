@@ -281,8 +281,8 @@ fn a_folder_with_what_is_no_policy_is_refused_with_its_name() {
         "byte 7, on line 2",
     );
     let ring = |folder: &Folder| {
-        symlink(folder.0.join("b.cedar"), folder.0.join("bad.cedar")).unwrap();
-        symlink(folder.0.join("bad.cedar"), folder.0.join("b.cedar")).unwrap();
+        symlink(folder.0.join("c.cedar"), folder.0.join("bad.cedar")).unwrap();
+        symlink(folder.0.join("bad.cedar"), folder.0.join("c.cedar")).unwrap();
     };
     refused(&ring, "ring", "cannot be read");
     refused(&|folder| symlink("nowhere", folder.0.join("bad.cedar")).unwrap(), "dangling", "cannot be read");

@@ -207,6 +207,9 @@ pub struct Asked {
     pub issued: Timestamp,
     /// Whether more than one factor was used.
     pub mfa: bool,
+    /// Whether the token was bound to its sender's key.
+    #[serde(default)]
+    pub sender_constrained: bool,
     /// Groups that what is acted on belonged to.
     pub parents: Vec<String>,
     /// Declared inputs; without a value where the record must not show it.

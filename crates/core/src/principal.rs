@@ -73,6 +73,9 @@ pub struct TokenFacts {
     pub fingerprint: String,
     /// Whether the issuer says that more than one factor was used (`amr`/`acr`).
     pub mfa: bool,
+    /// Whether the token is of use only to the holder of a key, who proved to be that (`cnf`, RFC 7800).
+    #[serde(default)]
+    pub sender_constrained: bool,
 }
 
 /// Who calls, as proved by a token a verifier accepted.

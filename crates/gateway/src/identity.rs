@@ -105,6 +105,7 @@ impl Gatekeeper {
                 expires: key.until,
                 fingerprint: "shared-key".to_owned(),
                 mfa: false,
+                sender_constrained: false,
             },
             human: None,
         })

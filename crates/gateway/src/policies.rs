@@ -49,6 +49,7 @@ pub(crate) fn vocabulary(settings: &Settings) -> Vocabulary {
         approvers: settings.approvers.iter().map(|set| ApproverSet::new(set.name.as_str())).collect(),
         masks: settings.masks.profiles.names().cloned().collect(),
         crews: settings.crews.iter().map(declaration).collect(),
+        zone: settings.policy_zone.clone(),
         ..Vocabulary::default()
     }
 }

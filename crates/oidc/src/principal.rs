@@ -32,6 +32,8 @@ pub(crate) fn principal(
             expires: claims.times.expires,
             fingerprint: fingerprint(token),
             mfa: mfa(&claims.all),
+            // A binding that is not proved or not understood is refused before anybody is let in.
+            sender_constrained: claims.all.contains_key("cnf"),
         },
         human: None,
     })

@@ -128,6 +128,7 @@ fn asked(query: &Query<'_>, inputs: Vec<(String, Option<InputValue>)>) -> Asked 
         roles: roles.iter().map(|role| role.name.clone()).collect(),
         issued: principal.token.issued,
         mfa: principal.token.mfa,
+        sender_constrained: principal.token.sender_constrained,
         parents: operation.resource.parents.clone(),
         inputs,
         prompts: operation.prompts.clone(),

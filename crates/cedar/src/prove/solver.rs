@@ -226,7 +226,7 @@ impl Prover {
         let mut found = Vec::new();
         let schema = schema(vocabulary)
             .map_err(|reason| ProveError::Undecided { of: "the rules".to_owned(), reason })?;
-        let mut rules: Vec<&Rule> = policy.engine().rules.values().collect();
+        let mut rules: Vec<&Rule> = policy.engine().rules.iter().collect();
         rules.sort_by(|a, b| a.id.cmp(&b.id));
         // Without conditions a rule matches its scope and cannot fail.
         for rule in rules.into_iter().filter(|rule| rule.policy.has_non_scope_constraint()) {

@@ -197,9 +197,9 @@ fn check(
 /// An expectation that no set of these rules can meet is a mistake of the case.
 fn known(expect: &Answer, policy: &CedarPolicy, vocabulary: &Vocabulary) -> Result<(), Unknown> {
     if let Some(rule) = &expect.rule
-        && !policy.engine().rules.values().any(|known| known.id == *rule)
+        && !policy.engine().rules.iter().any(|known| known.id == *rule)
     {
-        let rules = policy.engine().rules.values().map(|rule| rule.id.as_str());
+        let rules = policy.engine().rules.iter().map(|rule| rule.id.as_str());
         return Err(unknown("rule", rule.as_str(), rules));
     }
     for set in &expect.approvals {

@@ -78,7 +78,7 @@ pub fn explain(
         _ => None,
     };
     let reading = |id: &RuleId, effect| {
-        let rule = policy.engine().rules.values().find(|rule| rule.id == *id);
+        let rule = policy.engine().rules.iter().find(|rule| rule.id == *id);
         let named: BTreeSet<String> =
             rule.iter().flat_map(|rule| clauses(&rule.policy)).flat_map(|clause| clause.reads()).collect();
         let facts = told.facts.iter().filter(|(name, _)| named.contains(name)).cloned().collect();

@@ -127,7 +127,7 @@ fn meant(
         LoadError::at(file, text, start.saturating_add(offset), message).with_help(Some(help.to_owned()))
     };
     let mut push = |lint, at| found.push(Finding { lint, fatal: false, at });
-    let mut rules: Vec<&Rule> = engine.rules.values().collect();
+    let mut rules: Vec<&Rule> = engine.rules.iter().collect();
     rules.sort_by_key(|rule| rule.place);
     for rule in &rules {
         if !rule.permit && is_global(rule) {

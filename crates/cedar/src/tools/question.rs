@@ -212,6 +212,7 @@ impl Question {
                 expires: issued.saturating_add(std::time::Duration::from_secs(self.token_lifetime)),
                 fingerprint: String::new(),
                 mfa: self.mfa,
+                sender_constrained: self.sender_constrained,
             },
             human: None,
         };

@@ -309,7 +309,7 @@ pub(crate) fn speaking<'e>(
             unknown("action", &question.action, vocabulary.actions.iter().map(|a| a.0.as_str()))
         })?;
     let mut rules: Vec<&Rule> =
-        engine.rules.values().filter(|rule| speaks_of(engine, &rule.policy, &action, &crew)).collect();
+        engine.rules.iter().filter(|rule| speaks_of(engine, &rule.policy, &action, &crew)).collect();
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(rules.into_iter().partition(|rule| rule.permit))
 }

@@ -65,6 +65,7 @@ impl Question {
         Ok(Self {
             roles: asked.roles.clone(),
             mfa: asked.mfa,
+            sender_constrained: asked.sender_constrained,
             token_age: asked.at.since(asked.issued).as_secs(),
             token_lifetime: expires.since(asked.issued).as_secs(),
             at: asked.at,

@@ -68,6 +68,7 @@ impl Ask {
                     expires: now.saturating_add(Duration::from_secs(3000)),
                     fingerprint: "00".to_owned(),
                     mfa: true,
+                    sender_constrained: false,
                 },
                 human: None,
             },

@@ -85,7 +85,13 @@ fn named_principal(settings: &Settings, named: &str, groups: &[String]) -> Resul
         kind: PrincipalKind::User,
         groups: groups.collect::<Result<_, _>>().map_err(Failure::usage)?,
         client: None,
-        token: TokenFacts { issued: never, expires: never, fingerprint: String::new(), mfa: false },
+        token: TokenFacts {
+            issued: never,
+            expires: never,
+            fingerprint: String::new(),
+            mfa: false,
+            sender_constrained: false,
+        },
         human: None,
     })
 }

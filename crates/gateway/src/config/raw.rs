@@ -312,6 +312,7 @@ pub(super) struct Person {
 pub(super) struct Policy {
     pub(super) path: Text,
     pub(super) tests: Option<Text>,
+    pub(super) zone: Option<Text>,
     pub(super) shadow: Option<Text>,
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use crewgate_cedar::Zone;
 use crewgate_core::Timestamp;
 
 use super::{
@@ -53,6 +54,9 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         "on-load" => Ok(true),
         "on-demand" => Ok(false),
         _ => Err(format!("`{text}` is neither `on-load` nor `on-demand`")),
+    });
+    let policy_zone = check.parse_or(raw.policy.zone.as_ref(), Zone::default(), |text| {
+        Zone::named(text).ok_or_else(|| format!("`{text}` is no time zone: name one like `Europe/Berlin`"))
     });
     // Whether it can be read is found out later: a second set must not keep the first from deciding.
     let shadow = raw.policy.shadow.as_ref().map(|path| beside.join(path.get_ref()));
@@ -107,6 +111,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         persons,
         policy,
         policy_tests,
+        policy_zone,
         shadow,
         store: store?,
         record_readers,

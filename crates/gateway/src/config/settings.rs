@@ -50,6 +50,8 @@ pub struct Settings {
     pub policy: PathBuf,
     /// Whether rules that fail a test beside them do not load (default: tests run when asked for).
     pub policy_tests: bool,
+    /// The time zone in which rules read the hour and the day of the week.
+    pub policy_zone: crewgate_cedar::Zone,
     /// Folder of a second rule set that decides beside the first and only reports.
     pub shadow: Option<PathBuf>,
     /// The SQLite file.

@@ -25,6 +25,7 @@ pub(crate) fn alice() -> Principal {
             expires: Timestamp::from_secs(3600),
             fingerprint: "00".to_owned(),
             mfa: false,
+            sender_constrained: false,
         },
         human: None,
     }

@@ -51,6 +51,7 @@ pub fn person(subject: &str) -> Principal {
             expires: start().saturating_add(Duration::from_secs(3600)),
             fingerprint: "0123456789abcdef".to_owned(),
             mfa: false,
+            sender_constrained: false,
         },
         human: None,
     }
