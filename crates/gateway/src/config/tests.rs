@@ -154,8 +154,9 @@ fn the_guides_roles_load() {
     let (_, rest) = guide.split_once("## Roles, approvers, people").unwrap();
     let block = rest.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let github = "[[issuer]]\nname = \"github\"\nurl = \"https://token.actions.githubusercontent.com\"\naudience = [\"crewgate\"]\n";
-    let (before, after) = (MINIMAL.find("[[role]]").unwrap(), MINIMAL.find("[policy]").unwrap());
-    let text = format!("{}{github}{block}{}", &MINIMAL[..before], &MINIMAL[after..]);
+    let (before, rest) = MINIMAL.split_once("[[role]]").unwrap();
+    let (_, after) = rest.split_once("[policy]").unwrap();
+    let text = format!("{before}{github}{block}[policy]{after}");
     let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((settings.roles.len(), settings.approvers.len(), settings.persons.len()), (3, 1, 1));
 }
