@@ -108,3 +108,7 @@ pub mod fuzz {
         crate::engine::simd::agree(low, high, required, text)
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/detectors.md")]
+struct DetectorsPage;

@@ -236,8 +236,8 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// The built-in ones: `secrets` (tokens, API keys, private keys) and `pii-basic` (those, and e-mail, telephone,
-    /// card, IBAN, SSN, IP address).
+    /// The built-in ones: `secrets` (tokens, keys, passwords), `payment` (cards and accounts), `pii-basic` (secrets, and
+    /// e-mail, telephone, card, IBAN, SSN, IP address) and `pii-strict` (all that leads to a person, secrets included).
     #[must_use]
     pub fn builtin() -> Self {
         let known = sets::BUILT_IN.iter().map(|(name, entities)| {
