@@ -86,6 +86,7 @@ mod session;
 mod source;
 pub mod tools;
 mod vocabulary;
+mod words;
 mod zone;
 
 pub use self::{

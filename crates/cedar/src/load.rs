@@ -16,10 +16,11 @@ use crate::{
     facts::Types,
     folder,
     index::Index,
-    rule::{Reader, Rule, Words, label},
+    rule::{Reader, Rule, label},
     schema::Schemas,
     session::Sessions,
     source::statements,
+    words::Words,
 };
 
 impl CedarPolicy {

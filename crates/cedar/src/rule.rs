@@ -1,8 +1,4 @@
-use std::{
-    collections::{BTreeSet, HashSet},
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicyId, Template};
 use crewgate_core::{ApproverSet, Duties, MaskProfile, Rate, RateDuty, RoleName, RuleId};
@@ -10,11 +6,12 @@ use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    LoadError, Vocabulary,
+    LoadError,
     duty::{self, Misuse},
     error::closest,
-    index::{Names, Test},
+    index::Test,
     source::{self, Statement},
+    words::{Words, declared},
 };
 
 /// A rule as it was written, and what was read from its annotations.
@@ -59,25 +56,6 @@ impl Rule {
         duties.approvals.extend(self.approval.clone());
         duties.masks.extend(self.mask.clone());
         duties.rates.extend(self.rate.map(|rate| RateDuty { rule: self.id.clone(), rate }));
-    }
-}
-
-/// The words of a vocabulary, ready to be looked up.
-pub(crate) struct Words<'a> {
-    vocabulary: &'a Vocabulary,
-    crews: HashSet<&'a str>,
-    fleets: BTreeSet<&'a str>,
-    pub(crate) roles: Names<RoleName>,
-}
-
-impl<'a> Words<'a> {
-    pub(crate) fn of(vocabulary: &'a Vocabulary) -> Self {
-        let mut roles = Names::default();
-        for role in &vocabulary.roles {
-            roles.intern(role.clone());
-        }
-        let crews = vocabulary.crews.iter().map(|crew| crew.name.as_str()).collect();
-        Self { vocabulary, crews, fleets: vocabulary.fleets(), roles }
     }
 }
 
@@ -282,25 +260,6 @@ fn idle_hint(rule: &Rule) -> Option<(&'static str, &'static str)> {
         return Some(("@hint on a guard with a duty", help));
     }
     None
-}
-
-/// Refuses a name that is not `known`, with what would be right.
-fn declared<'a>(
-    what: &str,
-    name: &str,
-    known: bool,
-    all: impl IntoIterator<Item = &'a str>,
-) -> Result<(), (String, String)> {
-    if known {
-        return Ok(());
-    }
-    let all: Vec<_> = all.into_iter().collect();
-    let help = match closest(name, all.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if all.is_empty() => format!("no {what} is declared"),
-        None => format!("declared: {}", all.join(", ")),
-    };
-    Err((format!("unknown {what} `{name}`"), help))
 }
 
 /// `10/h`: calls per s, min, h or d.

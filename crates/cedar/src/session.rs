@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cedar_policy::{PolicySet, PolicySetError};
+use cedar_policy::PolicySet;
 use crewgate_core::{Action, PrincipalKey, PrincipalKind, Resource, RoleName};
 use crewgate_policy::Query;
 
@@ -56,7 +56,15 @@ pub(crate) struct Site {
     /// Permits and guards whose scope can take it, sorted.
     pub(crate) permits: Vec<u32>,
     pub(crate) guards: Vec<u32>,
-    sets: Mutex<Vec<(Vec<u32>, bool, Arc<PolicySet>)>>,
+    sets: Mutex<Vec<Kept>>,
+}
+
+/// A set that was put to Cedar.
+#[derive(Debug)]
+struct Kept {
+    rules: Vec<u32>,
+    compiled: bool,
+    set: Arc<PolicySet>,
 }
 
 impl Sessions {
@@ -132,14 +140,15 @@ impl Site {
         rules: &[u32],
         compiled: bool,
         engine: &Engine,
-    ) -> Result<Arc<PolicySet>, PolicySetError> {
-        let same = |(of, kind, _): &&(Vec<u32>, bool, Arc<PolicySet>)| of == rules && *kind == compiled;
-        if let Some((_, _, set)) = lock(&self.sets).iter().find(same) {
-            return Ok(Arc::clone(set));
+    ) -> Result<Arc<PolicySet>, Unaskable> {
+        let same = |kept: &&Kept| kept.rules == rules && kept.compiled == compiled;
+        if let Some(kept) = lock(&self.sets).iter().find(same) {
+            return Ok(Arc::clone(&kept.set));
         }
         let policy = |rule: &Rule| if compiled { rule.compiled().clone() } else { rule.policy.clone() };
         let set = Arc::new(PolicySet::from_policies(engine.picked(rules).map(policy))?);
-        remember(&mut lock(&self.sets), (rules.to_vec(), compiled, Arc::clone(&set)), SETS);
+        let kept = Kept { rules: rules.to_vec(), compiled, set: Arc::clone(&set) };
+        remember(&mut lock(&self.sets), kept, SETS);
         Ok(set)
     }
 }

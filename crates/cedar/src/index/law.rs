@@ -81,7 +81,8 @@ fn vocabulary() -> Vocabulary {
 }
 
 fn fleets(crew: usize) -> Vec<String> {
-    let of = |(at, fleet): (usize, &&str)| (at == 3 || crew % (at + 2) == 0).then(|| (*fleet).to_owned());
+    let of =
+        |(at, fleet): (usize, &&str)| (at == 3 || crew.is_multiple_of(at + 2)).then(|| (*fleet).to_owned());
     FLEETS.iter().enumerate().filter_map(of).collect()
 }
 
@@ -175,23 +176,18 @@ fn rule(dice: &mut Dice, id: usize) -> String {
 fn load(dice: &mut Dice) -> CedarPolicy {
     let vocabulary = vocabulary();
     let loads = |text: &str| CedarPolicy::load(vec![("x.cedar".to_owned(), text.to_owned())], &vocabulary);
-    loop {
-        let rules: Vec<_> = (0..RULES).map(|id| rule(dice, id)).collect();
-        match loads(&rules.concat()) {
-            Ok(policy) => return policy,
-            Err(errors) => {
-                let wrong: BTreeSet<usize> = errors.iter().map(|error| error.line).collect();
-                let mut line = 1;
-                let good = rules.iter().filter(|rule| {
-                    let lines = line..line + rule.lines().count();
-                    line = lines.end;
-                    wrong.iter().all(|at| !lines.contains(at))
-                });
-                let good: String = good.map(String::as_str).collect();
-                return loads(&good).unwrap_or_else(|errors| panic!("{errors:#?}"));
-            }
-        }
-    }
+    let rules: Vec<_> = (0..RULES).map(|id| rule(dice, id)).collect();
+    loads(&rules.concat()).unwrap_or_else(|errors| {
+        let wrong: BTreeSet<usize> = errors.iter().map(|error| error.line).collect();
+        let mut line = 1;
+        let good = rules.iter().filter(|rule| {
+            let lines = line..line + rule.lines().count();
+            line = lines.end;
+            wrong.iter().all(|at| !lines.contains(at))
+        });
+        let good: String = good.map(String::as_str).collect();
+        loads(&good).unwrap_or_else(|errors| panic!("{errors:#?}"))
+    })
 }
 
 /// What a query borrows.
