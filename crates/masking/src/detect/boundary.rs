@@ -47,7 +47,9 @@ pub(crate) fn ends_in_escape(text: &str) -> bool {
 pub(crate) fn mentions(before: &str, words: &[&str]) -> bool {
     let paragraph = before.rsplit("\n\n").next().unwrap_or_default();
     let plain = plain(paragraph);
-    words.iter().any(|word| plain.contains(&format!(" {word}")))
+    // Every word of it begins behind a space.
+    let mut starts = plain.match_indices(' ').filter_map(|(at, _)| plain.get(at + 1..));
+    starts.any(|rest| words.iter().any(|word| rest.starts_with(word)))
 }
 
 /// Lower case, and one space for each run of anything that is no letter or digit and for each hump of camel case.
