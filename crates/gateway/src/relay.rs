@@ -207,10 +207,12 @@ impl RelayDesk {
             let text = "the call could not be put on the record";
             Refusal::new(By::Audit, StatusCode::SERVICE_UNAVAILABLE, "audit_unavailable", text)
         };
-        let masked =
-            self.masks.stored(crew).and_then(|masker| masker.mask_json(body).ok()).ok_or_else(unavailable)?;
+        let masker = self.masks.stored(crew).ok_or_else(unavailable)?;
+        let (masked, profiles) =
+            (masker.mask_json(body).map_err(|_| unavailable())?, masker.profiles().clone());
         let mut entry = Entry::new(Phase::Webhook, RequestId::random(), self.clock.now())
             .with_fact(Fact::Webhook { kind: "human_input".to_owned(), crew: crew.to_owned() })
+            .with_fact(Fact::Masked { profiles, hits: masked.findings.hits() })
             .with_run(run.map(|run| run.run));
         entry.frames = vec![Frame { offset_micros: 0, bytes: masked.text.into() }];
         self.audit.append(Lane::Outcome, entry).await.map(|_| ()).map_err(|_| unavailable())

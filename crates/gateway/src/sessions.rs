@@ -262,6 +262,15 @@ where
             {
                 return Ok(unavailable(&error).into_response());
             }
+            let session = scoped.as_ref().map(|scoped| scoped.session.clone()).unwrap_or_default();
+            let restore = match caller.zip(masker).zip(trail.as_ref()) {
+                Some(((caller, masker), trail)) => {
+                    let restore = restorer(&live, caller, &masker, &session, sessions.clock.now()).await;
+                    // Stands in the intent, which is durable before a byte of the answer is seen.
+                    restore.inspect(|(_, fact)| trail.note(fact.clone()))
+                }
+                None => None,
+            };
             let mut response = inner.call(request).await?;
             let run = trail.as_ref().and_then(|trail| {
                 trail.facts().iter().rev().find_map(|fact| match fact {
@@ -274,16 +283,7 @@ where
             {
                 return Ok(unavailable(&error).into_response());
             }
-            let session = scoped.as_ref().map(|scoped| scoped.session.clone()).unwrap_or_default();
-            let restore = match caller.zip(masker) {
-                Some((caller, masker)) => {
-                    restorer(&live, caller, &masker, &session, sessions.clock.now()).await
-                }
-                None => None,
-            };
-            // On the record before a byte of it is seen.
-            if let (Some((masker, fact)), Some(trail)) = (restore, &trail) {
-                trail.note(fact);
+            if let Some((masker, _)) = restore {
                 response.extensions_mut().insert(Restore(masker));
             }
             Ok(response.map(|body| {

@@ -61,7 +61,8 @@ impl Findings {
     }
 
     /// As the record has them.
-    pub(crate) fn hits(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+    #[must_use]
+    pub fn hits(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
         self.0.iter().map(|(entity, places)| (entity.name().to_owned(), places.clone())).collect()
     }
 }

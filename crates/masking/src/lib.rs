@@ -65,6 +65,8 @@ mod detect;
 mod engine;
 mod explain;
 mod findings;
+#[cfg(any(test, doctest))]
+mod guide;
 mod layer;
 mod masker;
 mod operator;

@@ -430,9 +430,10 @@ impl Masker {
         self.operators().any(|operator| *operator == Operator::Block)
     }
 
-    /// Whether a profile in force refuses requests that hold a hit.
-    pub(crate) fn refuses_requests(&self) -> bool {
-        self.inner.in_force.iter().any(|rule| rule.refuses_requests())
+    /// Whether a profile in force refuses requests that hold one of these.
+    pub(crate) fn refuses_request(&self, findings: &Findings) -> bool {
+        let refusing = self.inner.in_force.iter().filter(|rule| rule.refuses_requests());
+        refusing.flat_map(|rule| rule.entities()).any(|entity| findings.count(entity) > 0)
     }
 
     /// What is written for a JSON number that held a hit: a number again, unless a profile says otherwise.

@@ -24,6 +24,15 @@ macro_rules! entities {
                     Self::Custom(name) => name,
                 }
             }
+
+            /// What it is, in a sentence.
+            #[must_use]
+            pub fn about(&self) -> &str {
+                match self {
+                    $(Self::$variant => $doc,)*
+                    Self::Custom(_) => "What a custom detector finds.",
+                }
+            }
         }
     };
 }

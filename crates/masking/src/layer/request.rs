@@ -115,7 +115,7 @@ fn mask<M: Mask, B>(mask: &M, request: &mut Request<B>) -> Result<(), Refusal> {
             }
         }
     }
-    if masker.refuses_requests() && !findings.is_empty() {
+    if masker.refuses_request(&findings) {
         return Err(blocked());
     }
     if let (Some(trail), false) = (request.extensions().get::<Trail>(), findings.is_empty()) {
