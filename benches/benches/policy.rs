@@ -76,24 +76,28 @@ fn realistic(rules: usize) -> Rules {
     let (crews, roles, fleets) = ((rules / 10).max(10), (rules / 10).max(64), (rules / 100).max(2));
     let rule = |n: usize| {
         let (role, crew, fleet) = (n * 7 % roles, n * 3 % crews, n * 5 % fleets);
-        let actions = ["action == Action::\"kickoff\"", "action in Action::\"read\"", "action"][n % 3];
+        let actions = match n % 3 {
+            0 => "action == Action::\"kickoff\"",
+            1 => "action in Action::\"read\"",
+            _ => "action",
+        };
         let when = conditions(n / 3);
         match n {
             0 => "permit (principal in Role::\"role-1\", action, resource == Crew::\"crew-1\")".to_owned(),
             // Ten guards for everybody, or fewer in a small set.
             1..=10 if n <= rules / 4 => {
-                let condition = [
-                    "context.body_bytes > 1000000",
-                    "context.token_age > 86400",
-                    "context.input has dataset && context.input.dataset like \"payroll*\"",
-                    "context.has_undeclared_inputs",
-                    "context.webhook_hosts.contains(\"evil.example\")",
-                    "context.datasets.containsAny([\"secret\", \"top-secret\"])",
-                    "context.weekday > 5 && !context.mfa",
-                    "context.input has rows && context.input.rows > 100000",
-                    "context.hour < 4 && context.hour >= 2",
-                    "context.prompts.contains(\"forbidden\")",
-                ][n - 1];
+                let condition = match n {
+                    1 => "context.body_bytes > 1000000",
+                    2 => "context.token_age > 86400",
+                    3 => "context.input has dataset && context.input.dataset like \"payroll*\"",
+                    4 => "context.has_undeclared_inputs",
+                    5 => "context.webhook_hosts.contains(\"evil.example\")",
+                    6 => "context.datasets.containsAny([\"secret\", \"top-secret\"])",
+                    7 => "context.weekday > 5 && !context.mfa",
+                    8 => "context.input has rows && context.input.rows > 100000",
+                    9 => "context.hour < 4 && context.hour >= 2",
+                    _ => "context.prompts.contains(\"forbidden\")",
+                };
                 format!("forbid (principal, action, resource) when {{ {condition} }}")
             }
             _ => match n % 100 {

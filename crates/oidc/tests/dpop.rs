@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crewgate_core::{Clock, Principal, Refusal};
@@ -58,7 +58,8 @@ impl House {
 
     /// RFC 7638: the required members in the order of their names.
     fn thumbprint(&self) -> String {
-        hash(self.jwk().to_string().as_bytes())
+        let members: BTreeMap<String, Value> = serde_json::from_value(self.jwk()).unwrap();
+        hash(json!(members).to_string().as_bytes())
     }
 
     fn token(&self) -> String {

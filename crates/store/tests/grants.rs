@@ -164,7 +164,9 @@ async fn a_database_from_before_grants_is_brought_up_to_date() {
     store.append(Lane::Outcome, entry).await.unwrap();
     store.close().await;
     let mut conn = intruder(&dir.db()).await;
-    for sql in ["DROP TABLE role_grant", "DELETE FROM _sqlx_migrations WHERE version = 2"] {
+    for sql in
+        ["DROP TABLE role_grant", "DROP TABLE mask_token", "DELETE FROM _sqlx_migrations WHERE version >= 2"]
+    {
         sqlx::query(sql).execute(&mut conn).await.unwrap();
     }
     drop(conn);

@@ -54,7 +54,7 @@ keys! {
         leaves: ["lsv2_pt_06a7943bbf52ef66d"],
     }
     "crewgate-key" => {
-        Anchor::Prefix(&["cgr_"]), r"cgr_[A-Za-z0-9]{64}", 3.0,
+        Anchor::Prefix(&["cgr_"]), r"cgr_[A-Za-z0-9]{32,128}", 3.0,
         finds: ["cgr_8b7e8871a3c2f950be540c6ecf4577d4989bf8798b79ed51efa755bc43dd208d"],
         leaves: ["cgr_8b7e8871a3c2f950be540c6ecf4577"],
     }
