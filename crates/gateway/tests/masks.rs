@@ -1,5 +1,4 @@
 //! Masks from outside: a run's numbers, who may see what they stand for, and that no value is left lying about.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod house;
 

@@ -42,14 +42,50 @@ pub(crate) fn ends_in_escape(text: &str) -> bool {
         || tail(3).and_then(|three| three.strip_prefix('%')).is_some_and(hex)
 }
 
-/// Whether one of these words (lower case) begins a word of `before`'s last paragraph; a word that ends in a space is the
-/// whole word. Names are taken apart: `accountNumber` and `account_number` both say `account number`.
-pub(crate) fn mentions(before: &str, words: &[&str]) -> bool {
-    let paragraph = before.rsplit("\n\n").next().unwrap_or_default();
-    let plain = plain(paragraph);
-    // Every word of it begins behind a space.
-    let mut starts = plain.match_indices(' ').filter_map(|(at, _)| plain.get(at + 1..));
-    starts.any(|rest| words.iter().any(|word| rest.starts_with(word)))
+/// The words of a text, to be asked for many others: what stands before a place is looked at by every rule that
+/// matches there.
+#[derive(Debug)]
+pub(crate) struct Words {
+    plain: String,
+    /// Which first two letters the words have, by [`pair`].
+    pairs: [u64; 16],
+}
+
+impl Words {
+    /// Those of the text's last paragraph.
+    pub(crate) fn of(text: &str) -> Self {
+        let plain = plain(text.rsplit("\n\n").next().unwrap_or_default());
+        let mut pairs = [0; 16];
+        for start in plain.as_bytes().windows(3).filter(|bytes| bytes.starts_with(b" ")) {
+            let (slot, bit) = pair(start.get(1..).unwrap_or_default());
+            if let Some(bits) = pairs.get_mut(slot) {
+                *bits |= bit;
+            }
+        }
+        Self { plain, pairs }
+    }
+
+    /// Whether one of these (lower case) begins a word; one that ends in a space is the whole word. Names are taken
+    /// apart: `accountNumber` and `account_number` both say `account number`.
+    pub(crate) fn mention(&self, words: &[&str]) -> bool {
+        // Every word begins behind a space.
+        let mut starts = words.iter().filter(|word| {
+            let (slot, bit) = pair(word.as_bytes());
+            word.len() < 2 || self.pairs.get(slot).is_some_and(|bits| bits & bit != 0)
+        });
+        starts.any(|word| {
+            self.plain
+                .match_indices(' ')
+                .any(|(at, _)| self.plain.get(at + 1..).is_some_and(|rest| rest.starts_with(word)))
+        })
+    }
+}
+
+/// Where two letters stand among 1024 bits. Different ones may share a bit.
+fn pair(letters: &[u8]) -> (usize, u64) {
+    let [first, second] = letters.first_chunk::<2>().copied().unwrap_or_default();
+    let sum = usize::from(first) * 31 + usize::from(second);
+    (sum / 64 % 16, 1 << (sum % 64))
 }
 
 /// Lower case, and one space for each run of anything that is no letter or digit and for each hump of camel case.

@@ -1,6 +1,11 @@
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, cell::OnceCell, fmt, sync::Arc};
 
-use super::{CustomDetector, Tail, boundary, check::Digits, label};
+use super::{
+    CustomDetector, Tail,
+    boundary::{self, Words},
+    check::Digits,
+    label,
+};
 use crate::Entity;
 
 /// A match is at most this long; a detector sees nothing beyond. The longest bounded hit is an e-mail address:
@@ -55,9 +60,19 @@ pub(crate) struct Match<'a> {
     pub(crate) before: &'a str,
     /// Nothing of the same text stands before it; a member name may.
     pub(crate) at_start: bool,
+    /// What was found out of what stands before it.
+    pub(crate) known: &'a Context<'a>,
 }
 
-impl Match<'_> {
+/// What stands before a place, looked at when a validator asks, and once for all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Context<'a> {
+    label: OnceCell<&'a str>,
+    labels: OnceCell<Words>,
+    words: OnceCell<Words>,
+}
+
+impl<'a> Match<'a> {
     /// Whether the text is this match and nothing else.
     pub(crate) fn is_whole_text(&self) -> bool {
         self.at_start && self.next.is_none()
@@ -65,12 +80,12 @@ impl Match<'_> {
 
     /// Whether one of these words (lower case) stands right before it, at most a line and no other number away.
     pub(crate) fn labelled(&self, words: &[&str]) -> bool {
-        boundary::mentions(self.label(), words)
+        self.known.labels.get_or_init(|| Words::of(self.label())).mention(words)
     }
 
     /// What names it: its column in an SQL statement, its element in XML, or what stands right before it.
-    pub(crate) fn label(&self) -> &str {
-        label::of(self.before)
+    pub(crate) fn label(&self) -> &'a str {
+        self.known.label.get_or_init(|| label::of(self.before))
     }
 
     /// Whether it is all there is between two quotation marks.
@@ -81,7 +96,7 @@ impl Match<'_> {
 
     /// Whether one of these words (lower case) stands before it in the same paragraph, as far as can be seen.
     pub(crate) fn mentions(&self, words: &[&str]) -> bool {
-        boundary::mentions(self.before, words)
+        self.known.words.get_or_init(|| Words::of(self.before)).mention(words)
     }
 
     /// Whether something tells that this is no other number: it has separators, a label, or is all there is.

@@ -11,7 +11,7 @@ use regex_automata::{
     hybrid::dfa::{Cache, DFA},
 };
 
-use super::{BEHIND, Hit, Match, Piece, Rule, Tail, WINDOW, ends_in_escape, resolve};
+use super::{BEHIND, Context, Hit, Match, Piece, Rule, Tail, WINDOW, ends_in_escape, resolve};
 
 /// The automata of a set of rules.
 pub(crate) struct Oracle(Vec<Arc<Row>>);
@@ -121,7 +121,8 @@ impl Row {
                 {
                     let seen = before.floor_char_boundary(at.saturating_sub(BEHIND));
                     let before = before.get(seen..).unwrap_or_default();
-                    let found = Match { text, next: rest.chars().next(), before, at_start };
+                    let known = Context::default();
+                    let found = Match { text, next: rest.chars().next(), before, at_start, known: &known };
                     if let Some(len) = self.rule.validate(&found).filter(|len| *len > 0) {
                         next = at + len;
                         hits.push(Hit { start: at, end: next, rule: index, tail: self.rule.tail(len) });

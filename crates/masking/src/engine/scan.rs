@@ -10,7 +10,7 @@ use super::{
     need::Approach,
     simd::{BLOCK, HEAD, Masks},
 };
-use crate::detect::{BEHIND, Hit, Match, Piece, Tail, WINDOW, ends_in_escape, resolve};
+use crate::detect::{BEHIND, Context, Hit, Match, Piece, Tail, WINDOW, ends_in_escape, resolve};
 
 /// The longest escape behind which a word begins, `\u0040`, and what its first byte is behind of.
 const LOOK_BEHIND: usize = 8;
@@ -243,7 +243,7 @@ impl Scan<'_> {
         let behind = self.behind(at);
         let seen = before.floor_char_boundary(at.saturating_sub(BEHIND));
         let before = before.get(seen..).unwrap_or_default();
-        let at_start = piece.at_start && at == piece.from;
+        let (at_start, known) = (piece.at_start && at == piece.from, Context::default());
         for (pattern, len) in scratch.ends.drain(..) {
             let Some(index) = group.rules.get(pattern).copied() else { continue };
             let (Some(rule), Some(free)) = (self.engine.rules.get(index), scratch.free.get_mut(index)) else {
@@ -253,7 +253,7 @@ impl Scan<'_> {
                 continue;
             }
             let Some((text, rest)) = rest.split_at_checked(len) else { continue };
-            let found = Match { text, next: rest.chars().next(), before, at_start };
+            let found = Match { text, next: rest.chars().next(), before, at_start, known: &known };
             let Some(len) = rule.validate(&found).filter(|len| *len > 0) else { continue };
             *free = at + len;
             let tail = rule.tail(len);

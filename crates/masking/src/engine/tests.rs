@@ -1,4 +1,5 @@
 //! The engine against the definition.
+#![expect(clippy::string_slice, reason = "tests")]
 
 use std::{fs, path::Path, sync::LazyLock};
 
