@@ -39,7 +39,7 @@ impl MaskMessages {
         self.run(|events, masker, emit| events.event("", message, masker, emit))
     }
 
-    /// Nothing has come for a while: see [`MaskStream::idle`].
+    /// Nothing has come for a while: see [`MaskStream::idle`](crate::MaskStream::idle).
     ///
     /// # Errors
     ///
