@@ -265,21 +265,21 @@ impl Masker {
         if masker.blocked() { Err(MaskError::Blocked) } else { Ok(()) }
     }
 
-    /// Writes what stands for a hit, and notes and counts it: every hit goes through here. `false` when every profile
-    /// in force allows this very value, which was then written as it is.
-    pub(crate) fn replace(&self, entity: &Entity, value: &str, out: &mut Masked) -> bool {
+    /// Writes what stands for a hit, and notes and counts it: every hit goes through here. What every profile in force
+    /// allows is written as it is, unless it is only the beginning of a hit (`whole` is false): nobody allowed the rest.
+    pub(crate) fn replace(&self, entity: &Entity, value: &str, whole: bool, out: &mut Masked) {
         let call = self.call.as_deref();
         if let Some(roles) = call.and_then(|call| call.restores_for.as_ref()) {
             let at = out.text.len();
             out.text.push_str(self.restored(value, roles).as_deref().unwrap_or(value));
             out.spans.push(Span { entity: entity.clone(), at, len: value.len(), shown: out.text.len() - at });
-            return true;
+            return;
         }
-        let operator = match self.strictest(entity, value) {
+        let operator = match self.strictest(entity, whole.then_some(value)) {
             Some((_, operator)) => operator,
             None if self.inner.in_force.iter().any(|rule| rule.operator(entity).is_some()) => {
                 out.text.push_str(value);
-                return false;
+                return;
             }
             // Told to the letter, by no profile.
             None => &Operator::Tag,
@@ -297,19 +297,19 @@ impl Masker {
         }
         out.spans.push(Span { entity: entity.clone(), at, len: value.len(), shown: out.text.len() - at });
         out.findings.add(entity, "", 1);
-        true
     }
 
     /// The strictest operator for this value, and the profile that asks for it. `None`: no profile in force names the
     /// entity, or all that do allow this value.
-    fn strictest(&self, entity: &Entity, value: &str) -> Option<(&Profile, &Operator)> {
-        let rules = self.inner.in_force.iter().filter(|rule| !rule.allows(value));
+    fn strictest(&self, entity: &Entity, value: Option<&str>) -> Option<(&Profile, &Operator)> {
+        let allowed = |rule: &&Arc<Profile>| value.is_some_and(|value| rule.allows(value));
+        let rules = self.inner.in_force.iter().filter(|rule| !allowed(rule));
         let found = rules.filter_map(|rule| Some((rule.as_ref(), rule.operator(entity)?)));
         found.max_by_key(|(_, operator)| operator.strictness())
     }
 
     pub(crate) fn operator_for(&self, entity: &Entity, value: &str) -> &Operator {
-        self.strictest(entity, value).map_or(&Operator::Tag, |(_, operator)| operator)
+        self.strictest(entity, Some(value)).map_or(&Operator::Tag, |(_, operator)| operator)
     }
 
     /// Each thing it looks for, and a masker that looks for nothing else.
@@ -401,7 +401,7 @@ impl Masker {
         };
         let entity =
             self.inner.in_force.iter().flat_map(|rule| rule.entities()).find(|e| e.name() == name)?;
-        let (rule, operator) = self.strictest(entity, token)?;
+        let (rule, operator) = self.strictest(entity, Some(token))?;
         match operator {
             _ if !rule.restores(roles) => None,
             Operator::Encrypt(keys) => keys.decrypt(token),
@@ -537,6 +537,17 @@ mod tests {
         ] {
             assert_eq!(all().mask_text(text).text, expected);
         }
+    }
+
+    #[test]
+    fn the_allowed_beginning_of_a_longer_secret_is_not_allowed() {
+        let head = "eyJhbGciOiJIUzI1NiJ9.";
+        let profile = Profile::of([Entity::Jwt, Entity::Email]).allow(head);
+        let masker = Masker::of_profile(profile);
+        let token = format!("{head}eyJzdWIiOiJhIn0.c2lnbmF0dXJl");
+        let masked = masker.mask_text(&format!("a@example.com {token} rest"));
+        assert_eq!(masked.text, "<EMAIL> <JWT> rest");
+        assert_eq!(masked.spans.iter().map(|span| span.len).collect::<Vec<_>>(), [13, token.len()]);
     }
 
     #[test]

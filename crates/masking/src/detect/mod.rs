@@ -29,6 +29,7 @@ mod tests;
 pub(crate) use self::oracle::Oracle;
 pub(crate) use self::{
     boundary::{ends_in_escape, is_token},
+    check::luhn,
     detector::{Anchor, BEHIND, Context, Detector, Match, Rule, WINDOW},
     hit::{Hit, Piece, resolve},
     tail::{Swallow, Tail},

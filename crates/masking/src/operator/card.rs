@@ -59,12 +59,8 @@ fn digits_of(text: &str) -> Vec<u16> {
     text.chars().filter_map(|c| c.to_digit(10)).filter_map(|d| u16::try_from(d).ok()).collect()
 }
 
-/// ISO/IEC 7812-1 annex B.
 fn luhn(digits: &[u16]) -> bool {
-    let twice = |d: u16| if d > 4 { 2 * d - 9 } else { 2 * d };
-    let sum: u16 =
-        digits.iter().rev().enumerate().map(|(nth, d)| if nth % 2 == 0 { *d } else { twice(*d) }).sum();
-    sum.is_multiple_of(10)
+    crate::detect::luhn(&digits.iter().map(|digit| u32::from(*digit)).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use crate::{
     Masked, Masker,
-    detect::{BEHIND, Piece, Swallow},
+    detect::{BEHIND, Piece, Swallow, Tail},
 };
 
 /// Masks one text while it arrives.
@@ -58,7 +58,7 @@ impl TextStream {
                 out.text.push_str(self.seen.get(self.from..hit.start).unwrap_or_default());
                 if let Some(rule) = masker.engine().rule(hit.rule) {
                     let value = self.seen.get(hit.start..hit.end).unwrap_or_default();
-                    masker.replace(&rule.entity(), value, out);
+                    masker.replace(&rule.entity(), value, hit.tail == Tail::None, out);
                 }
                 self.begun = true;
                 self.from = hit.end;
