@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use std::{
-    collections::BTreeSet,
     hint::black_box,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -138,7 +137,7 @@ fn principal() -> Principal {
     Principal {
         key: PrincipalKey::new("okta", "alice"),
         kind: PrincipalKind::User,
-        groups: BTreeSet::new(),
+        groups: Default::default(),
         client: None,
         token: TokenFacts {
             issued: MONDAY_NOON.saturating_sub(Duration::from_secs(600)),

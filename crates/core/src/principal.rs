@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,8 +85,9 @@ pub struct Principal {
     pub key: PrincipalKey,
     /// Person or program.
     pub kind: PrincipalKind,
-    /// Groups the token carried, prefixed by the issuer's name.
-    pub groups: BTreeSet<Group>,
+    /// Groups the token carried, prefixed by the issuer's name. Shared, because every request has a principal of its own
+    /// and a caller may be in hundreds.
+    pub groups: Arc<BTreeSet<Group>>,
     /// The OAuth client the token was issued to (`client_id`, `azp`), when it says so.
     pub client: Option<String>,
     /// What is known of the token.

@@ -47,7 +47,8 @@ impl Claims {
             expires: required(instant(&all, "exp")?, "exp")?,
             not_before: instant(&all, "nbf")?,
         };
-        // All three are read, so that a wrong type in any of them is seen.
+        // All are read, so that a wrong type in any of them is seen.
+        string(&all, "jti")?;
         let (client_id, azp, cid, appid) =
             (string(&all, "client_id")?, string(&all, "azp")?, string(&all, "cid")?, string(&all, "appid")?);
         let client = client_id.or(azp).or(cid).or(appid);

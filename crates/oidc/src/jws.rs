@@ -113,5 +113,6 @@ fn members(header: &Object, refuse: &[&str]) -> Result<(String, Option<String>, 
     if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID) {
         return Err(refused("a kid of at most 256 bytes", "a longer one"));
     }
+    text("cty")?;
     Ok((alg, kid, text("typ")?))
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt::Write};
+use std::{collections::BTreeSet, fmt::Write, sync::Arc};
 
 use crewgate_core::{Group, Principal, PrincipalKey, PrincipalKind, TokenFacts};
 
@@ -25,7 +25,7 @@ pub(crate) fn principal(
     Ok(Principal {
         key: PrincipalKey::new(&config.name, subject(config, claims)?),
         kind: kind(config, claims),
-        groups,
+        groups: Arc::new(groups),
         client: claims.client.clone(),
         token: TokenFacts {
             issued: claims.times.issued,

@@ -103,6 +103,30 @@ fn wycheproof_key_sets_agree_but_for_symmetric_keys() {
     assert_eq!(seen, 26);
 }
 
+/// The signatures of the third file, which sorts by what an implementation must refuse. Its encryptions are not ours.
+#[test]
+fn wycheproof_crypto_agrees_but_for_symmetric_keys() {
+    let Some(file) = vectors("jose/json_web_crypto_test.json") else { return };
+    let (mut accepted, mut refused, mut symmetric) = (0, 0, 0);
+    for group in file["testGroups"].as_array().unwrap() {
+        let set = group.get("public").or_else(|| group.get("private")).unwrap();
+        let keys: Vec<_> =
+            set["keys"].as_array().cloned().unwrap_or_else(|| vec![set.clone()]).iter().map(public).collect();
+        for test in group["tests"].as_array().unwrap() {
+            let Some(token) = test["jws"].as_str() else { continue };
+            let (got, valid) = (accepts(&keys, token), test["result"] == "valid");
+            if valid && keys.iter().any(|key| key["kty"] == "oct") {
+                assert!(!got, "{}: a symmetric key", test["tcId"]);
+                symmetric += 1;
+            } else {
+                assert_eq!(got, valid, "{} {}", test["tcId"], test["comment"]);
+                if valid { accepted += 1 } else { refused += 1 }
+            }
+        }
+    }
+    assert_eq!((accepted, refused, symmetric), (2, 44, 2));
+}
+
 #[test]
 fn the_cookbook_is_verified_where_it_is_compact_and_asymmetric() {
     for (file, works) in [
@@ -122,6 +146,48 @@ fn the_cookbook_is_verified_where_it_is_compact_and_asymmetric() {
             let bad = format!("{message}.{other}{}", signature.chars().skip(1).collect::<String>());
             assert!(!accepts(&[key], &bad), "{file} with a changed signature");
         }
+    }
+}
+
+#[test]
+fn the_cookbooks_other_serialisations_are_no_tokens() {
+    let mut seen = 0;
+    for file in [
+        "4_1.rsa_v15_signature",
+        "4_2.rsa-pss_signature",
+        "4_3.ecdsa_signature",
+        "4_4.hmac-sha2_integrity_protection",
+        "4_5.signature_with_detached_content",
+        "4_6.protecting_specific_header_fields",
+        "4_7.protecting_content_only",
+        "4_8.multiple_signatures",
+    ] {
+        let Some(example) = vectors(&format!("jose-cookbook/jws/{file}.json")) else { return };
+        for (form, output) in example["output"].as_object().unwrap() {
+            if form != "compact" {
+                let rejection = Jws::parse(&output.to_string()).unwrap_err();
+                assert_eq!(rejection.reason(), Reason::Malformed, "{file} {form}");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 15);
+}
+
+#[test]
+fn the_cookbooks_public_keys_are_read_and_its_others_are_not() {
+    for (file, why) in [
+        ("3_1.ec_public_key", None),
+        ("3_2.ec_private_key", Some("the private part is published with it: anybody can sign")),
+        ("3_3.rsa_public_key", None),
+        ("3_4.rsa_private_key", Some("the private part is published with it: anybody can sign")),
+        ("3_5.symmetric_key_mac_computation", Some("alg is not an accepted one")),
+        ("3_6.symmetric_key_encryption", Some("use is not sig")),
+    ] {
+        let Some(key) = vectors(&format!("jose-cookbook/jwk/{file}.json")) else { return };
+        let set = KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap();
+        assert_eq!(set.refused().first().map(|refused| refused.why), why, "{file}");
+        assert_eq!(set.len(), usize::from(why.is_none()), "{file}");
     }
 }
 

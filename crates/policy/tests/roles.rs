@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use crewgate_core::{GrantId, Group, Principal, PrincipalKey, RoleName, Timestamp};
 use crewgate_policy::{HeldBy, HeldRole, Inclusion, Nesting, RoleBinding, RoleSource, StaticRoles};
 use proptest::prelude::*;
@@ -13,7 +15,7 @@ fn at(secs: i64) -> Timestamp {
 }
 
 fn analyst() -> Principal {
-    Principal { groups: [Group::new("okta", "analysts")].into(), ..alice() }
+    Principal { groups: Arc::new([Group::new("okta", "analysts")].into()), ..alice() }
 }
 
 fn binding(role: &str) -> RoleBinding {
@@ -47,7 +49,7 @@ fn another_issuers_names_are_other_names() {
     }]);
     let stranger = Principal {
         key: PrincipalKey::new("entra", "alice"),
-        groups: [Group::new("entra", "analysts")].into(),
+        groups: Arc::new([Group::new("entra", "analysts")].into()),
         ..alice()
     };
     assert!(roles.held(&stranger, at(0)).is_empty());

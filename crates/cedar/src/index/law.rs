@@ -225,7 +225,7 @@ impl Ask {
             |dice: &mut Dice, word: &str| if dice.one_in(2) { vec![word.to_owned()] } else { Vec::new() };
         let principal = Principal {
             kind: if dice.one_in(3) { PrincipalKind::Service } else { PrincipalKind::User },
-            groups: BTreeSet::new(),
+            groups: Default::default(),
             client: None,
             token: TokenFacts {
                 issued: now.saturating_sub(Duration::from_secs([60, 600, 601][dice.below(3)])),

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crewgate_core::{
     Action, ApprovalId, Approvals, ApproverSet, Effect, Group, InputValue, Message, Operation, Principal,
@@ -205,7 +208,7 @@ impl Question {
         let principal = Principal {
             key: PrincipalKey::new(issuer, subject),
             kind: self.kind,
-            groups: groups.into_iter().map(|(issuer, name)| Group::new(issuer, name)).collect(),
+            groups: Arc::new(groups.into_iter().map(|(issuer, name)| Group::new(issuer, name)).collect()),
             client: None,
             token: TokenFacts {
                 issued,

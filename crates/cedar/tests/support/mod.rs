@@ -1,6 +1,6 @@
 //! Words, callers and operations for the tests of the engine.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use crewgate_cedar::{CedarPolicy, CrewDeclaration, InputType, LoadError, Vocabulary};
 use crewgate_core::{
@@ -61,7 +61,7 @@ impl Ask {
             principal: Principal {
                 key: PrincipalKey::new("okta", "alice"),
                 kind: PrincipalKind::User,
-                groups: BTreeSet::new(),
+                groups: Default::default(),
                 client: None,
                 token: TokenFacts {
                     issued: now.saturating_sub(Duration::from_secs(600)),

@@ -83,7 +83,7 @@ fn named_principal(settings: &Settings, named: &str, groups: &[String]) -> Resul
         key: PrincipalKey::new(issuer, subject),
         // Roles ask who and in which groups, and nothing else.
         kind: PrincipalKind::User,
-        groups: groups.collect::<Result<_, _>>().map_err(Failure::usage)?,
+        groups: Arc::new(groups.collect::<Result<_, _>>().map_err(Failure::usage)?),
         client: None,
         token: TokenFacts {
             issued: never,

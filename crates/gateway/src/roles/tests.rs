@@ -77,7 +77,7 @@ fn roles(grants: Arc<dyn GrantStore>) -> JoinedRoles {
 }
 
 fn ana() -> Principal {
-    Principal { groups: [Group::new("okta", "analysts")].into(), ..person("ana") }
+    Principal { groups: Arc::new([Group::new("okta", "analysts")].into()), ..person("ana") }
 }
 
 async fn held(roles: &JoinedRoles, operation: Option<&Operation>, now: Timestamp) -> Vec<String> {

@@ -1,7 +1,6 @@
 //! A caller, an operation and a body that comes in pieces.
 
 use std::{
-    collections::BTreeSet,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
@@ -18,7 +17,7 @@ pub(crate) fn alice() -> Principal {
     Principal {
         key: PrincipalKey::new("okta", "alice"),
         kind: PrincipalKind::User,
-        groups: BTreeSet::new(),
+        groups: Default::default(),
         client: None,
         token: TokenFacts {
             issued: Timestamp::from_secs(0),

@@ -36,7 +36,7 @@ pub fn person(subject: &str) -> Principal {
     Principal {
         key: PrincipalKey::new("okta", subject),
         kind: PrincipalKind::User,
-        groups: BTreeSet::new(),
+        groups: Default::default(),
         client: Some("console".to_owned()),
         token: TokenFacts {
             issued: start(),

@@ -44,7 +44,7 @@ pub fn person(subject: &str) -> Principal {
     Principal {
         key: PrincipalKey::new("okta", subject),
         kind: PrincipalKind::User,
-        groups: BTreeSet::new(),
+        groups: Default::default(),
         client: None,
         token: TokenFacts {
             issued: start(),
