@@ -145,6 +145,7 @@ fn principal() -> Principal {
             fingerprint: "0123456789abcdef".to_owned(),
             mfa: true,
             sender_constrained: false,
+            exchanged: None,
         },
         human: None,
     }

@@ -5,7 +5,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use crewgate_core::{ApprovalStep, Ending, Fact, GrantStep, RequestId, RunId, Timestamp};
+use crewgate_core::{
+    ApprovalStep, Ending, Fact, GrantStep, RequestId, RevocationStep, RoleName, RunId, Timestamp,
+};
 
 use crate::{AuditError, AuditStore, Entry, Leaf, Phase, Query};
 
@@ -232,6 +234,19 @@ fn words(fact: &Fact) -> String {
             )
         }
         Fact::Observed { reason, .. } => format!("observe mode: would have been refused ({reason})"),
+        Fact::Exchanged { token, issued, roles, expires, .. } => {
+            let roles: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
+            format!("token {token} exchanged for {issued}, good for {} until {expires}", roles.join(", "))
+        }
+        Fact::Revocation { tokens, step, reason } => {
+            let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            match step {
+                RevocationStep::Revoked { before, until } => {
+                    format!("revoked: {tokens}, issued until {before}; ends {until}{reason}")
+                }
+                _ => format!("no longer revoked: {tokens}{reason}"),
+            }
+        }
         Fact::PartOf { request } => format!("belongs to request {request}"),
         Fact::PolicyLoaded { before, now } => format!("policy {now} decides, before it {before}"),
         Fact::PolicyRefused { running, reason } => {

@@ -223,13 +223,6 @@ fn conflict(code: &'static str, detail: &str, state: &State) -> Problem {
 pub(crate) fn store(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(_) => Problem::unavailable(&error),
-        StoreError::Unknown(_) => {
-            tracing::error!(%error, "the console does not know the outcome");
-            Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "outcome_unknown",
-                "whether it was kept is not known: look again before you repeat it",
-            )
-        }
+        StoreError::Unknown(_) => Problem::unknown(&error),
     }
 }

@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc};
 use crewgate_approval::{ApprovalStore, Eligible, GrantStore};
 use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, Principal, SystemClock};
+use crewgate_oidc::Revocations;
 use crewgate_runs::RunLedger;
 use futures_util::future::{BoxFuture, ready};
 
@@ -20,6 +21,25 @@ impl<F: Fn(&Principal) -> bool + Send + Sync + 'static> ReadsRecord for F {
     }
 }
 
+/// Who may revoke tokens. A closure from a principal to yes or no will do.
+pub trait Revokes: Send + Sync + 'static {
+    /// Whether this principal may, now. Who cannot tell says no.
+    fn revokes<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool>;
+}
+
+impl<F: Fn(&Principal) -> bool + Send + Sync + 'static> Revokes for F {
+    fn revokes<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
+        Box::pin(ready(self(principal)))
+    }
+}
+
+/// Revocations, and who may make them.
+#[derive(Clone)]
+pub(crate) struct Revoking {
+    pub(crate) revocations: Revocations,
+    pub(crate) by: Arc<dyn Revokes>,
+}
+
 /// What the [`router`](crate::router) stands on.
 #[derive(Clone)]
 pub struct Console {
@@ -30,6 +50,7 @@ pub struct Console {
     pub(crate) eligible: Arc<dyn Eligible>,
     pub(crate) show: Arc<dyn Show>,
     pub(crate) readers: Arc<dyn ReadsRecord>,
+    pub(crate) revoking: Option<Revoking>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -52,6 +73,7 @@ impl Console {
             eligible,
             show,
             readers: Arc::new(nobody),
+            revoking: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -67,6 +89,13 @@ impl Console {
     #[must_use]
     pub fn grants(mut self, grants: Arc<dyn GrantStore>) -> Self {
         self.grants = Some(grants);
+        self
+    }
+
+    /// Lets these people revoke tokens. Without it the routes of revocations answer 404.
+    #[must_use]
+    pub fn revocations(mut self, revocations: Revocations, by: Arc<dyn Revokes>) -> Self {
+        self.revoking = Some(Revoking { revocations, by });
         self
     }
 

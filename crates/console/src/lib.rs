@@ -17,6 +17,9 @@
 //! | `POST /api/approvals/{id}/cancel` | the requester | takes it back |
 //! | `GET /api/grants` | holders, approvers, record readers | temporary grants: one's own, those one may take away |
 //! | `POST /api/grants/{id}/revoke` | the holder, approvers | takes one away: `{"reason"?}` |
+//! | `GET /api/revocations` | who may revoke | what is revoked and has not ended |
+//! | `POST /api/revocations` | who may revoke | revokes tokens: `{"tokens", "reason"?}` |
+//! | `POST /api/revocations/lift` | who may revoke | takes a revocation back: `{"tokens", "reason"?}` |
 //! | `GET /api/runs` | owners, record readers | runs, newest first |
 //! | `GET /api/runs/{id}` | the owner, record readers | the run as it happened, step by step |
 //! | `GET /api/openapi.json` | anybody | this table for machines |
@@ -59,6 +62,7 @@ mod console;
 mod grants;
 mod problem;
 mod record;
+mod revocations;
 mod router;
 mod runs;
 mod show;
@@ -66,7 +70,7 @@ mod view;
 
 pub use self::{
     approvals::{MAX_DECISION_BYTES, MAX_REASON_BYTES},
-    console::{Console, ReadsRecord},
+    console::{Console, ReadsRecord, Revokes},
     router::router,
     runs::MAX_STEPS_LEAVES,
     show::{MaskedSpan, Show, Shown},

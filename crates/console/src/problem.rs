@@ -33,6 +33,16 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "it cannot be read or written right now")
     }
 
+    /// It was handed to the disk, and nobody knows.
+    pub(crate) fn unknown(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "the console does not know the outcome");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "outcome_unknown",
+            "whether it was kept is not known: look again before you repeat it",
+        )
+    }
+
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self

@@ -8,7 +8,7 @@ use axum::{
 use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::{Console, approvals, grants, problem::Problem, runs};
+use crate::{Console, approvals, grants, problem::Problem, revocations, runs};
 
 /// The API document, as served.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -23,6 +23,8 @@ pub fn router(console: Console) -> Router {
         .route("/api/approvals/{id}/cancel", post(approvals::cancel))
         .route("/api/grants", get(grants::list))
         .route("/api/grants/{id}/revoke", post(grants::revoke))
+        .route("/api/revocations", get(revocations::list).post(revocations::revoke))
+        .route("/api/revocations/lift", post(revocations::lift))
         .route("/api/runs", get(runs::list))
         .route("/api/runs/{id}", get(runs::show))
         // Only routes stand behind this: an unknown path is 404 for everybody.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Action, ApprovalId, ApproverSet, Basis, Duties, Effect, GrantId, IdKind, InputValue, MaskProfile,
-    PolicyHash, PrincipalKey, PrincipalKind, RequestId, RoleName, RuleId, RunId, Timestamp,
+    PolicyHash, PrincipalKey, PrincipalKind, RequestId, RevocationStep, RevokedTokens, RoleName, RuleId,
+    RunId, Timestamp,
 };
 
 /// Who noted a fact or refused.
@@ -311,6 +312,21 @@ pub enum Fact {
         /// How many.
         count: u64,
     },
+    /// A token was exchanged for one of ours, which counts for less.
+    Exchanged {
+        /// Tells the one that came from others.
+        token: String,
+        /// Its issuer's id of it, when it had one.
+        id: Option<String>,
+        /// `jti` of the one that was issued.
+        issued: String,
+        /// The roles it counts for.
+        roles: BTreeSet<RoleName>,
+        /// Who acts for the principal.
+        actor: Option<String>,
+        /// When it ends.
+        expires: Timestamp,
+    },
     /// A temporary grant moved.
     Grant {
         /// Which.
@@ -406,6 +422,16 @@ pub enum Fact {
         profiles: BTreeSet<MaskProfile>,
         /// Roles of the caller that entitle to it.
         roles: BTreeSet<RoleName>,
+    },
+    /// Tokens were revoked, or are no longer.
+    Revocation {
+        /// Which.
+        tokens: RevokedTokens,
+        /// How.
+        #[serde(flatten)]
+        step: RevocationStep,
+        /// The words of whoever did it.
+        reason: Option<String>,
     },
     /// The old shared key was used.
     SharedKey {

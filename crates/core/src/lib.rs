@@ -24,6 +24,7 @@ mod id;
 mod operation;
 mod principal;
 mod refusal;
+mod revocation;
 mod time;
 mod trail;
 mod value;
@@ -38,8 +39,9 @@ pub use self::{
     operation::{
         Action, Effect, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Outgoing, Resource, Segment,
     },
-    principal::{Group, HumanId, Principal, PrincipalKey, PrincipalKind, TokenFacts},
+    principal::{Exchanged, Group, HumanId, Principal, PrincipalKey, PrincipalKind, TokenFacts},
     refusal::{Challenge, FieldError, Refusal},
+    revocation::{RevocationStep, RevokedTokens},
     time::{Clock, SystemClock, Timestamp},
     trail::{Departure, Trail},
     value::{Number, Value},

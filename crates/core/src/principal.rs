@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{RoleName, Timestamp};
 
 /// Who a caller is for ever: the token's issuer and its subject. Never an e-mail address, which can be reassigned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +76,19 @@ pub struct TokenFacts {
     /// Whether the token is of use only to the holder of a key, who proved to be that (`cnf`, RFC 7800).
     #[serde(default)]
     pub sender_constrained: bool,
+    /// What an exchange left of it; `None` for a token of an issuer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchanged: Option<Exchanged>,
+}
+
+/// What is left of a token's rights after it was exchanged for one of ours (RFC 8693).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchanged {
+    /// The only roles it counts for, with what they include.
+    pub roles: BTreeSet<RoleName>,
+    /// Who acts for the principal, as `act` named them: of a chain the outermost alone (RFC 8693 section 4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
 }
 
 /// Who calls, as proved by a token a verifier accepted.

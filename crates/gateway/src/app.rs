@@ -6,6 +6,7 @@ use axum::body::Body;
 use crewgate_approval::{ApprovalStore, ReleasePath, pending_auto_runs};
 use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, SystemClock};
+use crewgate_oidc::{Revocable, Revocations};
 use crewgate_runs::RunLedger;
 use crewgate_store::{Options, SqliteStore};
 use tokio::{
@@ -102,7 +103,12 @@ impl Gateway {
         let first = Generation::read(Settings::clone(&settings), &makings);
         let live = Live::new(first.map_err(|error| StartError(error.to_string()))?);
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
-        let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock)).map_err(StartError)?;
+        let issuers = settings.issuers.iter().map(|issuer| &issuer.config);
+        let revocations = Revocations::new(Arc::new(store.clone()), Arc::clone(&clock), issuers);
+        let read = revocations.refresh().await;
+        read.map_err(|error| StartError::of("revocations cannot be read", error))?;
+        let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock), Some(revocations.clone()));
+        let gatekeeper = gatekeeper.map_err(StartError)?;
         let gatekeeper = gatekeeper.with_persons(live.clone());
         let limits = &settings.gateway.limits;
         let bind = |what: &'static str, listen: ListenSettings, connections: usize| async move {
@@ -157,6 +163,7 @@ impl Gateway {
         let parts = Parts {
             settings: Arc::clone(&settings),
             gatekeeper: gatekeeper.clone(),
+            revocations: revocations.clone(),
             live: live.clone(),
             shadow,
             // Durable: a restart gives nobody their calls again.
@@ -205,6 +212,7 @@ impl Gateway {
             let checkup = Checkups {
                 store: store.clone(),
                 verifier: gatekeeper.verifier().clone(),
+                revocations: revocations.clone(),
                 settings: Arc::clone(&settings),
                 live: live.clone(),
                 reloader: Arc::clone(&reloader),
@@ -215,9 +223,10 @@ impl Gateway {
         }
         let background = vec![
             tokio::spawn(gatekeeper.verifier().keep_fresh()),
+            tokio::spawn(revocations.clone().keep_fresh()),
             tokio::spawn(Arc::clone(&reloader).watch_files()),
             tokio::spawn(forget(sessions)),
-            tokio::spawn(auto_runs(approvals, parts.releases.clone(), Arc::clone(&clock))),
+            tokio::spawn(auto_runs(approvals, parts.releases.clone(), revocations, Arc::clone(&clock))),
         ];
         Ok(Running {
             data: data_address,
@@ -255,7 +264,12 @@ async fn forget(sessions: Arc<Sessions>) {
 }
 
 /// Starts approved requests whose crew lets the gateway do so.
-async fn auto_runs(approvals: Arc<dyn ApprovalStore>, releases: ReleaseDesk, clock: Arc<dyn Clock>) {
+async fn auto_runs(
+    approvals: Arc<dyn ApprovalStore>,
+    releases: ReleaseDesk,
+    revocations: Revocations,
+    clock: Arc<dyn Clock>,
+) {
     let hint = approvals.hint();
     let mut ear = hint.listen();
     let mut tried = std::collections::HashMap::new();
@@ -270,6 +284,11 @@ async fn auto_runs(approvals: Arc<dyn ApprovalStore>, releases: ReleaseDesk, clo
                     }
                     tried.insert(approval.id(), now);
                     let requester = approval.asked.requester.clone();
+                    // Nobody comes with a token that could be refused: who asked may be revoked since.
+                    if let Err(refused) = revocations.check(&Revocable::of(&requester)) {
+                        tracing::warn!(approval = %approval.id(), %refused, "an approved request does not start");
+                        continue;
+                    }
                     // Its answer is on the record and in the run; nobody waits for it here.
                     releases.release_unattended(approval, requester).await;
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crewgate_core::Clock;
-use crewgate_oidc::Verifier;
+use crewgate_oidc::{Revocations, Verifier};
 use crewgate_store::SqliteStore;
 use futures_util::future::{BoxFuture, ready};
 
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) struct Checkups {
     pub(crate) store: SqliteStore,
     pub(crate) verifier: Verifier,
+    pub(crate) revocations: Revocations,
     pub(crate) settings: Arc<Settings>,
     pub(crate) live: Live,
     pub(crate) reloader: Arc<Reloader>,
@@ -32,6 +33,12 @@ impl Checkup for Checkups {
             Health::Red { reason: "the store takes no more writes".to_owned() }
         };
         parts.insert("store".to_owned(), store);
+        let revocations = if self.revocations.is_fresh() {
+            Health::Green
+        } else {
+            Health::Red { reason: "what is revoked cannot be read: everybody is refused".to_owned() }
+        };
+        parts.insert("revocations".to_owned(), revocations);
         for issuer in self.verifier.issuers() {
             let health = if issuer.ready {
                 Health::Green

@@ -35,6 +35,7 @@ pub(crate) fn service(
         Arc::new(move |asked: &NewApproval| show(&masks, asked)),
     )
     .grants(Arc::clone(&parts.grants))
+    .revocations(parts.revocations.clone(), Arc::new(parts.live.clone()))
     .record_readers(Arc::new(parts.live.clone()))
     .clock(Arc::clone(&parts.clock));
     let service = ServiceBuilder::new()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, Timestamp, TokenFacts};
-use crewgate_oidc::{Bearer, HttpFetch, Rejection, Verifier, VerifyToken};
+use crewgate_oidc::{Bearer, HttpFetch, Rejection, Revocations, Verifier, VerifyToken};
 use sha2::{Digest, Sha256};
 
 use crate::{config::Settings, live::Live};
@@ -38,23 +38,33 @@ struct SharedKey {
 }
 
 impl Gatekeeper {
-    /// The verifier of these settings.
+    /// The verifier of these settings; without revocations for tools that only explain.
     ///
     /// # Errors
     ///
     /// What is wrong with an issuer.
-    pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let authorities: Vec<u8> =
-            settings.issuers.iter().flat_map(|issuer| issuer.ca.clone().unwrap_or_default()).collect();
-        let fetch =
-            if authorities.is_empty() { HttpFetch::new() } else { HttpFetch::with_extra_ca(&authorities) };
-        let mut builder =
-            Verifier::builder().fetch(fetch.map_err(|error| error.to_string())?).clock(Arc::clone(&clock));
+    pub(crate) fn new(
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+        revocations: Option<Revocations>,
+    ) -> Result<Self, String> {
+        let fetch = HttpFetch::new().map_err(|error| error.to_string())?;
+        let mut builder = Verifier::builder().fetch(fetch).clock(Arc::clone(&clock));
+        if let Some(revocations) = revocations {
+            builder = builder.revocations(revocations);
+        }
         if settings.gateway.demand_dpop_nonce {
             builder = builder.demand_nonce();
         }
         for settings in &settings.issuers {
-            builder = builder.issuer(settings.config.clone());
+            let config = settings.config.clone();
+            builder = match &settings.ca {
+                None => builder.issuer(config),
+                Some(ca) => {
+                    let trusting = HttpFetch::with_extra_ca(ca);
+                    builder.issuer_through(config, trusting.map_err(|error| error.to_string())?)
+                }
+            };
         }
         let keys = settings.crews.iter().filter_map(|crew| {
             let shared = crew.shared_key.as_ref()?;
@@ -106,6 +116,7 @@ impl Gatekeeper {
                 fingerprint: "shared-key".to_owned(),
                 mfa: false,
                 sender_constrained: false,
+                exchanged: None,
             },
             human: None,
         })

@@ -1,4 +1,4 @@
-//! Who may approve, who may read the record: by the roles they hold when they are asked for.
+//! Who may approve, who may read the record, who may revoke tokens: by the roles they hold when they are asked for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 };
 
 use crewgate_approval::{EligibilityUnknown, Eligible};
-use crewgate_console::ReadsRecord;
+use crewgate_console::{ReadsRecord, Revokes};
 use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey};
 use crewgate_policy::{RoleSource, RolesUnavailable};
 use futures_util::future::BoxFuture;
@@ -17,12 +17,13 @@ use crate::{
     roles::JoinedRoles,
 };
 
-/// Roles, approver sets and record readers.
+/// Roles, approver sets, record readers and revokers.
 #[derive(Clone)]
 pub(crate) struct People {
     roles: Arc<JoinedRoles>,
     approvers: Arc<Vec<ApproverSettings>>,
     readers: Arc<BTreeSet<String>>,
+    revokers: Arc<BTreeSet<String>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -40,6 +41,7 @@ impl People {
             roles,
             approvers: Arc::new(settings.approvers.clone()),
             readers: Arc::new(settings.record_readers.clone()),
+            revokers: Arc::new(settings.revokers.clone()),
             clock,
         }
     }
@@ -65,6 +67,19 @@ impl People {
     }
 }
 
+impl People {
+    /// Who cannot be told entitled is not.
+    async fn hold_one_of(&self, roles: &BTreeSet<String>, principal: &Principal, what: &str) -> bool {
+        match self.held(principal).await {
+            Ok(held) => !roles.is_disjoint(&held),
+            Err(error) => {
+                tracing::error!(%error, principal = %principal.key, "who may {what} is not known");
+                false
+            }
+        }
+    }
+}
+
 impl Eligible for People {
     fn sets<'a>(
         &'a self,
@@ -80,15 +95,13 @@ impl Eligible for People {
 
 impl ReadsRecord for People {
     fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
-        Box::pin(async move {
-            match self.held(principal).await {
-                Ok(held) => !self.readers.is_disjoint(&held),
-                Err(error) => {
-                    tracing::error!(%error, principal = %principal.key, "who may read the record is not known");
-                    false
-                }
-            }
-        })
+        Box::pin(self.hold_one_of(&self.readers, principal, "read the record"))
+    }
+}
+
+impl Revokes for People {
+    fn revokes<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
+        Box::pin(self.hold_one_of(&self.revokers, principal, "revoke tokens"))
     }
 }
 

@@ -10,7 +10,7 @@ use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent};
 use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
-use crewgate_oidc::AuthenticateLayer;
+use crewgate_oidc::{AuthenticateLayer, Revocations};
 use crewgate_policy::{DescribeLayer, EnforceLayer, Meter, SealLayer, Shadow};
 use crewgate_runs::{RegisterLayer, Reserved, ResolveLayer, RunLedger};
 use http::{Extensions, Request, Response};
@@ -42,6 +42,7 @@ pub type DataPlane = BoxCloneSyncService<Request<Body>, Response<Body>, Infallib
 pub(crate) struct Parts {
     pub(crate) settings: Arc<Settings>,
     pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) revocations: Revocations,
     pub(crate) live: Live,
     pub(crate) shadow: Arc<Shadow>,
     pub(crate) meter: Arc<dyn Meter>,

@@ -24,6 +24,18 @@ pub(crate) struct Verified {
     /// What vouches for it.
     pub(crate) witness: Witness,
     pub(crate) binding: Binding,
+    pub(crate) names: Names,
+}
+
+/// What a token can be revoked by beyond what its principal shows.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// `sub`, where the principal is called otherwise.
+    pub(crate) alias: Option<Box<str>>,
+    /// Names of issuers, and their ids of it (`jti`).
+    pub(crate) ids: Box<[(Box<str>, Box<str>)]>,
+    /// Whether the issuer says when it was issued.
+    pub(crate) dated: bool,
 }
 
 /// What vouches for a token that was verified.

@@ -111,6 +111,7 @@ fn name(step: Step) -> &'static str {
         Step::Time => "time",
         Step::Requirements => "requirements",
         Step::Binding => "binding",
+        Step::Revocation => "revocation",
         Step::Groups => "groups",
     }
 }

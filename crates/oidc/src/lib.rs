@@ -66,6 +66,7 @@
 //! | token, header, `kid` | [`MAX_TOKEN`], [`MAX_HEADER`], [`MAX_KID`] | before anything is decoded |
 //! | documents of an issuer | [`MAX_DOCUMENT`], [`MAX_KEYS`], [`FETCH_TIMEOUT`] | a broken issuer costs no more |
 //! | fetches a stranger can cause | one per [`EXTRA_FETCH_PAUSE`] and issuer, [`EXTRA_FETCH_BURST`] at once, shared by all who wait | nor does a hostile caller |
+//! | revocations | [`MAX_REVOCATIONS`], [`STALE`] | read several times a second, refused when they cannot be |
 //! | remembered tokens | [`DEFAULT_CACHED_TOKENS`] | by hash, until `exp`, while their key is published |
 
 mod algorithm;
@@ -89,6 +90,7 @@ mod profile;
 mod reason;
 mod rejection;
 mod replay;
+mod revocation;
 mod roca;
 mod verifier;
 mod verify;
@@ -114,6 +116,10 @@ pub use self::{
     reason::{Reason, Step},
     rejection::Rejection,
     replay::{MAX_PROOFS, NONCE_LIFE},
+    revocation::{
+        Lift, MAX_REVOCATIONS, MemoryRevocations, REVOCATION_POLL, Revocable, Revocation, RevocationStore,
+        Revocations, RevokeError, STALE, StoreError,
+    },
     verifier::{Verifier, VerifierBuilder},
     verify::VerifyToken,
 };

@@ -34,6 +34,7 @@ pub(crate) fn principal(
             mfa: mfa(&claims.all),
             // A binding that is not proved or not understood is refused before anybody is let in.
             sender_constrained: claims.all.contains_key("cnf"),
+            exchanged: None,
         },
         human: None,
     })

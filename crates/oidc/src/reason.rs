@@ -34,13 +34,15 @@ pub enum Step {
     Requirements,
     /// Whoever sends the token is the one it is bound to.
     Binding,
+    /// Neither the token nor all of its subject, client or issuer are revoked.
+    Revocation,
     /// The groups are all there.
     Groups,
 }
 
 impl Step {
     /// All steps in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Credentials,
         Self::Shape,
         Self::Header,
@@ -55,6 +57,7 @@ impl Step {
         Self::Time,
         Self::Requirements,
         Self::Binding,
+        Self::Revocation,
         Self::Groups,
     ];
 }
@@ -214,6 +217,26 @@ reasons! {
     CertificateOther = "token_certificate", Binding, UNAUTHORIZED,
         "the token is bound to another client certificate",
         "Connect with the certificate the token was asked for with.";
+    /// All tokens of its issuer until then are revoked.
+    IssuerRevoked = "issuer_revoked", Revocation, UNAUTHORIZED,
+        "the tokens of this issuer that are as old as this one are revoked",
+        "Get a fresh one.";
+    /// All tokens of its subject until then are revoked.
+    SubjectRevoked = "subject_revoked", Revocation, UNAUTHORIZED,
+        "the tokens of this subject that are as old as this one are revoked",
+        "Log in again and get a fresh one; who may revoke can say why (`crewgate revoke --list`).";
+    /// All tokens of its client until then are revoked.
+    ClientRevoked = "client_revoked", Revocation, UNAUTHORIZED,
+        "the tokens of this client that are as old as this one are revoked",
+        "Get a fresh one; who may revoke can say why (`crewgate revoke --list`).";
+    /// This token is revoked.
+    TokenRevoked = "token_revoked", Revocation, UNAUTHORIZED,
+        "this token is revoked",
+        "Get a fresh one; who may revoke can say why (`crewgate revoke --list`).";
+    /// What is revoked is not known.
+    RevocationsUnknown = "revocations_unknown", Revocation, SERVICE_UNAVAILABLE,
+        "what is revoked cannot be read",
+        "This is not about the token: try again shortly.";
     /// The issuer left the groups out because there are too many.
     GroupsOverage = "token_groups_overage", Groups, UNAUTHORIZED,
         "the issuer left the groups out of the token because there are too many",

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 
 use crate::{
     Bearer, Explanation, Fetch, HttpFetch, InvalidConfig, IssuerConfig, IssuerState, Jws, KeySet, MAX_TOKEN,
-    Reason, Rejection, VerifyToken,
-    cache::{Binding, DEFAULT_CACHED_TOKENS, Digest, Inactive, TokenCache, Verified, Witness},
+    Reason, Rejection, Revocable, Revocations, VerifyToken,
+    cache::{Binding, DEFAULT_CACHED_TOKENS, Digest, Inactive, Names, TokenCache, Verified, Witness},
     claims::Claims,
     dpop::Proofs,
     introspect::{Desk, INACTIVE_AGE, INTROSPECTION_AGE},
@@ -33,6 +33,7 @@ struct Inner {
     cache: Option<TokenCache>,
     inactive: Inactive,
     proofs: Proofs,
+    revocations: Option<Revocations>,
 }
 
 impl fmt::Debug for Verifier {
@@ -76,7 +77,7 @@ impl Verifier {
     /// Checks a token past the cache and says which steps it passed, which one failed, and what to do.
     pub async fn explain(&self, token: &Bearer) -> Explanation {
         let checked = self.0.check(token.as_str(), &sha256(token)).await;
-        match checked.and_then(|verified| self.0.prove(token, &verified.binding).map(|()| verified)) {
+        match checked.and_then(|verified| self.0.admit(token, &verified).map(|()| verified)) {
             Ok(verified) => Explanation::accepted(verified.principal),
             Err(rejection) => Explanation::rejected(&rejection),
         }
@@ -93,12 +94,12 @@ impl VerifyToken for Verifier {
         if let Some(cache) = &inner.cache {
             let now = inner.clock.now();
             if let Some(entry) = cache.find(&digest, now, |entry| inner.still_trusts(entry)) {
-                inner.prove(&token, &entry.binding)?;
+                inner.admit(&token, &entry)?;
                 return Ok(entry.principal.clone());
             }
         }
         let verified = inner.check(token.as_str(), &digest).await?;
-        inner.prove(&token, &verified.binding)?;
+        inner.admit(&token, &verified)?;
         let principal = verified.principal.clone();
         if let Some(cache) = &inner.cache {
             cache.insert(digest, Arc::new(verified));
@@ -122,10 +123,14 @@ impl Inner {
                     }
                 })?;
                 let witness = Witness::Issuer(now.saturating_add(INTROSPECTION_AGE));
-                // RFC 7662 lets an issuer leave it out: then it is as young as the question.
+                // RFC 7662 lets an issuer leave it out: then it is as young as the question, and as old as can be for
+                // whoever revokes.
                 let mut claims = claims;
+                let dated = claims.contains_key("iat");
                 claims.entry("iat".to_owned()).or_insert(Json::Integer(now.as_secs()));
-                self.judge(index, issuer, Claims::read(claims)?, witness, digest)
+                let mut verified = self.judge(index, issuer, Claims::read(claims)?, witness, digest)?;
+                verified.names.dated = dated;
+                Ok(verified)
             }
             None => self.check_jwt(token, digest).await,
         }
@@ -174,7 +179,17 @@ impl Inner {
         let binding = binding(&claims.all)?;
         let mut principal = principal(config, &claims, digest)?;
         principal.human = self.persons.get(&principal.key).cloned();
-        Ok(Verified { principal, times: claims.times, issuer: index, witness, binding })
+        let names = names(config, &claims, &principal)?;
+        Ok(Verified { principal, times: claims.times, issuer: index, witness, binding, names })
+    }
+
+    /// What is asked of a believed token at every request.
+    fn admit(&self, token: &Bearer, verified: &Verified) -> Result<(), Rejection> {
+        self.prove(token, &verified.binding)?;
+        let Some(revocations) = &self.revocations else { return Ok(()) };
+        let names = &verified.names;
+        let revocable = Revocable::of(&verified.principal).named(names.alias.as_deref(), &names.ids);
+        revocations.check(&if names.dated { revocable } else { revocable.of_unknown_age() })
     }
 
     /// The issuer that is asked about a token that is no JWT: the one with the longest prefix that fits.
@@ -252,6 +267,19 @@ fn binding(claims: &Object) -> Result<Binding, Rejection> {
     }
 }
 
+/// By what a token can be revoked.
+fn names(config: &IssuerConfig, claims: &Claims, principal: &Principal) -> Result<Names, Rejection> {
+    let id = match claims.all.get("jti") {
+        None => None,
+        Some(Json::String(id)) => Some((config.name.as_str().into(), id.as_str().into())),
+        Some(other) => {
+            return Err(Rejection::new(Reason::Claims).expecting("jti as a string").finding(other.kind()));
+        }
+    };
+    let alias = (claims.subject != principal.key.subject).then(|| claims.subject.as_str().into());
+    Ok(Names { alias, ids: id.into_iter().collect(), dated: true })
+}
+
 fn check_type(config: &IssuerConfig, typ: Option<&str>, payload: &Object) -> Result<(), Rejection> {
     let bare = typ.map(|typ| {
         let lower = typ.to_ascii_lowercase();
@@ -317,12 +345,13 @@ fn sha256(token: &Bearer) -> Digest {
 /// A [`Verifier`] in the making.
 #[must_use = "a builder does nothing until it is built"]
 pub struct VerifierBuilder {
-    issuers: Vec<IssuerConfig>,
+    issuers: Vec<(IssuerConfig, Option<Arc<dyn Fetch>>)>,
     persons: HashMap<PrincipalKey, HumanId>,
     clock: Arc<dyn Clock>,
     fetch: Option<Arc<dyn Fetch>>,
     cached_tokens: usize,
     demand_nonce: bool,
+    revocations: Option<Revocations>,
 }
 
 impl Default for VerifierBuilder {
@@ -334,20 +363,29 @@ impl Default for VerifierBuilder {
             fetch: None,
             cached_tokens: DEFAULT_CACHED_TOKENS,
             demand_nonce: false,
+            revocations: None,
         }
     }
 }
 
 impl fmt::Debug for VerifierBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifierBuilder").field("issuers", &self.issuers).finish_non_exhaustive()
+        let issuers: Vec<_> = self.issuers.iter().map(|(config, _)| config).collect();
+        f.debug_struct("VerifierBuilder").field("issuers", &issuers).finish_non_exhaustive()
     }
 }
 
 impl VerifierBuilder {
     /// Adds an issuer.
     pub fn issuer(mut self, issuer: IssuerConfig) -> Self {
-        self.issuers.push(issuer);
+        self.issuers.push((issuer, None));
+        self
+    }
+
+    /// Adds an issuer whose documents are fetched in a way of its own: with a certificate authority that vouches for no
+    /// other.
+    pub fn issuer_through(mut self, issuer: IssuerConfig, fetch: impl Fetch) -> Self {
+        self.issuers.push((issuer, Some(Arc::new(fetch))));
         self
     }
 
@@ -382,6 +420,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// Refuses what is revoked, at every request and for remembered tokens too. Whoever serves spawns
+    /// [`Revocations::keep_fresh`].
+    pub fn revocations(mut self, revocations: Revocations) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
     /// The verifier. Nothing is fetched yet: an issuer that is down does not stop a start.
     ///
     /// # Errors
@@ -399,7 +444,7 @@ impl VerifierBuilder {
         let proofs = Proofs::new(self.demand_nonce)
             .ok_or_else(|| InvalidConfig("this system has no randomness to make nonces of".to_owned()))?;
         let (mut issuers, mut by_url) = (Vec::<Arc<Issuer>>::new(), HashMap::new());
-        for config in self.issuers {
+        for (config, through) in self.issuers {
             config.check()?;
             if issuers.iter().any(|other| other.config.name == config.name) {
                 return Err(InvalidConfig(format!("issuer {}: the name is used twice", config.name)));
@@ -415,7 +460,8 @@ impl VerifierBuilder {
                     config.name
                 )));
             }
-            issuers.push(Arc::new(Issuer::new(config, Arc::clone(&fetch))));
+            let fetch = through.unwrap_or_else(|| Arc::clone(&fetch));
+            issuers.push(Arc::new(Issuer::new(config, fetch)));
         }
         Ok(Verifier(Arc::new(Inner {
             issuers,
@@ -425,6 +471,7 @@ impl VerifierBuilder {
             cache: TokenCache::new(self.cached_tokens),
             inactive: Inactive::default(),
             proofs,
+            revocations: self.revocations,
         })))
     }
 }

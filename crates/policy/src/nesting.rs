@@ -4,7 +4,7 @@ use std::{
     fmt,
 };
 
-use crewgate_core::{RoleName, Timestamp};
+use crewgate_core::{Principal, RoleName, Timestamp};
 
 use crate::{HeldRole, roles::runs_at};
 
@@ -134,6 +134,21 @@ impl Nesting {
             best.insert(role.name.clone(), role);
         }
         best.into_values().collect()
+    }
+
+    /// As [`expand`](Self::expand), for this principal: of a token that was exchanged for some of its roles, only those
+    /// count, and what they include.
+    pub fn expand_for(
+        &self,
+        principal: &Principal,
+        held: impl IntoIterator<Item = HeldRole>,
+        now: Timestamp,
+    ) -> Vec<HeldRole> {
+        let all = self.expand(held, now);
+        match &principal.token.exchanged {
+            None => all,
+            Some(left) => self.expand(all.into_iter().filter(|role| left.roles.contains(&role.name)), now),
+        }
     }
 }
 

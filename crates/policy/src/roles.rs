@@ -228,7 +228,7 @@ impl StaticRoles {
     /// The roles this principal holds at `now`, sorted by name. A role held in several ways is held to the latest end.
     #[must_use]
     pub fn held(&self, principal: &Principal, now: Timestamp) -> Vec<HeldRole> {
-        self.nesting.expand(self.claims(principal), now)
+        self.nesting.expand_for(principal, self.claims(principal), now)
     }
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use crewgate_core::{GrantId, Group, Principal, PrincipalKey, RoleName, Timestamp};
+use crewgate_core::{Exchanged, GrantId, Group, Principal, PrincipalKey, RoleName, Timestamp};
 use crewgate_policy::{HeldBy, HeldRole, Inclusion, Nesting, RoleBinding, RoleSource, StaticRoles};
 use proptest::prelude::*;
 use support::alice;
@@ -258,4 +258,24 @@ proptest! {
             prop_assert_eq!(held.contains(&RoleName::new(format!("r{role}"))), running);
         }
     }
+}
+
+#[test]
+fn an_exchanged_token_counts_for_the_roles_it_was_narrowed_to_and_what_they_include() {
+    let by_group = |role: &str| RoleBinding { groups: vec!["okta:analysts".to_owned()], ..binding(role) };
+    let nesting = Nesting::new([Inclusion::new(RoleName::new("lead"), RoleName::new("summaries"))]).unwrap();
+    let roles = StaticRoles::new([by_group("lead"), by_group("owners")]).nested(nesting);
+    let held = |left: Option<&[&str]>| {
+        let mut principal = analyst();
+        let left = left.map(|left| left.iter().map(|role| RoleName::new(*role)).collect());
+        principal.token.exchanged = left.map(|roles| Exchanged { roles, actor: None });
+        let held = roles.held(&principal, at(0));
+        held.into_iter().map(|role| role.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(held(None), ["lead", "owners", "summaries"]);
+    assert_eq!(held(Some(&["lead"])), ["lead", "summaries"]);
+    assert_eq!(held(Some(&["summaries"])), ["summaries"], "held through a role that does not count itself");
+    // Nothing is held that was not held without it.
+    assert_eq!(held(Some(&["admin"])), [""; 0]);
+    assert_eq!(held(Some(&[])), [""; 0]);
 }

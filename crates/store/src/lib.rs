@@ -1,6 +1,6 @@
 #![forbid(unsafe_code)]
 //! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore`, a `GrantStore`, a
-//! `RunLedger` and a `Meter`.
+//! `RunLedger`, a `Meter` and a `RevocationStore`.
 //!
 //! **One writer.** One task owns the one connection that writes. Commands stand in one line, in the order they came,
 //! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
@@ -45,6 +45,7 @@ mod lanes;
 mod open;
 mod options;
 mod rates;
+mod revocations;
 mod rows;
 mod runs;
 mod store;

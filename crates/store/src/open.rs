@@ -146,6 +146,7 @@ fn migrator() -> Migrator {
         step(1, "first tables", include_str!("../migrations/sqlite/0001_first_tables.sql")),
         step(2, "role grants", include_str!("../migrations/sqlite/0002_role_grants.sql")),
         step(3, "mask tokens", include_str!("../migrations/sqlite/0003_mask_tokens.sql")),
+        step(10, "revocations", include_str!("../migrations/sqlite/0010_revocations.sql")),
     ])
 }
 

@@ -19,11 +19,11 @@ pub(crate) fn unsigned(count: i64) -> Result<u64, Fault> {
     u64::try_from(count).map_err(|_| Fault::unreadable("number"))
 }
 
-fn json<T: Serialize>(value: &T) -> Result<String, Fault> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| Fault::Unavailable(error.to_string()))
 }
 
-fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fault> {
+pub(crate) fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|_| Fault::unreadable(what))
 }
 

@@ -136,7 +136,8 @@ impl Tx {
         self.tell_entry(entry).await
     }
 
-    async fn tell_entry(&mut self, entry: Entry) -> Result<(), Fault> {
+    /// Writes a leaf.
+    pub(crate) async fn tell_entry(&mut self, entry: Entry) -> Result<(), Fault> {
         let prepared = Prepared::new(entry).map_err(|error| Fault::Unavailable(error.to_string()))?;
         self.leaf(prepared).await?;
         Ok(())

@@ -5,6 +5,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
+use crewgate_core::Fact;
 use crewgate_testkit::suites;
 use support::{Dir, Dirs, intruder};
 
@@ -34,6 +35,19 @@ async fn it_is_a_ledger_of_runs() {
     let fresh = async || Arc::new(dirs.open().await) as Arc<_>;
     suites::runs::conforms(fresh).await;
     suites::runs::races(fresh, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_revocations_and_tells_them() {
+    let dirs = Dirs::default();
+    suites::revocation::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
+    let store = dirs.open().await;
+    let ana = suites::revocation::revocation(suites::revocation::subject("ana"), 0);
+    crewgate_oidc::RevocationStore::revoke(&store, ana).await.unwrap();
+    let told = support::verified(&store).await.pop().unwrap().entry().unwrap();
+    assert!(
+        matches!(&told.facts[..], [Fact::Control { what, .. }, Fact::Revocation { .. }] if what == "revocation.add")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

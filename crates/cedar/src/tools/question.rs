@@ -216,6 +216,7 @@ impl Question {
                 fingerprint: String::new(),
                 mfa: self.mfa,
                 sender_constrained: self.sender_constrained,
+            exchanged: None,
             },
             human: None,
         };

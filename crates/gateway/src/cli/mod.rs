@@ -11,6 +11,7 @@ mod init;
 mod mask;
 mod output;
 mod policy;
+mod revoke;
 mod roles;
 mod runs;
 mod serve;
@@ -56,6 +57,8 @@ enum Command {
     Mask(mask::Arguments),
     /// Test, explain, compare, check and prove rules.
     Policy(policy::Arguments),
+    /// Refuse tokens before they expire, with your own token.
+    Revoke(revoke::Arguments),
     /// Explain who holds which role.
     Roles(roles::Arguments),
     /// List, show and replay recorded runs.
@@ -114,6 +117,7 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
         Command::Init(arguments) => init::run(&arguments, output),
         Command::Mask(arguments) => mask::run(&arguments, output),
         Command::Policy(arguments) => policy::run(arguments, output).await,
+        Command::Revoke(arguments) => revoke::run(arguments, output).await,
         Command::Roles(arguments) => roles::run(arguments, output).await,
         Command::Runs(arguments) => runs::run(arguments, output).await,
         Command::Serve(config) => serve::run(&config).await,

@@ -91,13 +91,14 @@ fn named_principal(settings: &Settings, named: &str, groups: &[String]) -> Resul
             fingerprint: String::new(),
             mfa: false,
             sender_constrained: false,
+            exchanged: None,
         },
         human: None,
     })
 }
 
 async fn proved_principal(settings: &Settings, token: &TokenSource) -> Result<Principal, Failure> {
-    let gatekeeper = Gatekeeper::new(settings, Arc::new(SystemClock)).map_err(Failure::usage)?;
+    let gatekeeper = Gatekeeper::new(settings, Arc::new(SystemClock), None).map_err(Failure::usage)?;
     let explanation = gatekeeper.verifier().explain(&Bearer::new(token.read()?)).await;
     let refused = || Failure::no(format!("the token is not accepted\n{explanation}"));
     explanation.principal.clone().ok_or_else(refused)

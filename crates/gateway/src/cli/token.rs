@@ -71,7 +71,7 @@ impl TokenSource {
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let Command::Explain { config, token } = arguments.command;
     let settings = config.load()?;
-    let gatekeeper = Gatekeeper::new(&settings, Arc::new(SystemClock)).map_err(Failure::usage)?;
+    let gatekeeper = Gatekeeper::new(&settings, Arc::new(SystemClock), None).map_err(Failure::usage)?;
     let explanation = gatekeeper.verifier().explain(&Bearer::new(token.read()?)).await;
     output.print(&explanation, ToString::to_string)?;
     if explanation.is_accepted() { Ok(()) } else { Err(Failure::no("the token is not accepted")) }

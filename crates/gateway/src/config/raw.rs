@@ -31,6 +31,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) record: Record,
     #[serde(default)]
+    pub(super) revocation: RevocationTable,
+    #[serde(default)]
     pub(super) telemetry: Telemetry,
     #[serde(default)]
     pub(super) masking: Masking,
@@ -335,6 +337,13 @@ pub(super) struct Approval {
 pub(super) struct Record {
     #[serde(default)]
     pub(super) readers: Vec<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevocationTable {
+    #[serde(default)]
+    pub(super) roles: Vec<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

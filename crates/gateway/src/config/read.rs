@@ -34,14 +34,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         raw.crews.iter().filter_map(|raw| crew::crew(check, raw, &masks.profiles, now)).collect();
     let approvers: Vec<_> =
         raw.approvers.iter().filter_map(|raw| approver(check, raw, &role_names)).collect();
-    let mut record_readers = BTreeSet::new();
-    for reader in &raw.record.readers {
-        if role_names.contains(reader.get_ref().as_str()) {
-            record_readers.insert(reader.get_ref().clone());
-        } else {
-            check.wrong(reader.span(), format!("no role `{}`", reader.get_ref()), None);
-        }
-    }
+    let record_readers = known_roles(check, &raw.record.readers, &role_names);
+    let revokers = known_roles(check, &raw.revocation.roles, &role_names);
     let mut identities = BTreeSet::new();
     let persons =
         raw.persons.iter().filter_map(|raw| person(check, raw, &issuers, &mut identities)).collect();
@@ -115,9 +109,19 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         shadow,
         store: store?,
         record_readers,
+        revokers,
         telemetry,
         masks,
     })
+}
+
+/// Those of the named roles that there are.
+fn known_roles(check: &mut Checker<'_>, named: &[raw::Text], known: &BTreeSet<&str>) -> BTreeSet<String> {
+    let exists = |name: &str| match known.contains(name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("no role `{name}`")),
+    };
+    named.iter().filter_map(|role| check.parse(role, exists)).collect()
 }
 
 fn gateway(check: &mut Checker<'_>, raw: &raw::Gateway) -> Option<GatewaySettings> {

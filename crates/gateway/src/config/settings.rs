@@ -58,6 +58,8 @@ pub struct Settings {
     pub store: PathBuf,
     /// Roles that may read everybody's records.
     pub record_readers: BTreeSet<String>,
+    /// Roles that may revoke tokens.
+    pub revokers: BTreeSet<String>,
     /// Logs, traces, metrics.
     pub telemetry: TelemetrySettings,
     /// What is masked, and with what.

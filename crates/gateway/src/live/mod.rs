@@ -16,7 +16,7 @@ use std::{
 
 use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore};
 use crewgate_cedar::CedarPolicy;
-use crewgate_console::ReadsRecord;
+use crewgate_console::{ReadsRecord, Revokes};
 use crewgate_core::{ApproverSet, Clock, Decision, HumanId, Operation, Principal, PrincipalKey, Timestamp};
 use crewgate_crewai::{Crew as Wire, Undeclared};
 use crewgate_policy::{HeldRole, Policy, Query, RoleSource, RolesUnavailable, Swap};
@@ -155,6 +155,13 @@ impl ReadsRecord for Live {
     fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
         let people = self.current().people.clone();
         Box::pin(async move { people.reads_record(principal).await })
+    }
+}
+
+impl Revokes for Live {
+    fn revokes<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
+        let people = self.current().people.clone();
+        Box::pin(async move { people.revokes(principal).await })
     }
 }
 

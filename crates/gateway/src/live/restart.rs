@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 /// Tables that are read again while calls are served.
-const LIVE: [&str; 5] = ["approvers", "person", "policy", "record", "role"];
+const LIVE: [&str; 6] = ["approvers", "person", "policy", "record", "revocation", "role"];
 
 /// Keys of a crew that are.
 const LIVE_IN_CREW: [&str; 5] = ["fleet", "inputs", "prompt", "prompts", "undeclared_inputs"];

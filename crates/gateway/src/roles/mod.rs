@@ -58,7 +58,8 @@ impl RoleSource for JoinedRoles {
             let grants = self.grants.of(&principal.key, now).await;
             let grants = grants.map_err(|error| RolesUnavailable { reason: error.to_string() })?;
             let given = grants.iter().filter(|grant| grant.counts_for(operation, now)).map(held);
-            Ok(self.bindings.nesting().expand(self.bindings.claims(principal).chain(given), now))
+            let claims = self.bindings.claims(principal).chain(given);
+            Ok(self.bindings.nesting().expand_for(principal, claims, now))
         })
     }
 }

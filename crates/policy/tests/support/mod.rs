@@ -25,6 +25,7 @@ pub(crate) fn alice() -> Principal {
             fingerprint: "00".to_owned(),
             mfa: false,
             sender_constrained: false,
+            exchanged: None,
         },
         human: None,
     }

@@ -44,6 +44,7 @@ pub fn person(subject: &str) -> Principal {
             fingerprint: "0123456789abcdef".to_owned(),
             mfa: true,
             sender_constrained: false,
+            exchanged: None,
         },
         human: None,
     }

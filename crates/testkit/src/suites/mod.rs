@@ -4,4 +4,5 @@ pub mod approval;
 pub mod audit;
 pub mod grant;
 pub mod meter;
+pub mod revocation;
 pub mod runs;

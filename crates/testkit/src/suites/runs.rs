@@ -52,6 +52,7 @@ pub fn person(subject: &str) -> Principal {
             fingerprint: "0123456789abcdef".to_owned(),
             mfa: false,
             sender_constrained: false,
+            exchanged: None,
         },
         human: None,
     }
