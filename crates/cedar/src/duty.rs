@@ -7,7 +7,7 @@ use cedar_policy::Policy;
 use crewgate_core::Duties;
 use serde_json::{Value, json};
 
-use crate::rule::Rule;
+use crate::{facts::Reads, rule::Rule};
 
 /// What `context.done` holds once all of these are done.
 pub(crate) fn done(duties: &Duties) -> BTreeSet<String> {
@@ -70,36 +70,38 @@ impl Misuse {
     }
 }
 
-/// Checks that a rule in its JSON form reads nothing of `context.done`, by whatever way.
-pub(crate) fn check_untouched(json: &Value) -> Result<(), Misuse> {
-    match json.get("conditions") {
-        Some(conditions) => walk(conditions),
-        None => Ok(()),
-    }
+/// What a rule in its JSON form reads of the context, by whatever way; `context.done` is not its to read.
+pub(crate) fn reads(json: &Value) -> Result<Reads, Misuse> {
+    json.get("conditions").map_or(Ok(Reads::default()), |conditions| walk(conditions, Reads::default()))
 }
 
-fn walk(node: &Value) -> Result<(), Misuse> {
+fn walk(node: &Value, reads: Reads) -> Result<Reads, Misuse> {
     match node {
-        Value::Array(items) => items.iter().try_for_each(walk),
+        Value::Array(items) => items.iter().try_fold(reads, |reads, item| walk(item, reads)),
         Value::Object(members) => {
-            members.iter().try_for_each(|(operator, operand)| match operator.as_str() {
+            members.iter().try_fold(reads, |reads, (operator, operand)| match operator.as_str() {
                 "Var" if operand == "context" => Err(Misuse::WholeContext),
                 "." | "has" => {
                     let left = operand.get("left").unwrap_or(&Value::Null);
-                    if *left == json!({ "Var": "context" }) {
+                    if left.get("Var").is_some_and(|var| var == "context") {
                         // The one allowed use of `context`; an input may well be called `done`.
-                        return if operand.get("attr") == Some(&json!("done")) {
-                            Err(Misuse::Done)
-                        } else {
-                            Ok(())
+                        return match operand.get("attr").and_then(Value::as_str) {
+                            Some("done") => Err(Misuse::Done),
+                            Some(name) => Ok(reads.with(name)),
+                            None => Err(Misuse::WholeContext),
                         };
                     }
-                    walk(left)
+                    walk(left, reads)
                 }
-                _ => walk(operand),
+                // Its keys are the author's and no operators.
+                "Record" => {
+                    let members = operand.as_object().into_iter().flat_map(serde_json::Map::values);
+                    members.into_iter().try_fold(reads, |reads, member| walk(member, reads))
+                }
+                _ => walk(operand, reads),
             })
         }
-        _ => Ok(()),
+        _ => Ok(reads),
     }
 }
 
@@ -107,9 +109,9 @@ fn walk(node: &Value) -> Result<(), Misuse> {
 mod tests {
     use super::*;
 
-    fn check(condition: &str) -> Result<(), Misuse> {
+    fn check(condition: &str) -> Result<Reads, Misuse> {
         let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-        check_untouched(&Policy::parse(None, text).unwrap().to_json().unwrap())
+        reads(&Policy::parse(None, text).unwrap().to_json().unwrap())
     }
 
     #[test]
@@ -128,6 +130,8 @@ mod tests {
             "context == { done: [\"mask:p\"] }",
             "[context].contains({ a: 1 })",
             "{ a: context }.a.done.isEmpty()",
+            "{ \".\": context }[\".\"].done.isEmpty()",
+            "{ \"has\": context }[\"has\"].done.isEmpty()",
         ] {
             assert_eq!(check(text), Err(Misuse::WholeContext), "{text}");
         }
@@ -135,12 +139,17 @@ mod tests {
 
     #[test]
     fn ordinary_fields_are_free_to_read() {
-        for text in [
-            "context.hour < 5 && context.input has done && context.input.done == \"context\"",
-            "context has is_owner && context.is_owner",
-            "context.datasets.contains(\"done\")",
+        for (text, facts) in [
+            ("context.input has done && context.input.done == \"context\"", [].as_slice()),
+            ("context has is_owner", &["is_owner"]),
+            (
+                "[1, context[\"hour\"]].contains(2) || !(if context.mfa then true else false)",
+                &["hour", "mfa"],
+            ),
+            ("context.datasets.contains(\"done\")", &["datasets"]),
         ] {
-            assert_eq!(check(text), Ok(()), "{text}");
+            let facts = facts.iter().fold(Reads::default().with("input"), |all, fact| all.with(fact));
+            assert_eq!(check(text).map(|read| read.with("input")), Ok(facts), "{text}");
         }
     }
 }

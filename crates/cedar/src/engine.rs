@@ -4,15 +4,14 @@ use std::{
 };
 
 use cedar_policy::{
-    AuthorizationError, Authorizer, Decision as Verdict, Entities, Policy, PolicySet, Request, Response,
-    Schema,
+    AuthorizationError, Authorizer, Decision as Verdict, Entities, Policy, PolicySet, Response, Schema,
 };
 use crewgate_core::{ApproverSet, Basis, Decision, Duties, Hint, PolicyHash, RoleName, RuleId};
 use crewgate_policy::Query;
 
 use crate::{
     Zone, duty,
-    facts::{Facts, Subject, Types, Unaskable, held},
+    facts::{Facts, Reads, Subject, Types, Unaskable, held},
     index::Index,
     rule::Rule,
     session::{Session, Sessions, Site},
@@ -66,14 +65,11 @@ const NOT_PERMITTED: &str = "Not permitted.";
 impl Engine {
     pub(crate) fn decide(&self, query: &Query<'_>) -> Decision {
         let case = self.case(query, self.sessions.of(query, self));
-        match case.and_then(|case| self.matching(&case).map(|matches| (case, matches))) {
-            Ok((case, matches)) => self.judge(&case, &matches),
-            Err(Unaskable(why)) => {
-                tracing::warn!(%why, principal = %query.principal.key, "a request that rules cannot judge is refused");
-                let reason = "This request does not fit what rules can judge.";
-                self.refuse(None, reason.to_owned(), Vec::new(), Basis::default())
-            }
-        }
+        case.and_then(|case| self.judge(&case)).unwrap_or_else(|Unaskable(why)| {
+            tracing::warn!(%why, principal = %query.principal.key, "a request that rules cannot judge is refused");
+            let reason = "This request does not fit what rules can judge.";
+            self.refuse(None, reason.to_owned(), Vec::new(), Basis::default())
+        })
     }
 
     /// Which rules match, duties ignored. Nothing is remembered: the query may be one that nobody asked.
@@ -82,7 +78,7 @@ impl Engine {
     }
 
     /// The rules at these places, in their order.
-    pub(crate) fn picked<'r>(&'r self, places: &'r [u32]) -> impl Iterator<Item = &'r Rule> {
+    pub(crate) fn picked<'a>(&'a self, places: &[u32]) -> impl Iterator<Item = &'a Rule> {
         places.iter().filter_map(|place| self.rules.get(usize::try_from(*place).ok()?))
     }
 
@@ -91,37 +87,38 @@ impl Engine {
         Ok(Case { query, facts: Facts::of(query, &self.zone), session, site })
     }
 
-    fn matching(&self, case: &Case<'_>) -> Result<Matches<'_>, Unaskable> {
-        // Even where no rule is left to be asked: what the schema does not take is no question.
-        let request = case.site.subject.request(&case.facts, BTreeSet::new(), &self.schema)?;
+    fn matching<'a>(&'a self, case: &Case<'_>) -> Result<Matches<'a>, Unaskable> {
         let mut matches = Matches::default();
-        (matches.permits, matches.broken_permits) = self.evaluate(case, &request, &case.site.permits)?;
+        (matches.permits, matches.broken_permits) =
+            self.evaluate(case, &self.left(case, &case.site.permits).collect::<Vec<_>>())?;
         // A stranger's request ends here: what nothing permits no guard need forbid.
         if !matches.permits.is_empty() {
-            (matches.guards, matches.broken_guards) = self.evaluate(case, &request, &case.site.guards)?;
+            (matches.guards, matches.broken_guards) =
+                self.evaluate(case, &self.left(case, &case.site.guards).collect::<Vec<_>>())?;
         }
         Ok(matches)
     }
 
-    /// Cedar's word on these rules; those that certainly do not hold are not put to it.
-    fn evaluate(
-        &self,
-        case: &Case<'_>,
-        request: &Request,
-        candidates: &[u32],
-    ) -> Result<Sorted<'_>, Unaskable> {
+    /// Those of these rules that do not certainly fail to hold: only they are put to Cedar.
+    fn left<'a>(&'a self, case: &Case<'_>, rules: &[u32]) -> impl Iterator<Item = &'a Rule> {
         let roles = &case.session.caller.roles;
-        let left = |place: &u32| {
-            let rule = self.picked(std::slice::from_ref(place)).next();
-            rule.is_some_and(|rule| !rule.test.excludes(&case.facts, roles))
-        };
-        let rules: Vec<u32> = candidates.iter().copied().filter(left).collect();
-        if rules.is_empty() {
-            return Ok(Sorted::default());
-        }
-        let set = case.site.set(&rules, false, self)?;
-        let response = self.authorizer.is_authorized(request, &set, &case.site.subject.entities);
-        self.sort(&rules, &response)
+        self.picked(rules).filter(|rule| !rule.test.excludes(&case.facts, roles))
+    }
+
+    /// Cedar's word on each of these rules, as they are written.
+    fn evaluate<'r>(&'r self, case: &Case<'_>, rules: &[&'r Rule]) -> Result<Sorted<'r>, Unaskable> {
+        // Even where there is no rule to be asked: what the schema does not take is no question.
+        let response = self.ask(case, rules, None)?;
+        sort(rules, &response)
+    }
+
+    /// Puts these rules to Cedar: as they are written, or compiled and with these duties done.
+    fn ask(&self, case: &Case<'_>, rules: &[&Rule], done: Option<&Duties>) -> Result<Response, Unaskable> {
+        let reads = rules.iter().fold(Reads::default(), |all, rule| all.and(rule.reads));
+        let subject = &case.site.subject;
+        let request = subject.request(&case.facts, reads, done.map(duty::done), &self.schema)?;
+        let set = case.site.set(rules, done.is_some())?;
+        Ok(self.authorizer.is_authorized(&request, &set, &subject.entities))
     }
 
     /// Whether one rule holds for a query, of whose roles these matter; `None` when it cannot be evaluated.
@@ -134,47 +131,75 @@ impl Engine {
         done: BTreeSet<String>,
     ) -> Option<bool> {
         let subject = Subject::of(query, &self.types, &self.actions, roles).ok()?;
-        let request = subject.request(&Facts::of(query, &self.zone), done, &self.schema).ok()?;
+        let facts = Facts::of(query, &self.zone);
+        let request = subject.request(&facts, Reads::ALL, Some(done), &self.schema).ok()?;
         let set = PolicySet::from_policies([rule.clone()]).ok()?;
         let response = self.authorizer.is_authorized(&request, &set, &subject.entities);
         let evaluated = response.diagnostics().errors().next().is_none();
         evaluated.then(|| response.decision() == Verdict::Allow)
     }
 
-    fn judge(&self, case: &Case<'_>, matches: &Matches<'_>) -> Decision {
+    fn judge(&self, case: &Case<'_>) -> Result<Decision, Unaskable> {
+        let query = case.query;
+        let given = query.approvals.map(|approvals| &approvals.sets);
+        if let Some((permit, guards)) = self.foreseen(case, given)? {
+            return Ok(self.pass(case, permit, &guards));
+        }
+
+        let matches = self.matching(case)?;
         for (rule, why) in &matches.broken_permits {
             tracing::warn!(%rule, %why, "a permit could not be evaluated and permits nothing");
         }
-        let query = case.query;
-        let given = query.approvals.map(|approvals| &approvals.sets);
-        let Some(permit) = chosen(matches, given) else {
-            return self.refuse(None, NOT_PERMITTED.to_owned(), self.hints(query), Basis::default());
+        let Some(permit) = matches.permits.iter().copied().min_by_key(|permit| cost(permit, given)) else {
+            return Ok(self.refuse(None, NOT_PERMITTED.to_owned(), self.hints(query), Basis::default()));
         };
         if let Some((rule, why)) = matches.broken_guards.first_key_value() {
             tracing::error!(%rule, %why, "a guard could not be evaluated: refused");
             let reason = format!("guard-error: rule `{rule}` could not be evaluated.");
             let broken = self.rules.iter().filter(|rule| matches.broken_guards.contains_key(&rule.id));
-            return self.refuse(Some(rule), reason, Vec::new(), self.basis(case, broken));
+            return Ok(self.refuse(Some(rule), reason, Vec::new(), self.basis(case, broken)));
         }
         let hard = || matches.guards.iter().copied().filter(|guard| !guard.has_duty());
         if let Some(guard) = hard().next() {
             let reason = guard.reason.clone().unwrap_or_else(|| format!("Forbidden by rule `{}`.", guard.id));
             let hint = |text: &String| Hint { text: text.clone(), roles: [].into(), approvals: [].into() };
             let hints = hard().filter_map(|guard| guard.hint.as_ref()).map(hint).collect();
-            return self.refuse(Some(&guard.id), reason, hints, self.basis(case, hard()));
+            return Ok(self.refuse(Some(&guard.id), reason, hints, self.basis(case, hard())));
         }
-
-        let mut duties = Duties::default();
-        permit.ask(&mut duties);
-        matches.guards.iter().for_each(|guard| guard.ask(&mut duties));
-        let determining = || matches.guards.iter().copied().chain([permit]);
-        let basis = self.basis(case, determining());
-        // With everything done plain Cedar must say yes; asked before people are, so that nobody approves what
-        // would be refused all the same.
-        if let Err(Unaskable(why)) = self.confirm(case, determining(), &duties) {
+        // Asked before people are, so that nobody approves what would be refused all the same.
+        if let Err(Unaskable(why)) = self.confirm(case, permit, &matches.guards, &[]) {
             tracing::error!(%why, permit = %permit.id, "the compiled rules do not confirm the decision: refused");
-            return self.refuse(None, NOT_PERMITTED.to_owned(), Vec::new(), basis);
+            let basis = self.basis(case, matches.guards.iter().copied().chain([permit]));
+            return Ok(self.refuse(None, NOT_PERMITTED.to_owned(), Vec::new(), basis));
         }
+        Ok(self.pass(case, permit, &matches.guards))
+    }
+
+    /// The permit that would be chosen if all held that may, and the guards whose duties it comes with, where Cedar
+    /// confirms the two: then it is chosen, and no other permit need be looked at, however many the caller's roles
+    /// bring. `None` where it is to be found out who refuses.
+    fn foreseen<'a>(
+        &'a self,
+        case: &Case<'_>,
+        given: Option<&BTreeSet<ApproverSet>>,
+    ) -> Result<Option<(&'a Rule, Vec<&'a Rule>)>, Unaskable> {
+        let least = |most| self.picked(&case.site.permits).filter(move |permit| cost(permit, given) == most);
+        let roles = &case.session.caller.roles;
+        let left = |permit: &&Rule| !permit.test.excludes(&case.facts, roles);
+        let Some(permit) = (0..=2).find_map(|most| least(most).find(left)) else { return Ok(None) };
+        let guards = self.left(case, &case.site.guards);
+        let (asking, hard): (Vec<&Rule>, Vec<&Rule>) = guards.partition(|guard| guard.has_duty());
+        let (asking, broken) =
+            if asking.is_empty() { Sorted::default() } else { self.evaluate(case, &asking)? };
+        let confirmed = broken.is_empty() && self.confirm(case, permit, &asking, &hard).is_ok();
+        Ok(confirmed.then_some((permit, asking)))
+    }
+
+    /// What passes by this permit and these guards, now or once people agree.
+    fn pass(&self, case: &Case<'_>, permit: &Rule, guards: &[&Rule]) -> Decision {
+        let duties = duties(permit, guards);
+        let basis = self.basis(case, guards.iter().copied().chain([permit]));
+        let given = case.query.approvals.map(|approvals| &approvals.sets);
         let missing: BTreeSet<ApproverSet> =
             duties.approvals.iter().filter(|set| !given.is_some_and(|g| g.contains(*set))).cloned().collect();
         if missing.is_empty() {
@@ -184,23 +209,18 @@ impl Engine {
         }
     }
 
-    /// Asks plain Cedar: the permit that was chosen and every guard that matched, duties compiled in. A rule that did
-    /// not match does not match with a condition more, so these decide as the whole set does.
-    fn confirm<'r>(
-        &'r self,
+    /// Asks plain Cedar, with everything done that they ask for: the permit, the guards that match, and `others` that
+    /// must not. A rule that does not match does not match with a condition more, so these decide as the whole set does.
+    fn confirm(
+        &self,
         case: &Case<'_>,
-        rules: impl Iterator<Item = &'r Rule>,
-        duties: &Duties,
+        permit: &Rule,
+        guards: &[&Rule],
+        others: &[&Rule],
     ) -> Result<(), Unaskable> {
-        if *duties == Duties::default() {
-            // Without duties the rules are already plain Cedar: that this permit holds and no guard does was its word.
-            return Ok(());
-        }
-        let mut rules: Vec<u32> = rules.filter_map(|rule| self.place(rule)).collect();
-        rules.sort_unstable();
-        let request = case.site.subject.request(&case.facts, duty::done(duties), &self.schema)?;
-        let set = case.site.set(&rules, true, self)?;
-        let response = self.authorizer.is_authorized(&request, &set, &case.site.subject.entities);
+        let mut rules = vec![permit];
+        rules.extend(guards.iter().chain(others));
+        let response = self.ask(case, &rules, Some(&duties(permit, guards)))?;
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(Unaskable(error.to_string()));
         }
@@ -212,28 +232,6 @@ impl Engine {
                 Err(Unaskable(format!("denied by [{}]", by.join(", "))))
             }
         }
-    }
-
-    fn place(&self, rule: &Rule) -> Option<u32> {
-        let place = self.rules.binary_search_by(|known| known.id.cmp(&rule.id)).ok()?;
-        u32::try_from(place).ok()
-    }
-
-    /// The rules a response names. One that was not asked for would be a defect, and is refused.
-    fn sort<'r>(&'r self, asked: &[u32], response: &Response) -> Result<Sorted<'r>, Unaskable> {
-        let mut matched = Vec::new();
-        for id in response.diagnostics().reason() {
-            let rule = asked.iter().find_map(|place| {
-                self.rules.get(usize::try_from(*place).ok()?).filter(|rule| rule.policy.id() == id)
-            });
-            matched.push(rule.ok_or_else(|| Unaskable(format!("no rule `{id}`")))?);
-        }
-        matched.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        let broken = response.diagnostics().errors().map(|error| {
-            let AuthorizationError::PolicyEvaluationError(error) = error;
-            (RuleId::new(AsRef::<str>::as_ref(error.policy_id())), error.inner().to_string())
-        });
-        Ok((matched, broken.collect()))
     }
 
     /// These rules, the roles of the principal that they name, and the grants by which those are held.
@@ -260,12 +258,36 @@ impl Engine {
     }
 }
 
-/// One permit, whole: fewest missing approvals, then fewest approvals, then the first id. What several permits ask is
-/// never mixed: nobody granted the mixture.
-fn chosen<'a>(matches: &Matches<'a>, given: Option<&BTreeSet<ApproverSet>>) -> Option<&'a Rule> {
-    let missing = |rule: &Rule| {
-        rule.approval.as_ref().is_some_and(|set| !given.is_some_and(|given| given.contains(set)))
-    };
-    // A permit asks one approval at most; they are sorted by id, and the first of equals is taken.
-    matches.permits.iter().copied().min_by_key(|rule| (missing(rule), rule.approval.is_some()))
+/// What a permit asks for: 0 is nothing, 1 what was given, 2 what is missing. One permit is chosen, whole: the first by
+/// id of those that cost least. What several permits ask is never mixed: nobody granted the mixture.
+fn cost(permit: &Rule, given: Option<&BTreeSet<ApproverSet>>) -> u8 {
+    // A permit asks one approval at most.
+    match &permit.approval {
+        None => 0,
+        Some(set) if given.is_some_and(|given| given.contains(set)) => 1,
+        Some(_) => 2,
+    }
+}
+
+/// What these ask for together.
+fn duties(permit: &Rule, guards: &[&Rule]) -> Duties {
+    let mut duties = Duties::default();
+    permit.ask(&mut duties);
+    guards.iter().for_each(|guard| guard.ask(&mut duties));
+    duties
+}
+
+/// The rules a response names. One that was not asked for would be a defect, and is refused.
+fn sort<'r>(asked: &[&'r Rule], response: &Response) -> Result<Sorted<'r>, Unaskable> {
+    let mut matched = Vec::new();
+    for id in response.diagnostics().reason() {
+        let rule = asked.iter().copied().find(|rule| rule.policy.id() == id);
+        matched.push(rule.ok_or_else(|| Unaskable(format!("no rule `{id}`")))?);
+    }
+    matched.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let broken = response.diagnostics().errors().map(|error| {
+        let AuthorizationError::PolicyEvaluationError(error) = error;
+        (RuleId::new(AsRef::<str>::as_ref(error.policy_id())), error.inner().to_string())
+    });
+    Ok((matched, broken.collect()))
 }

@@ -99,17 +99,18 @@ impl Subject {
         })
     }
 
-    /// The request with these duties done, checked against the schema: an undeclared input or another type than the
-    /// declared one is refused here.
+    /// The request as rules see it that read no more than `reads`, and whether these duties are done; checked against
+    /// the schema: an undeclared input or another type than the declared one is refused here.
     pub(crate) fn request(
         &self,
         facts: &Facts<'_>,
-        done: BTreeSet<String>,
+        reads: Reads,
+        done: Option<BTreeSet<String>>,
         schema: &Schema,
     ) -> Result<Request, Unaskable> {
         let (principal, action, resource) =
             (self.principal.clone(), self.action.clone(), self.resource.clone());
-        Ok(Request::new(principal, action, resource, facts.context(done)?, Some(schema))?)
+        Ok(Request::new(principal, action, resource, facts.context(reads, done)?, Some(schema))?)
     }
 }
 
@@ -223,7 +224,8 @@ impl<'a> Facts<'a> {
         FACTS.into_iter().zip(self.own).chain(owner)
     }
 
-    fn context(&self, done: BTreeSet<String>) -> Result<Context, Unaskable> {
+    /// All inputs, whoever reads them: the schema is to see them. Of the rest what is read.
+    fn context(&self, reads: Reads, done: Option<BTreeSet<String>>) -> Result<Context, Unaskable> {
         let mut inputs = Vec::with_capacity(self.inputs.len());
         for (name, value) in self.inputs {
             let Some(value) = seen(value) else {
@@ -231,10 +233,41 @@ impl<'a> Facts<'a> {
             };
             inputs.push((name.clone(), value.expression()));
         }
-        let done = RestrictedExpression::new_set(done.into_iter().map(RestrictedExpression::new_string));
-        let more = [("input", RestrictedExpression::new_record(inputs)?), ("done", done)];
-        let all = self.all().map(|(name, value)| (name, value.expression())).chain(more);
+        let done = done.map(|done| {
+            RestrictedExpression::new_set(done.into_iter().map(RestrictedExpression::new_string))
+        });
+        let more =
+            [Some(("input", RestrictedExpression::new_record(inputs)?)), done.map(|done| ("done", done))];
+        let read = self.all().filter(|(name, _)| reads.contain(name));
+        let all = read.map(|(name, value)| (name, value.expression())).chain(more.into_iter().flatten());
         Ok(Context::from_pairs(all.map(|(name, value)| (name.to_owned(), value)))?)
+    }
+}
+
+/// Which facts a rule reads: a bit for each of [`FACTS`], and one for `is_owner` and all else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reads(u32);
+
+const _: () = assert!(FACTS.len() < 32, "a bit for each fact");
+
+impl Reads {
+    pub(crate) const ALL: Self = Self(u32::MAX);
+
+    /// These, and the fact of this name.
+    pub(crate) fn with(self, name: &str) -> Self {
+        self.and(Self::one(name))
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn contain(self, name: &str) -> bool {
+        self.0 & Self::one(name).0 != 0
+    }
+
+    fn one(name: &str) -> Self {
+        Self(1 << FACTS.iter().position(|fact| *fact == name).unwrap_or(FACTS.len()))
     }
 }
 

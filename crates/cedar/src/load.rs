@@ -3,6 +3,7 @@ use std::{
     fmt::Write as _,
     path::Path,
     sync::Arc,
+    thread,
 };
 
 use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, ValidationMode, Validator};
@@ -23,6 +24,10 @@ use crate::{
     words::Words,
 };
 
+/// Rules that are parsed or validated in one go. More are no faster, and between two goes those who wait for a decision
+/// get their turn.
+const AT_ONCE: usize = 128;
+
 impl CedarPolicy {
     /// Loads rules from these files, given as path and text. The order of the files does not matter.
     ///
@@ -36,15 +41,20 @@ impl CedarPolicy {
         let mut rules = Vec::new();
         for (index, (file, whole)) in files.iter().enumerate() {
             let reader = Reader { words: &words, file, whole, index };
-            rules.extend(statements(whole).into_iter().filter_map(|one| reader.read(one, &mut errors)));
+            for some in statements(whole).chunks(AT_ONCE) {
+                rules.extend(reader.read(some, &mut errors));
+                thread::yield_now();
+            }
         }
         let rules = distinct(rules, &files, &mut errors);
-        let as_written = set(rules.values().map(|rule| rule.policy.clone()))?;
-        errors.extend(validate(&schemas, &as_written, &rules, &files));
+        let validator = Validator::new(schemas.validation.clone());
+        let as_written: Vec<&Policy> = rules.values().map(|rule| &rule.policy).collect();
+        errors.extend(validate(&validator, &as_written, &rules, &files)?);
         if errors.is_empty() {
             // What decides in the end is plain Cedar, so that is checked as well where it differs.
-            let compiled = rules.values().filter(|rule| rule.has_duty()).map(|rule| rule.compiled().clone());
-            errors = validate(&schemas, &set(compiled)?, &rules, &files);
+            let compiled: Vec<_> =
+                rules.values().filter(|rule| rule.has_duty()).map(Rule::compiled).collect();
+            errors = validate(&validator, &compiled, &rules, &files)?;
         }
         if !errors.is_empty() {
             return Err(sorted(errors, &files));
@@ -107,20 +117,13 @@ fn distinct(
     distinct
 }
 
-fn set(policies: impl IntoIterator<Item = Policy>) -> Result<PolicySet, Vec<LoadError>> {
-    PolicySet::from_policies(policies).map_err(|error| {
-        vec![LoadError::of_declarations(error.to_string(), "give each rule an id of its own")]
-    })
-}
-
 /// Everything the validator has to say. A warning means a rule that does not do what its author thinks.
 fn validate(
-    schemas: &Schemas,
-    set: &PolicySet,
+    validator: &Validator,
+    policies: &[&Policy],
     rules: &BTreeMap<RuleId, Rule>,
     files: &[(String, String)],
-) -> Vec<LoadError> {
-    let result = Validator::new(schemas.validation.clone()).validate(set, ValidationMode::Strict);
+) -> Result<Vec<LoadError>, Vec<LoadError>> {
     let one = |id: &PolicyId, finding: &dyn Diagnostic| {
         let id = RuleId::new(AsRef::<str>::as_ref(id));
         let message = finding.to_string();
@@ -128,22 +131,36 @@ fn validate(
         let message = message.strip_prefix(&prefix).unwrap_or(&message).to_owned();
         let help = finding.help().map(|help| help.to_string());
         match rules.get(&id) {
-            Some(rule) => at_byte(rule, files, label(finding).unwrap_or(0), message).with_help(help),
+            Some(rule) => {
+                let at = label(finding).map_or(rule.place.1, |byte| rule.begin.saturating_add(byte));
+                at_byte(rule, files, at, message).with_help(help)
+            }
             None => LoadError::of_declarations(message, help.unwrap_or_default()),
         }
     };
-    let errors = result.validation_errors().map(|error| one(error.policy_id(), error));
-    errors.chain(result.validation_warnings().map(|warning| one(warning.policy_id(), warning))).collect()
+    let mut found = Vec::new();
+    // It judges each by itself.
+    for some in policies.chunks(AT_ONCE) {
+        let set = PolicySet::from_policies(some.iter().copied().cloned()).map_err(|error| {
+            vec![LoadError::of_declarations(error.to_string(), "give each rule an id of its own")]
+        })?;
+        let result = validator.validate(&set, ValidationMode::Strict);
+        found.extend(result.validation_errors().map(|error| one(error.policy_id(), error)));
+        found.extend(result.validation_warnings().map(|warning| one(warning.policy_id(), warning)));
+        thread::yield_now();
+    }
+    Ok(found)
 }
 
 fn at_rule(rule: &Rule, files: &[(String, String)], message: impl Into<String>) -> LoadError {
-    at_byte(rule, files, 0, message)
+    at_byte(rule, files, rule.place.1, message)
 }
 
+/// An error at this byte of the rule's file.
 fn at_byte(rule: &Rule, files: &[(String, String)], byte: usize, message: impl Into<String>) -> LoadError {
-    let (file, offset) = rule.place;
-    let (name, text) = files.get(file).map_or(("", ""), |(name, text)| (name.as_str(), text.as_str()));
-    LoadError::at(name, text, offset.saturating_add(byte), message)
+    let (name, text) =
+        files.get(rule.place.0).map_or(("", ""), |(name, text)| (name.as_str(), text.as_str()));
+    LoadError::at(name, text, byte, message)
 }
 
 /// In reading order, and one error per place: where two checks find the same word, the first knows more.

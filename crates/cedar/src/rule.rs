@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
-use cedar_policy::{Effect, EntityUid, Policy, PolicyId, Template};
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PolicySet, Template};
 use crewgate_core::{ApproverSet, Duties, MaskProfile, Rate, RateDuty, RoleName, RuleId};
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
@@ -9,6 +9,7 @@ use crate::{
     LoadError,
     duty::{self, Misuse},
     error::closest,
+    facts::Reads,
     index::Test,
     source::{self, Statement},
     words::{Words, declared},
@@ -31,6 +32,7 @@ pub(crate) struct Rule {
     pub(crate) role_ids: Vec<u32>,
     /// What its conditions say of plain facts.
     pub(crate) test: Test,
+    pub(crate) reads: Reads,
     /// SHA-256 of its JSON form: equal for equal rules, however they are laid out.
     pub(crate) digest: [u8; 32],
     /// As written: duties do not count for whether it matches.
@@ -39,6 +41,8 @@ pub(crate) struct Rule {
     compiled: Option<Policy>,
     /// Index of its file and where it begins there.
     pub(crate) place: (usize, usize),
+    /// Where the text begins there that it was parsed in: from here Cedar counts.
+    pub(crate) begin: usize,
 }
 
 impl Rule {
@@ -59,7 +63,7 @@ impl Rule {
     }
 }
 
-/// Reads one statement and says everything that is wrong with it. A rule that parses is given back even then, for the
+/// Reads statements and says everything that is wrong with them. A rule that parses is given back even then, for the
 /// validator to add what it knows; nothing loads while there is an error.
 pub(crate) struct Reader<'a> {
     pub(crate) words: &'a Words<'a>,
@@ -69,14 +73,43 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(crate) fn read(&self, statement: Statement<'_>, errors: &mut Vec<LoadError>) -> Option<Rule> {
-        let policy = match Policy::parse(None, statement.text) {
-            Ok(policy) => policy,
-            Err(parse) => {
-                errors.extend(self.unparsed(statement, &parse));
-                return None;
+    /// Reads statements that follow each other in the file.
+    pub(crate) fn read(&self, some: &[Statement<'_>], errors: &mut Vec<LoadError>) -> Vec<Rule> {
+        let begin = some.first().map_or(0, |statement| statement.offset);
+        let together = self.together(some);
+        let one = |(n, statement): (usize, &Statement<'_>)| {
+            let parsed = together.as_ref().and_then(|set| set.policy(&PolicyId::new(format!("policy{n}"))));
+            match parsed {
+                Some(policy) => self.rule(*statement, policy.clone(), begin, errors),
+                None => match Policy::parse(None, statement.text) {
+                    Ok(policy) => self.rule(*statement, policy, statement.offset, errors),
+                    Err(parse) => {
+                        errors.extend(self.unparsed(*statement, &parse));
+                        None
+                    }
+                },
             }
         };
+        some.iter().enumerate().filter_map(one).collect()
+    }
+
+    /// All of them parsed at once, which takes half the time of one by one; `None` when one of them is no rule. Cedar
+    /// numbers them in their order.
+    fn together(&self, some: &[Statement<'_>]) -> Option<PolicySet> {
+        let (first, last) = (some.first()?, some.last()?);
+        let text = self.whole.get(first.offset..last.offset.checked_add(last.text.len())?)?;
+        let set: PolicySet = text.parse().ok()?;
+        (set.policies().count() == some.len() && set.templates().next().is_none()).then_some(set)
+    }
+
+    /// The rule of a statement that was parsed in a text that begins at this byte of the file.
+    fn rule(
+        &self,
+        statement: Statement<'_>,
+        policy: Policy,
+        begin: usize,
+        errors: &mut Vec<LoadError>,
+    ) -> Option<Rule> {
         let mut rule = Rule {
             id: RuleId::new(""),
             permit: policy.effect() == Effect::Permit,
@@ -88,9 +121,11 @@ impl Reader<'_> {
             roles: BTreeSet::new(),
             role_ids: Vec::new(),
             test: Test::default(),
+            reads: Reads::default(),
             digest: [0; 32],
             compiled: None,
             place: (self.index, statement.offset),
+            begin,
             policy,
         };
         let annotations: Vec<(String, String)> =
@@ -132,8 +167,10 @@ impl Reader<'_> {
     /// Reads what is in the conditions, and compiles the duties into them.
     fn conditions(&self, rule: &mut Rule) -> Result<(), Misuse> {
         let unreadable = |error: &dyn std::fmt::Display| Misuse::Unreadable(error.to_string());
-        let json = rule.policy.to_json().map_err(|error| unreadable(&error))?;
-        duty::check_untouched(&json)?;
+        // From what Cedar evaluates: of a policy that remembers its text, the text would be parsed once more.
+        let evaluated = Policy::from(rule.policy.as_ref().clone());
+        let json = evaluated.to_json().map_err(|error| unreadable(&error))?;
+        rule.reads = duty::reads(&json)?;
         rule.test = Test::of(&json, &self.words.roles);
         rule.digest = Sha256::digest(json.to_string()).into();
         if rule.has_duty() {

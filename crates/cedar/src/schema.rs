@@ -12,10 +12,11 @@ use crate::{
 
 /// Two schemas of the same words. To check rules, roles are an enumeration: a misspelt one is an error. To decide,
 /// they are plain: checking a principal against a long enumeration costs time at every request and says nothing new.
+/// Nor need a request carry facts that none of the rules it is put to reads, so to decide all of them are optional.
 pub(crate) struct Schemas {
     pub(crate) validation: Schema,
     pub(crate) runtime: Schema,
-    /// The runtime schema in Cedar's own language, for people and other tools.
+    /// What rules can rely on, in Cedar's own language, for people and other tools.
     pub(crate) text: String,
 }
 
@@ -57,7 +58,7 @@ impl Schemas {
             .replace("__cedar::", "");
         Ok(Self {
             validation: Schema::from_json_value(strict).map_err(|e| broken(&e))?,
-            runtime: Schema::from_json_value(plain).map_err(|e| broken(&e))?,
+            runtime: Schema::from_json_value(lenient(plain)).map_err(|e| broken(&e))?,
             text,
         })
     }
@@ -108,6 +109,14 @@ fn document(vocabulary: &Vocabulary, inputs: &Map<String, Value>, role: Value) -
             "actions": actions,
         }
     })
+}
+
+/// With no fact required.
+fn lenient(mut document: Value) -> Value {
+    if let Some(Value::Object(facts)) = document.pointer_mut("//commonTypes/Facts/attributes") {
+        facts.values_mut().for_each(|kind| *kind = optional(kind.take()));
+    }
+    document
 }
 
 fn type_of(kind: InputType) -> Value {

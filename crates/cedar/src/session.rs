@@ -62,7 +62,8 @@ pub(crate) struct Site {
 /// A set that was put to Cedar.
 #[derive(Debug)]
 struct Kept {
-    rules: Vec<u32>,
+    /// Where its rules stand.
+    places: Vec<(usize, usize)>,
     compiled: bool,
     set: Arc<PolicySet>,
 }
@@ -135,19 +136,15 @@ impl Session {
 
 impl Site {
     /// These rules as a set: as written, or with their duties compiled in.
-    pub(crate) fn set(
-        &self,
-        rules: &[u32],
-        compiled: bool,
-        engine: &Engine,
-    ) -> Result<Arc<PolicySet>, Unaskable> {
-        let same = |kept: &&Kept| kept.rules == rules && kept.compiled == compiled;
+    pub(crate) fn set(&self, rules: &[&Rule], compiled: bool) -> Result<Arc<PolicySet>, Unaskable> {
+        let places = || rules.iter().map(|rule| rule.place);
+        let same = |kept: &&Kept| kept.compiled == compiled && kept.places.iter().copied().eq(places());
         if let Some(kept) = lock(&self.sets).iter().find(same) {
             return Ok(Arc::clone(&kept.set));
         }
-        let policy = |rule: &Rule| if compiled { rule.compiled().clone() } else { rule.policy.clone() };
-        let set = Arc::new(PolicySet::from_policies(engine.picked(rules).map(policy))?);
-        let kept = Kept { rules: rules.to_vec(), compiled, set: Arc::clone(&set) };
+        let policy = |rule: &&Rule| if compiled { rule.compiled().clone() } else { rule.policy.clone() };
+        let set = Arc::new(PolicySet::from_policies(rules.iter().map(policy))?);
+        let kept = Kept { places: places().collect(), compiled, set: Arc::clone(&set) };
         remember(&mut lock(&self.sets), kept, SETS);
         Ok(set)
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use cedar_policy::{AuthorizationError, Decision as Verdict, PolicySet};
 use crewgate_core::{
-    Action, Approvals, ApproverSet, Effect, InputValue, MaskProfile, Message, Operation, Principal,
+    Action, Approvals, ApproverSet, Decision, Effect, InputValue, MaskProfile, Message, Operation, Principal,
     PrincipalKey, PrincipalKind, Resource, RoleName, Timestamp, TokenFacts,
 };
 use crewgate_policy::{HeldBy, HeldRole, Policy as _, Query};
@@ -13,7 +13,7 @@ use crewgate_policy::{HeldBy, HeldRole, Policy as _, Query};
 use crate::{
     CedarPolicy, CrewDeclaration, InputType, Vocabulary, duty,
     engine::Engine,
-    facts::{Facts, Subject},
+    facts::{Facts, Reads, Subject},
     rule::Rule,
 };
 
@@ -299,7 +299,7 @@ impl<'e> Whole<'e> {
         let engine = self.engine;
         let subject = Subject::of(query, &engine.types, &engine.actions, &engine.roles).unwrap();
         let facts = Facts::of(query, &engine.zone);
-        let request = subject.request(&facts, BTreeSet::new(), &engine.schema).ok()?;
+        let request = subject.request(&facts, Reads::ALL, Some(BTreeSet::new()), &engine.schema).ok()?;
         let judged = |set: &PolicySet| {
             let response = engine.authorizer.is_authorized(&request, set, &subject.entities);
             let held = response.diagnostics().reason().map(ToString::to_string).collect();
@@ -312,14 +312,30 @@ impl<'e> Whole<'e> {
         Some((judged(&self.permits), judged(&self.guards)))
     }
 
+    /// The permit that is to be chosen of all that hold, and every guard that does.
+    fn determining(&self, query: &Query<'_>, permits: &Judged, guards: &Judged) -> BTreeSet<String> {
+        let given = |set: &ApproverSet| query.approvals.is_some_and(|approvals| approvals.sets.contains(set));
+        let asks = |id: &&String| {
+            let rule = self.engine.rules.iter().find(|rule| rule.id.as_str() == **id).unwrap();
+            let missing = rule.approval.iter().filter(|set| !given(set)).count();
+            (missing, rule.approval.iter().count(), (*id).clone())
+        };
+        permits.0.iter().min_by_key(asks).into_iter().chain(&guards.0).cloned().collect()
+    }
+
     /// What plain Cedar says of the whole compiled set with these done.
     fn allows(&self, query: &Query<'_>, done: BTreeSet<String>) -> bool {
         let engine = self.engine;
         let subject = Subject::of(query, &engine.types, &engine.actions, &engine.roles).unwrap();
-        let request = subject.request(&Facts::of(query, &engine.zone), done, &engine.schema).unwrap();
+        let facts = Facts::of(query, &engine.zone);
+        let request = subject.request(&facts, Reads::ALL, Some(done), &engine.schema).unwrap();
         let response = engine.authorizer.is_authorized(&request, &self.plain, &subject.entities);
         response.decision() == Verdict::Allow
     }
+}
+
+fn determining(decision: &Decision) -> BTreeSet<String> {
+    decision.basis().rules.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -360,6 +376,7 @@ fn every_request_is_judged_as_by_the_whole_set() {
                 Some(duties) => {
                     allowed += 1;
                     assert!(guards.1.is_empty(), "a guard in error refuses");
+                    assert_eq!(determining(&decision), whole.determining(&query, &permits, &guards));
                     assert!(whole.allows(&query, duty::done(duties)), "{query:#?}\n{decision:#?}");
                 }
                 None => {

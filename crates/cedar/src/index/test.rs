@@ -33,6 +33,10 @@ enum Term {
     Less(Box<(Term, Term)>),
     LessEq(Box<(Term, Term)>),
     Contains(Box<(Term, Term)>),
+    ContainsAny(Box<(Term, Term)>),
+    ContainsAll(Box<(Term, Term)>),
+    IsEmpty(Box<Term>),
+    If(Box<(Term, Term, Term)>),
     Like(Box<Term>, Vec<Option<Box<str>>>),
     Unknown,
 }
@@ -41,6 +45,18 @@ enum Term {
 enum Is<'a> {
     One(Value<'a>),
     Set(&'a [Box<str>]),
+}
+
+impl Is<'_> {
+    /// Whether it is a set of texts of which one is such; `None` when it is none.
+    fn any(&self, such: impl FnMut(&str) -> bool) -> Option<bool> {
+        let mut such = such;
+        match self {
+            Self::Set(set) => Some(set.iter().any(|one| such(one))),
+            Self::One(Value::Texts(set)) => Some(set.iter().any(|one| such(one))),
+            Self::One(_) => None,
+        }
+    }
 }
 
 impl Test {
@@ -111,12 +127,15 @@ impl Term {
             Self::LessEq(both) => compared(both, facts, roles).map(|(a, b)| Is::One(Value::Bool(a <= b))),
             Self::Contains(both) => {
                 let Is::One(Value::Text(text)) = both.1.value(facts, roles)? else { return None };
-                match both.0.value(facts, roles)? {
-                    Is::Set(set) => flag(set.iter().any(|one| **one == *text)),
-                    Is::One(Value::Texts(set)) => flag(set.iter().any(|one| one == text)),
-                    Is::One(_) => None,
-                }
+                flag(both.0.value(facts, roles)?.any(|one| one == text)?)
             }
+            Self::ContainsAny(both) => flag(subset(&both.1, &both.0, false, facts, roles)?),
+            Self::ContainsAll(both) => flag(subset(&both.1, &both.0, true, facts, roles)?),
+            Self::IsEmpty(term) => flag(!term.value(facts, roles)?.any(|_| true)?),
+            Self::If(three) => match truth(&three.0)? {
+                true => three.1.value(facts, roles),
+                false => three.2.value(facts, roles),
+            },
             Self::Like(term, pattern) => match term.value(facts, roles)? {
                 Is::One(Value::Text(text)) => flag(like(text, pattern)),
                 _ => None,
@@ -124,6 +143,15 @@ impl Term {
             Self::Unknown => None,
         }
     }
+}
+
+/// Whether all of the texts of `part`, or some of them, are in `whole`.
+fn subset(part: &Term, whole: &Term, all: bool, facts: &Facts<'_>, roles: &[u32]) -> Option<bool> {
+    let (part, whole) = (part.value(facts, roles)?, whole.value(facts, roles)?);
+    // Even where `part` is empty: what is no set is Cedar's to tell.
+    whole.any(|_| true)?;
+    let within = |text: &str| whole.any(|one| one == text) == Some(true);
+    part.any(|text| within(text) != all).map(|found| found != all)
 }
 
 fn compared(both: &(Term, Term), facts: &Facts<'_>, roles: &[u32]) -> Option<(i64, i64)> {
@@ -201,6 +229,13 @@ fn read(json: &Json, roles: &Names<RoleName>) -> Option<Term> {
         ">" => Term::Less(flipped()?),
         ">=" => Term::LessEq(flipped()?),
         "contains" => Term::Contains(both()?),
+        "containsAny" => Term::ContainsAny(both()?),
+        "containsAll" => Term::ContainsAll(both()?),
+        "isEmpty" => Term::IsEmpty(Box::new(term(operand.get("arg")?, roles))),
+        "if-then-else" => {
+            let part = |name| Some(term(operand.get(name)?, roles));
+            Term::If(Box::new((part("if")?, part("then")?, part("else")?)))
+        }
         "like" => {
             let mut pattern: Vec<Option<Box<str>>> = Vec::new();
             for piece in operand.get("pattern")?.as_array()? {
