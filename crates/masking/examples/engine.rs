@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// MB/s of the best of some runs.
 fn rate(bytes: usize, mut run: impl FnMut() -> usize) -> f64 {
-    let times = (0..5).map(|_| {
+    let times = (0..25).map(|_| {
         let begin = Instant::now();
         std::hint::black_box(run());
         begin.elapsed()

@@ -8,7 +8,8 @@ use super::{
 
 detectors! {
     "email" => Email {
-        anchor: Anchor::At,
+        // 64 characters and quotation marks.
+        anchor: Anchor::At(66),
         pattern: r#"(?:[\pL\pN._%+'-]+|"[^"\s]{1,64}")@[\pL\pN.-]+"#,
         // A local part longer than the window must not carry its address past us.
         begins: anywhere,

@@ -21,8 +21,8 @@ pub(crate) const BEHIND: usize = 192;
 pub(crate) enum Anchor {
     /// None known: tried at every character that begins a word or stands outside of one.
     Any,
-    /// There is an `@` in it.
-    At,
+    /// There is an `@` in it, at most so many characters behind its start.
+    At(usize),
     /// It begins with an ASCII letter or digit, and has at least so many ASCII digits.
     Alnum(u8),
     /// It begins with an ASCII digit, `+` or `(`, and has at least so many ASCII digits.
@@ -152,6 +152,9 @@ pub(crate) struct Detector {
     /// Whether a match may begin right behind this character. `None` is the start of the text, or the end of an escape
     /// such as `\n` or `%0A`.
     pub(crate) begins_behind: fn(Option<char>) -> bool,
+    /// Whether a hit may follow this text (see [`Match::before`]); it is told the context words too. Asked before anything is
+    /// matched.
+    pub(crate) follows: fn(&str, &[&str]) -> bool,
     /// How many bytes of the match are the hit, if it is one; it is told the context words too.
     pub(crate) validate: fn(&Match<'_>, &[&str]) -> Option<usize>,
     pub(crate) tail: Tail,
@@ -199,10 +202,11 @@ impl Rule {
 
     /// Whether a hit may begin with letters that no prefix tells from the beginning of any word.
     pub(crate) fn begins_like_a_word(&self) -> bool {
-        let words = [Anchor::Any, Anchor::At, Anchor::Hex, Anchor::Scheme];
+        let words = [Anchor::Any, Anchor::Hex, Anchor::Scheme];
         let anchor = self.anchor();
         matches!(self, Self::Table(_))
-            && (words.contains(&anchor) || matches!(anchor, Anchor::Alnum(_) | Anchor::Token(_)))
+            && (words.contains(&anchor)
+                || matches!(anchor, Anchor::Alnum(_) | Anchor::At(_) | Anchor::Token(_)))
     }
 
     pub(crate) fn pattern(&self) -> Cow<'_, str> {
@@ -217,6 +221,14 @@ impl Rule {
         match self {
             Self::Custom(_) | Self::Known(_) => true,
             Self::Table(detector) => (detector.begins_behind)(before),
+        }
+    }
+
+    /// Whether a hit may follow this text: up to [`BEHIND`] bytes of what stands before.
+    pub(crate) fn follows(&self, before: &str) -> bool {
+        match self {
+            Self::Custom(_) | Self::Known(_) => true,
+            Self::Table(detector) => (detector.follows)(before, detector.context),
         }
     }
 
@@ -259,6 +271,7 @@ macro_rules! detectors {
         anchor: $anchor:expr,
         pattern: $pattern:expr,
         $(begins: $begins:expr,)?
+        $(follows: $follows:expr,)?
         $(validate: $validate:expr,)?
         $(law: $law:expr,)?
         $(named: $named:expr,)?
@@ -273,6 +286,7 @@ macro_rules! detectors {
             anchor: $anchor,
             pattern: $pattern,
             begins_behind: crate::detect::detector::or!($($begins)?, crate::detect::boundary::number_start),
+            follows: crate::detect::detector::or!($($follows)?, |_, _| true),
             validate: crate::detect::detector::validator!($($validate)?; $($law)?; $($named)?),
             tail: crate::detect::detector::or!($($tail)?, crate::detect::Tail::None),
             context: crate::detect::detector::or!($($near)?, &[]),

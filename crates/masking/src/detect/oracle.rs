@@ -109,7 +109,10 @@ impl Row {
             let before = piece.text.get(..at).unwrap_or_default();
             let at_start = piece.at_start && at == piece.from;
             let behind = if at_start || ends_in_escape(before) { None } else { before.chars().next_back() };
-            if self.rule.begins_behind(behind) && self.rule.anchor().begins_behind(before) {
+            let seen = before.floor_char_boundary(at.saturating_sub(BEHIND));
+            let near = before.get(seen..).unwrap_or_default();
+            let begins = self.rule.begins_behind(behind) && self.rule.anchor().begins_behind(before);
+            if begins && self.rule.follows(near) {
                 let window = piece.text.floor_char_boundary(at + WINDOW);
                 let text = piece.text.get(at..window).unwrap_or_default();
                 let (len, alive) = self.run(text.as_bytes());
@@ -119,10 +122,9 @@ impl Row {
                 if let Some((text, rest)) =
                     len.and_then(|len| piece.text.get(at..).and_then(|rest| rest.split_at_checked(len)))
                 {
-                    let seen = before.floor_char_boundary(at.saturating_sub(BEHIND));
-                    let before = before.get(seen..).unwrap_or_default();
                     let known = Context::default();
-                    let found = Match { text, next: rest.chars().next(), before, at_start, known: &known };
+                    let found =
+                        Match { text, next: rest.chars().next(), before: near, at_start, known: &known };
                     if let Some(len) = self.rule.validate(&found).filter(|len| *len > 0) {
                         next = at + len;
                         hits.push(Hit { start: at, end: next, rule: index, tail: self.rule.tail(len) });

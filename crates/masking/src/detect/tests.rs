@@ -60,7 +60,7 @@ fn meets(anchor: Anchor, before: &str, text: &str) -> bool {
     let token = |c: char| c.is_ascii_alphanumeric() || "_-+/=.~".contains(c);
     match anchor {
         Anchor::Any => true,
-        Anchor::At => text.contains('@'),
+        Anchor::At(reach) => text.chars().position(|c| c == '@').is_some_and(|at| at <= reach),
         Anchor::Alnum(least) => first.is_ascii_alphanumeric() && digits(least),
         Anchor::Digits(least) => (first.is_ascii_digit() || "+(".contains(first)) && digits(least),
         Anchor::Hex => {

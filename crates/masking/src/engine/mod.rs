@@ -2,15 +2,19 @@
 //!
 //! 1. [`need`] reads off each pattern what every match of it has: its first bytes, digits soon behind its start, a byte that
 //!    it cannot do without.
-//! 2. [`simd`] says of 64 bytes at a time which of these classes they belong to, and [`group`] shifts those masks into
-//!    masks of the places where a group of rules is to be tried at all: few, in most texts.
-//! 3. There one automaton of the whole group runs, anchored, until no rule can match any more; what matched is validated.
+//! 2. [`simd`] says of 64 bytes at a time which of these classes they belong to, and [`bits`] shifts those masks into
+//!    masks of the places where a [`lane`] of rules is to be tried at all: few, in most texts.
+//! 3. There tables say which rules the next bytes and the last one can fit: none, mostly.
+//! 4. The automata of those that are left run, anchored, until they can match no more; what matched is validated.
 //!
 //! In a stream everything beyond what has come counts as whatever a rule could need. So a place is tried as soon as its
 //! match could begin there, and what an automaton is still alive over waits.
 
-mod group;
+mod attempt;
+mod bits;
+mod lane;
 mod need;
+mod pattern;
 mod scan;
 pub(crate) mod simd;
 #[cfg(test)]
@@ -24,7 +28,7 @@ use std::{
 use regex_automata::{hybrid::dfa::Cache, util::pool::Pool};
 
 use self::{
-    group::Group,
+    lane::Lane,
     simd::{Classes, Masks},
 };
 use crate::detect::{Hit, Piece, Rule, Tail};
@@ -32,7 +36,7 @@ use crate::detect::{Hit, Piece, Rule, Tail};
 /// The automata of a set of rules, and what they need.
 pub(crate) struct Engine {
     rules: Vec<Rule>,
-    groups: Vec<Group>,
+    lanes: Vec<Lane>,
     classes: Classes,
     scratch: Pool<Scratch, NewScratch>,
 }
@@ -40,11 +44,10 @@ pub(crate) struct Engine {
 /// What one scan works with; kept for the next.
 struct Scratch {
     masks: Vec<Masks>,
+    /// Of each rule's automaton, if it is a lazy one that was needed.
     caches: Vec<Option<Cache>>,
     /// For each rule, where its last hit ended.
     free: Vec<usize>,
-    /// Longest matches at one place, by rule.
-    ends: Vec<(usize, usize)>,
     places: Vec<usize>,
 }
 
@@ -56,16 +59,15 @@ const STRIDE: usize = 64;
 impl Engine {
     pub(crate) fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
         let rules: Vec<_> = rules.into_iter().collect();
-        let (groups, classes) = group::groups(&rules);
-        let (rows, count) = (groups.len(), rules.len());
+        let (lanes, classes) = lane::lanes(&rules);
+        let count = rules.len();
         let scratch: NewScratch = Box::new(move || Scratch {
             masks: vec![Masks::default(); STRIDE + 1],
-            caches: (0..rows).map(|_| None).collect(),
+            caches: (0..count).map(|_| None).collect(),
             free: vec![0; count],
-            ends: Vec::new(),
             places: Vec::new(),
         });
-        Self { rules, groups, classes, scratch: Pool::new(scratch) }
+        Self { rules, lanes, classes, scratch: Pool::new(scratch) }
     }
 
     pub(crate) fn rules(&self) -> &[Rule] {
@@ -96,6 +98,6 @@ impl Engine {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("groups", &self.groups).finish_non_exhaustive()
+        f.debug_struct("Engine").field("lanes", &self.lanes).finish_non_exhaustive()
     }
 }

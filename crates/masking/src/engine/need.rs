@@ -8,10 +8,13 @@ use regex_automata::{
     util::primitives::StateID,
 };
 
-use super::simd::HEAD;
+use crate::detect::is_token;
 
-/// How many bytes ahead digits are counted and runs are measured.
+/// How many bytes ahead digits are counted, runs are measured and heads are compared.
 pub(super) const AHEAD: usize = 16;
+
+/// How many bytes ahead a digit counts as near.
+pub(super) const NEAR: usize = 8;
 
 /// A set of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +61,13 @@ impl ByteSet {
 /// What every match has.
 #[derive(Debug, Clone)]
 pub(super) struct Need {
-    /// What the first bytes can be. Behind the end of a short match: anything.
-    pub(super) head: [ByteSet; HEAD],
+    /// What the first [`AHEAD`] bytes can be. Behind the end of a short match: anything.
+    pub(super) head: Vec<ByteSet>,
     /// At least so many ASCII digits among the first [`AHEAD`] bytes, as far as it goes.
     pub(super) digits: usize,
-    /// It begins with at least so many of `A-Z a-z 0-9 _ -`, counted up to [`AHEAD`].
+    /// One of them among the first [`NEAR`] bytes.
+    pub(super) near: bool,
+    /// It begins with at least so many characters of tokens, counted up to [`AHEAD`].
     pub(super) run: usize,
     /// A byte it has, and how it comes to the first of them: the rarest such byte.
     pub(super) required: Option<(u8, Vec<Approach>)>,
@@ -80,23 +85,19 @@ pub(super) struct Approach {
 impl Need {
     /// Reads it off an automaton without look-around.
     pub(super) fn of(nfa: &NFA, rare: &[u8]) -> Self {
-        let (digits, places) = walk(nfa);
-        let run =
-            places.iter().take_while(|place| place.all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
-        let mut head = [ByteSet::ALL; HEAD];
-        for (to, place) in head.iter_mut().zip(&places) {
-            *to = *place;
-        }
+        let (digits, head) = walk(nfa);
+        let token = |byte: u8| char::from(byte).is_ascii() && is_token(char::from(byte)) || byte == b':';
+        let run = head.iter().take_while(|place| place.all(token)).count();
         let required = rare.iter().find_map(|byte| Some((*byte, approaches(nfa, *byte)?)));
-        Self { head, digits, run: run.count(), required }
+        let near = digits.get(NEAR - 1).is_some_and(|digits| *digits > 0);
+        Self { head, digits: digits.last().copied().unwrap_or(0), near, run, required }
     }
 }
 
-/// Goes [`AHEAD`] bytes into the automaton: the fewest digits there are, and what each byte can be.
-fn walk(nfa: &NFA) -> (usize, Vec<ByteSet>) {
+/// Goes [`AHEAD`] bytes into the automaton: the fewest digits there are up to each byte, and what it can be.
+fn walk(nfa: &NFA) -> (Vec<usize>, Vec<ByteSet>) {
     let mut states = BTreeMap::from([(nfa.start_anchored(), 0)]);
-    let (mut fewest_of_matches, mut places) = (usize::MAX, Vec::new());
-    let mut ended = false;
+    let (mut fewest_of_matches, mut fewest, mut places) = (usize::MAX, Vec::new(), Vec::new());
     for _ in 0..AHEAD {
         let mut next: BTreeMap<StateID, usize> = BTreeMap::new();
         let mut place = ByteSet::NONE;
@@ -104,7 +105,6 @@ fn walk(nfa: &NFA) -> (usize, Vec<ByteSet>) {
             for leaf in leaves(nfa, state) {
                 if matches!(nfa.state(leaf), State::Match { .. }) {
                     fewest_of_matches = fewest_of_matches.min(digits);
-                    ended = true;
                 }
                 for (first, last, to) in transitions(nfa, leaf) {
                     place.add(first, last);
@@ -114,11 +114,13 @@ fn walk(nfa: &NFA) -> (usize, Vec<ByteSet>) {
                 }
             }
         }
+        let ended = fewest_of_matches < usize::MAX;
         places.push(if ended { ByteSet::ALL } else { place });
         states = next;
+        let least = states.values().copied().min().unwrap_or(usize::MAX).min(fewest_of_matches);
+        fewest.push(if least == usize::MAX { 0 } else { least });
     }
-    let fewest = states.into_values().min().unwrap_or(usize::MAX).min(fewest_of_matches);
-    (if fewest == usize::MAX { 0 } else { fewest }, places)
+    (fewest, places)
 }
 
 /// How a match comes to the first of these bytes; `None` when there are matches without it.

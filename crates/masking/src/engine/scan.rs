@@ -1,29 +1,28 @@
-//! Goes over a text block by block and tries groups where their masks say so.
+//! Goes over a text block by block and tries lanes where their masks say so.
 
 use std::{cmp::Reverse, collections::VecDeque};
 
-use regex_automata::{Anchored, Input};
-
 use super::{
     Engine, STRIDE, Scratch,
-    group::{Bits, Group, Place},
-    need::Approach,
+    bits::Bits,
+    lane::{Lane, Place},
+    need::AHEAD,
     simd::{BLOCK, HEAD, Masks},
 };
-use crate::detect::{BEHIND, Context, Hit, Match, Piece, Tail, WINDOW, ends_in_escape, resolve};
+use crate::detect::{BEHIND, Hit, Piece, Tail, WINDOW, resolve};
 
 /// The longest escape behind which a word begins, `\u0040`, and what its first byte is behind of.
 const LOOK_BEHIND: usize = 8;
 
 /// One scan.
-struct Scan<'a> {
-    engine: &'a Engine,
-    piece: Piece<'a>,
-    hits: Vec<Hit>,
+pub(super) struct Scan<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) piece: Piece<'a>,
+    pub(super) hits: Vec<Hit>,
     /// From here on nothing is certain before more has come.
-    certain: usize,
+    pub(super) certain: usize,
     /// The hits with a tail that may stand: behind one that does all begins anew, so what comes later is not looked at.
-    tailed: VecDeque<usize>,
+    pub(super) tailed: VecDeque<usize>,
 }
 
 /// What a block tells the next.
@@ -52,7 +51,7 @@ impl Engine {
 
 impl Scan<'_> {
     fn run(&mut self, scratch: &mut Scratch) {
-        if self.engine.groups.is_empty() {
+        if self.engine.lanes.is_empty() {
             return;
         }
         let text = self.piece.text.as_bytes();
@@ -75,10 +74,8 @@ impl Scan<'_> {
             }
         }
         if !self.piece.ended {
-            for group in &self.engine.groups {
-                if let Place::Required(_, approaches) = &group.place {
-                    self.approach(group, approaches, text.len(), scratch);
-                }
+            for lane in &self.engine.lanes {
+                self.approach(lane, text.len(), scratch);
             }
         }
         scratch.masks = masks;
@@ -105,6 +102,7 @@ impl Scan<'_> {
                 (bits_from(len.saturating_sub(at)), bits_from(len.saturating_sub(at + HEAD - 1)));
             masks.digit |= behind;
             masks.word |= behind;
+            masks.token |= behind;
             masks.head |= heads;
             masks.inner |= heads;
         }
@@ -127,23 +125,22 @@ impl Scan<'_> {
             starts |= 1 << (self.piece.from - base);
         }
         let bits = Bits::new(now, next, starts, value);
-        for group in &self.engine.groups {
-            if let Place::Required(mask, approaches) = &group.place {
-                let mut found = bits.required(*mask) & wanted;
-                while found != 0 {
-                    self.approach(group, approaches, base + first(&mut found), scratch);
-                }
-            } else {
-                let mut found = bits.of(&group.place) & wanted;
-                while found != 0 {
-                    self.attempt(group, base + first(&mut found), scratch);
+        for lane in &self.engine.lanes {
+            let mut found = bits.of(&lane.place) & wanted;
+            while found != 0 {
+                let at = first(&mut found);
+                if let Place::Required { .. } = lane.place {
+                    self.approach(lane, base + at, scratch);
+                } else {
+                    self.attempt(lane, base + at, bits.digits(at), scratch);
                 }
             }
         }
     }
 
     /// Tries the starts from which a byte that is required is approached.
-    fn approach(&mut self, group: &Group, approaches: &[Approach], to: usize, scratch: &mut Scratch) {
+    fn approach(&mut self, lane: &Lane, to: usize, scratch: &mut Scratch) {
+        let Place::Required { reach, anywhere, approaches, .. } = &lane.place else { return };
         let text = self.piece.text.as_bytes();
         let most = self.piece.from.max(to.saturating_sub(WINDOW));
         let mut places = std::mem::take(&mut scratch.places);
@@ -152,12 +149,16 @@ impl Scan<'_> {
             places.push(to);
         }
         for approach in approaches {
-            let run = text.get(most..to).unwrap_or_default();
-            for (back, byte) in
-                run.iter().rev().enumerate().take_while(|(_, byte)| approach.before.has(**byte))
-            {
+            let (run, mut left) = (text.get(most..to).unwrap_or_default(), *reach);
+            for (back, byte) in run.iter().rev().enumerate() {
                 let at = to - back - 1;
-                if approach.head.has(*byte) && self.may_start(at) {
+                // Every byte of a character but the first looks like this.
+                let goes_on = *byte & 0xc0 == 0x80;
+                if !approach.before.has(*byte) || left == 0 {
+                    break;
+                }
+                left -= usize::from(!goes_on);
+                if approach.head.has(*byte) && (*anywhere || self.may_start(at)) {
                     places.push(at);
                 }
             }
@@ -165,7 +166,7 @@ impl Scan<'_> {
         places.sort_unstable();
         places.dedup();
         for at in &places {
-            self.attempt(group, *at, scratch);
+            self.attempt(lane, *at, AHEAD, scratch);
         }
         scratch.places = places;
     }
@@ -177,98 +178,6 @@ impl Scan<'_> {
         let escaped = back(2) == Some(b'\\') || back(6) == Some(b'\\') || back(3) == Some(b'%');
         let inside = back(1).is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         !inside || escaped || (self.piece.at_start && at == self.piece.from)
-    }
-
-    /// Runs a group's automaton from a place on, and validates what matched.
-    #[expect(clippy::expect_used, reason = "the automata have no look-around and never give up")]
-    fn attempt(&mut self, group: &Group, at: usize, scratch: &mut Scratch) {
-        if at >= self.certain {
-            return;
-        }
-        let piece = self.piece;
-        let end = if piece.text.len() - at <= WINDOW {
-            piece.text.len()
-        } else {
-            piece.text.floor_char_boundary(at + WINDOW)
-        };
-        let window = piece.text.as_bytes().get(at..end).unwrap_or_default();
-        let dfa = group.dfa();
-        let Some(cache) = scratch.caches.get_mut(group.index) else { return };
-        let cache = cache.get_or_insert_with(|| dfa.create_cache());
-        let ends = &mut scratch.ends;
-        ends.clear();
-        let input = Input::new(window).anchored(Anchored::Yes);
-        let mut state = dfa.start_state_forward(cache, &input).expect("anchored");
-        let mut alive = true;
-        for (len, byte) in window.iter().enumerate() {
-            state = dfa.next_state(cache, state, *byte).expect("never gives up");
-            if state.is_tagged() {
-                if state.is_match() {
-                    for pattern in 0..dfa.match_len(cache, state) {
-                        note(ends, dfa.match_pattern(cache, state, pattern).as_usize(), len);
-                    }
-                } else if state.is_dead() {
-                    alive = false;
-                    break;
-                }
-            }
-        }
-        if alive {
-            if end == piece.text.len() && !piece.ended {
-                let behind = self.behind(at);
-                let begins = |index: usize| {
-                    let free = scratch.free.get(index).is_some_and(|free| at >= *free);
-                    free && self.engine.rule(index).is_some_and(|rule| rule.begins_behind(behind))
-                };
-                if group.rules.iter().any(|index| begins(*index)) {
-                    self.certain = at;
-                }
-                return;
-            }
-            state = dfa.next_eoi_state(cache, state).expect("never gives up");
-            if state.is_match() {
-                for pattern in 0..dfa.match_len(cache, state) {
-                    note(ends, dfa.match_pattern(cache, state, pattern).as_usize(), window.len());
-                }
-            }
-        }
-        if !ends.is_empty() {
-            self.validate(group, at, scratch);
-        }
-    }
-
-    fn validate(&mut self, group: &Group, at: usize, scratch: &mut Scratch) {
-        let piece = self.piece;
-        let Some((before, rest)) = piece.text.split_at_checked(at) else { return };
-        let behind = self.behind(at);
-        let seen = before.floor_char_boundary(at.saturating_sub(BEHIND));
-        let before = before.get(seen..).unwrap_or_default();
-        let (at_start, known) = (piece.at_start && at == piece.from, Context::default());
-        for (pattern, len) in scratch.ends.drain(..) {
-            let Some(index) = group.rules.get(pattern).copied() else { continue };
-            let (Some(rule), Some(free)) = (self.engine.rules.get(index), scratch.free.get_mut(index)) else {
-                continue;
-            };
-            if at < *free || !rule.begins_behind(behind) {
-                continue;
-            }
-            let Some((text, rest)) = rest.split_at_checked(len) else { continue };
-            let found = Match { text, next: rest.chars().next(), before, at_start, known: &known };
-            let Some(len) = rule.validate(&found).filter(|len| *len > 0) else { continue };
-            *free = at + len;
-            let tail = rule.tail(len);
-            if tail != Tail::None {
-                self.tailed.push_back(self.hits.len());
-            }
-            self.hits.push(Hit { start: at, end: at + len, rule: index, tail });
-        }
-    }
-
-    /// The character before; none at the start and behind an escape.
-    fn behind(&self, at: usize) -> Option<char> {
-        let before = self.piece.text.get(..at).unwrap_or_default();
-        let none = (self.piece.at_start && at == self.piece.from) || ends_in_escape(before);
-        if none { None } else { before.chars().next_back() }
     }
 
     /// Whether only spaces and quotation marks stand between this byte and a separator before it.
@@ -317,7 +226,7 @@ impl Scan<'_> {
 const ALL: Masks = Masks {
     digit: !0,
     word: !0,
-    hyphen: 0,
+    token: !0,
     opening: 0,
     high: 0,
     backslash: 0,
@@ -329,20 +238,13 @@ const ALL: Masks = Masks {
     required: [0; 4],
 };
 
-fn note(ends: &mut Vec<(usize, usize)>, pattern: usize, end: usize) {
-    match ends.iter_mut().find(|(noted, _)| *noted == pattern) {
-        Some((_, last)) => *last = end,
-        None => ends.push((pattern, end)),
-    }
-}
-
 /// The bits from a place on; none when it lies behind the block.
 fn bits_from(at: usize) -> u64 {
     u32::try_from(at).ok().and_then(|at| u64::MAX.checked_shl(at)).unwrap_or(0)
 }
 
 /// Takes the first of some bits.
-fn first(bits: &mut u64) -> usize {
+pub(super) fn first(bits: &mut u64) -> usize {
     let at = bits.trailing_zeros();
     *bits &= *bits - 1;
     usize::try_from(at).unwrap_or(0)

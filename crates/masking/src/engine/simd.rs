@@ -23,8 +23,8 @@ pub(super) struct Masks {
     pub(super) digit: u64,
     /// `A-Z a-z 0-9 _`
     pub(super) word: u64,
-    /// `-`
-    pub(super) hyphen: u64,
+    /// Characters of tokens: those of words, `-`, `.`, `~`, `+`, `/`, `=`, and `:`.
+    pub(super) token: u64,
     /// `+` and `(`
     pub(super) opening: u64,
     /// Bytes beyond ASCII.
@@ -109,7 +109,7 @@ impl Classes {
             let set = |mask: &mut u64, member: bool| *mask |= if member { bit } else { 0 };
             set(&mut masks.digit, byte.is_ascii_digit());
             set(&mut masks.word, byte.is_ascii_alphanumeric() || byte == b'_');
-            set(&mut masks.hyphen, byte == b'-');
+            set(&mut masks.token, byte.is_ascii_alphanumeric() || b"_-.~+/=:".contains(&byte));
             set(&mut masks.opening, matches!(byte, b'+' | b'('));
             set(&mut masks.high, !byte.is_ascii());
             set(&mut masks.backslash, byte == b'\\');
@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(members(|m| m.opening), b"(+");
         assert_eq!(members(|m| m.separator), b":=");
         assert_eq!(members(|m| m.quote), b" \"'`");
-        assert_eq!(members(|m| m.hyphen | m.backslash | m.percent), b"%-\\");
+        assert_eq!(members(|m| m.backslash | m.percent), b"%\\");
+        assert_eq!(members(|m| m.token & !m.word), b"+-./:=~");
         assert_eq!(members(|m| m.high), (128..=255).collect::<Vec<u8>>());
     }
 }

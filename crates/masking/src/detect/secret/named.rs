@@ -1,5 +1,7 @@
 //! Values that are secret by their name: `password=…`, `"api_key": "…"`.
 
+use std::sync::LazyLock;
+
 use crate::detect::{Anchor, Match, boundary, check::entropy, detector::detectors};
 
 detectors! {
@@ -7,8 +9,9 @@ detectors! {
         anchor: Anchor::Value,
         pattern: r#"[^\s"'`<>\\]{4,128}"#,
         begins: begins_value,
-        validate: |found, near| {
-            let value = value(found, near)?;
+        follows: named,
+        validate: |found, _| {
+            let value = value(found)?;
             let written = value.contains(|c: char| !c.is_ascii_alphabetic() && !"_-.".contains(c));
             (quoted(found) || found.is_whole_text() || written).then_some(value.len())
         },
@@ -26,8 +29,9 @@ detectors! {
         anchor: Anchor::Value,
         pattern: r#"[A-Za-z0-9_+/=.~!@#$%^*:-]{12,200}"#,
         begins: begins_value,
-        validate: |found, near| {
-            let value = value(found, near)?;
+        follows: named,
+        validate: |found, _| {
+            let value = value(found)?;
             let digits = value.bytes().filter(u8::is_ascii_digit).count();
             let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
             let random = digits >= 2 && letters >= 2 && entropy(value) >= 3.0 && !value.contains("://");
@@ -60,18 +64,46 @@ fn quoted(found: &Match<'_>) -> bool {
     found.before.ends_with(quotes) && found.next.is_some_and(|c| quotes.contains(&c))
 }
 
-/// The value, when its name ends in one of these and it is no placeholder, expression or type.
-fn value<'a>(found: &Match<'a>, names: &[&str]) -> Option<&'a str> {
-    let before = found.before.trim_end_matches([' ', '"', '\'', '`']);
-    let name = before.strip_suffix([':', '='])?.trim_end_matches([' ', '"', '\'', '`', ':', ']']);
-    let name = name.rsplit(|c: char| c.is_whitespace() || "\"'`{}[](),;&?<>|=".contains(c)).next()?;
-    let name = boundary::plain(name);
-    if !names
-        .iter()
-        .any(|ending| name.strip_suffix(' ').is_some_and(|name| name.ends_with(&format!(" {ending}"))))
-    {
-        return None;
+/// Whether a text ends in a name that ends in one of these, and a separator.
+fn named(before: &str, names: &[&str]) -> bool {
+    let blank = [' ', '"', '\'', '`'];
+    let Some(name) = before.trim_end_matches(blank).strip_suffix([':', '=']) else { return false };
+    let name = name.trim_end_matches([' ', '"', '\'', '`', ':', ']']);
+    // Most names of a text end otherwise.
+    if ending(name).is_some_and(|(slot, bit)| ENDINGS.get(slot).is_some_and(|bits| bits & bit == 0)) {
+        return false;
     }
+    let name = name.rsplit(|c: char| c.is_whitespace() || "\"'`{}[](),;&?<>|=".contains(c)).next();
+    let name = boundary::plain(name.unwrap_or_default());
+    let name = name.trim_end_matches(' ');
+    names.iter().any(|ending| name.strip_suffix(ending).is_some_and(|name| name.ends_with(' ')))
+}
+
+/// How the names end that say that a value is secret, as bits by [`ending`].
+static ENDINGS: LazyLock<[u64; 64]> = LazyLock::new(|| {
+    let mut endings = [0; 64];
+    for (slot, bit) in TABLE.iter().flat_map(|detector| detector.context).filter_map(|name| ending(name)) {
+        if let Some(bits) = endings.get_mut(slot) {
+            *bits |= bit;
+        }
+    }
+    endings
+});
+
+/// Where the last three letters or digits of a name stand among 4096 bits, whatever their case and what parts them. Others
+/// may share a bit. `None` where there are not so many, and beyond ASCII.
+fn ending(name: &str) -> Option<(usize, u64)> {
+    let mut letters = name.bytes().rev().filter(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
+    let mut sum = 0;
+    for _ in 0..3 {
+        let letter = letters.next().filter(u8::is_ascii)?;
+        sum = sum * 23 + usize::from(letter.to_ascii_lowercase());
+    }
+    Some((sum / 64 % 64, 1 << (sum % 64)))
+}
+
+/// The value, when it is no placeholder, expression or type.
+fn value<'a>(found: &Match<'a>) -> Option<&'a str> {
     let value =
         if quoted(found) { found.text } else { found.text.trim_end_matches([',', ';', ')', ']', '}', '.']) };
     let value = if quoted(found) { value } else { value.split([',', ';', '&']).next()? };

@@ -62,7 +62,8 @@ detectors! {
         anchor: Anchor::Value,
         pattern: r#"[^\s:/@"'<>`\\]{1,128}@"#,
         begins: |before| before == Some(':'),
-        validate: |found, _| userinfo(found, |scheme| matches!(scheme, "http" | "https" | "ftp" | "sftp" | "ws" | "wss" | "git" | "ssh")),
+        follows: |before, _| user_of(before, opened),
+        validate: |found, _| userinfo(found),
         finds: ["https://ann:⟦hunter2⟧@example.com/", "ftp://u:⟦p%40ss⟧@h"],
         leaves: ["mail ann:x@example.com", "https://example.com:443/@a", "postgres://u:p@h"],
     }
@@ -70,9 +71,8 @@ detectors! {
         anchor: Anchor::Value,
         pattern: r#"[^\s:/"'<>`\\]{1,128}@"#,
         begins: |before| before == Some(':'),
-        validate: |found, _| userinfo(found, |scheme| {
-            !matches!(scheme, "http" | "https" | "ftp" | "sftp" | "ws" | "wss" | "git" | "ssh")
-        }),
+        follows: |before, _| user_of(before, |scheme| !opened(scheme)),
+        validate: |found, _| userinfo(found),
         finds: ["postgres://app:⟦s3cr3t⟧@db:5432/x", "mongodb+srv://u:⟦p@ss⟧@cluster0.example.net"],
         leaves: ["postgres://db:5432/x", "redis://h/0", "https://ann:hunter2@example.com/"],
     }
@@ -92,11 +92,25 @@ fn jwt(found: &Match<'_>) -> Option<usize> {
     json.windows(5).any(|five| five == b"\"alg\"").then_some(found.text.len())
 }
 
-/// The password of `scheme://name:password@`, where the scheme is one of these.
-fn userinfo(found: &Match<'_>, fits: impl Fn(&str) -> bool) -> Option<usize> {
-    let (before, name) = found.before.strip_suffix(':')?.rsplit_once("://")?;
-    let scheme = before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || "+.-".contains(c))).next()?;
-    let name = !name.contains(|c: char| c.is_whitespace() || "/:@\"'<>".contains(c));
+/// Schemes of addresses that people and programs open.
+fn opened(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https" | "ftp" | "sftp" | "ws" | "wss" | "git" | "ssh")
+}
+
+/// Whether a text ends in `scheme://name:`, where the scheme is one of these.
+fn user_of(before: &str, fits: impl Fn(&str) -> bool) -> bool {
+    let parts = before.strip_suffix(':').map(|before| {
+        let outside = |c: char| c.is_whitespace() || "/:@\"'<>".contains(c);
+        let end = before.rfind(outside).and_then(|at| before.get(..=at));
+        end.and_then(|end| end.strip_suffix("://"))
+    });
+    let Some(Some(before)) = parts else { return false };
+    let scheme = before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || "+.-".contains(c))).next();
+    scheme.is_some_and(|scheme| !scheme.is_empty() && fits(&scheme.to_ascii_lowercase()))
+}
+
+/// A password before the `@` of a host.
+fn userinfo(found: &Match<'_>) -> Option<usize> {
     let host = found.next.is_some_and(|c| c.is_alphanumeric() || c == '[');
-    (name && host && !scheme.is_empty() && fits(&scheme.to_ascii_lowercase())).then_some(found.text.len() - 1)
+    host.then_some(found.text.len() - 1)
 }

@@ -39,7 +39,7 @@ fn blocks(classes: &Classes, text: &[u8], out: &mut [Masks]) -> usize {
         *masks = Masks {
             digit: join(|half| half.digit),
             word: join(|half| half.word),
-            hyphen: join(|half| half.hyphen),
+            token: join(|half| half.token),
             opening: join(|half| half.opening),
             high: join(|half| half.high),
             backslash: join(|half| half.backslash),
@@ -69,7 +69,7 @@ struct Tables {
 struct Half {
     digit: u32,
     word: u32,
-    hyphen: u32,
+    token: u32,
     opening: u32,
     high: u32,
     backslash: u32,
@@ -94,6 +94,9 @@ fn half(bytes: &[u8; REACH], from: usize, tables: &Tables) -> Half {
     let digit = within(v, b'0', b'9');
     let letter = within(_mm256_or_si256(v, all(0x20)), b'a', b'z');
     let word = _mm256_or_si256(_mm256_or_si256(digit, letter), is(b'_'));
+    let separators = _mm256_or_si256(is(b':'), is(b'='));
+    // `-`, `.` and `/` stand side by side.
+    let marks = _mm256_or_si256(within(v, b'-', b'/'), _mm256_or_si256(is(b'+'), is(b'~')));
     let quotes = _mm256_or_si256(is(b'"'), is(b'\''));
     let mut buckets = all(0xff);
     for place in 0..HEAD {
@@ -110,12 +113,12 @@ fn half(bytes: &[u8; REACH], from: usize, tables: &Tables) -> Half {
     Half {
         digit: bits(digit),
         word: bits(word),
-        hyphen: bits(is(b'-')),
+        token: bits(_mm256_or_si256(word, _mm256_or_si256(separators, marks))),
         opening: bits(_mm256_or_si256(is(b'+'), is(b'('))),
         high: bits(v),
         backslash: bits(is(b'\\')),
         percent: bits(is(b'%')),
-        separator: bits(_mm256_or_si256(is(b':'), is(b'='))),
+        separator: bits(separators),
         quote: bits(_mm256_or_si256(quotes, _mm256_or_si256(is(b' '), is(b'`')))),
         head: some(WORD_BUCKETS),
         inner: some(!WORD_BUCKETS),
