@@ -88,7 +88,8 @@ async fn a_declared_operation_is_identified_decided_masked_and_recorded_like_cre
 async fn a_declared_operation_that_needs_approval_waits_and_then_is_sent_once() {
     let house = house().await;
     let body = json!({ "dataset": "hr-2026" });
-    let waits = house.post("/support/reports/export", &house.alice(), body.clone());
+    let alice = house.alice();
+    let waits = house.post("/support/reports/export", &alice, body.clone());
     let approves = async {
         house::until("an approval", async || (house.waiting().await.len() == 1).then_some(())).await;
         let sheet = house.sheet().await;
