@@ -2,15 +2,10 @@ use bytes::Bytes;
 use crewgate_core::{
     Action, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Refusal, Resource, Segment, Value,
 };
-use http::{Method, request::Parts};
+use http::request::Parts;
 use uuid::Uuid;
 
-use crate::{
-    Crew, CustomOperation, Relay, Route, body, kickoff,
-    refuse::bad,
-    resume,
-    route::{route, takes_only},
-};
+use crate::{Crew, Relay, Route, body, kickoff, refuse::bad, resume, route};
 
 /// What the parser of one body hands over.
 #[derive(Default)]
@@ -47,46 +42,35 @@ impl Crew {
         body: &Bytes,
         relay: Option<&Relay>,
     ) -> Result<Operation, Refusal> {
-        let asked = match self.custom(&head.method, path)? {
-            Some(custom) => Asked::Custom(custom),
-            None => Asked::Own(route(&head.method, path)?),
-        };
+        let route = route(&head.method, path)?;
         if head.uri.query().is_some() {
             return Err(bad("query_refused", "This route takes no query string."));
         }
-        let object = || body::object(&head.headers, body);
-        let (segments, parsed) = match asked {
-            Asked::Own(Route::Inputs) => {
+        let (segments, parsed) = match route {
+            Route::Inputs => {
                 body::none(body)?;
-                (literals("/inputs"), Parsed::default())
+                (literal("inputs"), Parsed::default())
             }
-            Asked::Own(Route::Status(run)) => {
+            Route::Status(run) => {
                 body::none(body)?;
                 let mut parsed = Parsed::default();
                 let slot = parsed.slot(IdKind::Run, run.as_uuid());
                 // One form on the way out, whichever came in.
                 (vec![Segment::Literal("status".into()), Segment::Id(slot)], parsed)
             }
-            Asked::Own(Route::Kickoff) => (literals("/kickoff"), kickoff::parse(self, object()?, relay)?),
-            Asked::Own(Route::Resume) => (literals("/resume"), resume::parse(self, object()?, relay)?),
-            Asked::Custom(custom) if custom.takes_a_body() => {
-                (literals(&custom.path), custom.parse(&self.prompts, object()?)?)
+            Route::Kickoff => {
+                (literal("kickoff"), kickoff::parse(self, body::object(&head.headers, body)?, relay)?)
             }
-            Asked::Custom(custom) => {
-                body::none(body)?;
-                (literals(&custom.path), Parsed::default())
+            Route::Resume => {
+                (literal("resume"), resume::parse(self, body::object(&head.headers, body)?, relay)?)
             }
-        };
-        let (action, effect) = match asked {
-            Asked::Own(route) => (Action::of(route.action()), route.effect()),
-            Asked::Custom(custom) => (Action::from(custom.action.clone()), custom.effect),
         };
         let Parsed { inputs, datasets, prompts, has_undeclared_inputs, ids, body: rendered, free_text } =
             parsed;
         Ok(Operation {
-            action,
+            action: Action::of(route.action()),
             resource: Resource { kind: "Crew".into(), name: self.name.clone(), parents: self.fleets.clone() },
-            effect,
+            effect: route.effect(),
             inputs,
             datasets,
             prompts,
@@ -101,23 +85,6 @@ impl Crew {
     }
 }
 
-/// Where a request leads.
-#[derive(Clone, Copy)]
-enum Asked<'a> {
-    Own(Route),
-    Custom(&'a CustomOperation),
-}
-
-impl Crew {
-    /// The declared operation at this address. No declared address is one of CrewAI's own.
-    fn custom(&self, method: &Method, path: &str) -> Result<Option<&CustomOperation>, Refusal> {
-        let mut here = self.operations.iter().filter(|operation| operation.path == path).peekable();
-        let Some(first) = here.peek().copied() else { return Ok(None) };
-        let found = here.find(|operation| operation.method == *method);
-        found.map(Some).ok_or_else(|| takes_only(&first.action, &first.method))
-    }
-}
-
-fn literals(path: &str) -> Vec<Segment> {
-    path.split('/').skip(1).map(|segment| Segment::Literal(segment.to_owned().into())).collect()
+fn literal(name: &'static str) -> Vec<Segment> {
+    vec![Segment::Literal(name.into())]
 }

@@ -14,8 +14,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// A client for whole requests with their body in hand.
-pub type Client = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// A client; without more, for whole requests with their body in hand.
+pub type Client<B = Full<Bytes>> = HyperClient<HttpsConnector<HttpConnector>, B>;
 
 /// Time to reach the other side.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -25,7 +25,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// # Errors
 ///
 /// What is wrong with the certificates.
-pub fn build(extra: Option<&[u8]>) -> Result<Client, String> {
+pub fn build<B>(extra: Option<&[u8]>) -> Result<Client<B>, String>
+where
+    B: http_body::Body + Send,
+    B::Data: Send,
+{
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(native.certs);
@@ -55,4 +59,16 @@ pub fn build(extra: Option<&[u8]>) -> Result<Client, String> {
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_timer(TokioTimer::new())
         .build(connector))
+}
+
+/// An error with its causes; hyper's own texts name addresses, never bytes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

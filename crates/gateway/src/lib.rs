@@ -9,6 +9,9 @@
 //! (address limit, request id, trace, well-known documents, the relay CrewAI calls back on), [`detach`] (a call that has
 //! left ends), [`problem`] (refusals), then the layers, and [`upstream`] at the bottom.
 //!
+//! On the callers' side, [`tokens`] brings short tokens and keeps them fresh, and [`connect`] lends them to clients that
+//! know one static bearer.
+//!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use crewgate_gateway::{Gateway, config::Settings};
@@ -27,6 +30,7 @@ pub mod cli;
 pub mod client;
 mod client_certificate;
 pub mod config;
+pub mod connect;
 mod console;
 pub mod crews;
 mod describe;
@@ -48,6 +52,7 @@ mod sessions;
 mod stack;
 pub mod telemetry;
 mod tickets;
+pub mod tokens;
 pub mod upstream;
 mod violations;
 mod way_over;

@@ -14,7 +14,10 @@ use http_body_util::Full;
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
-use crate::crews::{Crew, Crews};
+use crate::{
+    client::chain,
+    crews::{Crew, Crews},
+};
 
 /// Headers of CrewAI's answer that reach the caller; everything else stays here.
 const PASSED: [http::HeaderName; 3] = [header::CONTENT_TYPE, header::CACHE_CONTROL, header::RETRY_AFTER];
@@ -162,23 +165,12 @@ fn passed(headers: &HeaderMap) -> HeaderMap {
     out
 }
 
-fn join(base: &Uri, path: &PathAndQuery) -> Option<Uri> {
+/// This path below an address.
+pub(crate) fn join(base: &Uri, path: &PathAndQuery) -> Option<Uri> {
     let joined = format!("{}{}", base.path().trim_end_matches('/'), path);
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(joined.parse().ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// An error with its causes; hyper's own texts name addresses, never bytes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

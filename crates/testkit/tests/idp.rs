@@ -87,3 +87,65 @@ fn tokens_tell_the_time_of_the_providers_clock() {
     assert_eq!(claims["iat"].as_i64().unwrap(), clock.now().as_secs());
     assert!(claims.get("sub").is_none());
 }
+
+/// What the token endpoint answers to this form: the status, and the body.
+async fn grant(idp: &DevIdp, form: &str) -> (u16, Value) {
+    let answer = ask(idp, "POST /token", form).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+}
+
+const DEVICE: &str = "grant_type=urn:ietf:params:oauth:grant-type:device_code&device_code=";
+
+#[tokio::test]
+async fn a_device_waits_for_a_person_and_is_told_when_it_asks_too_often() {
+    let clock = ManualClock::new();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let idp = DevIdp::start_at(listen, Arc::new(clock.clone())).await.unwrap();
+    let answer = ask(&idp, "POST /device_authorization", "client_id=cli").await;
+    let device: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let form = format!("{DEVICE}{}", device["device_code"].as_str().unwrap());
+    let code = device["user_code"].as_str().unwrap();
+    let error = |answer: (u16, Value)| answer.1["error"].as_str().unwrap().to_owned();
+    assert_eq!(error(grant(&idp, &form).await), "authorization_pending");
+    assert_eq!(error(grant(&idp, &form).await), "slow_down");
+    assert!(idp.approve_device(code, "alice", &["analysts"]));
+    assert!(!idp.approve_device(code, "mallory", &[]) && !idp.deny_device("CODE-of-nobody"));
+    clock.advance(Duration::from_secs(1));
+    let (status, granted) = grant(&idp, &form).await;
+    assert_eq!((status, &granted["token_type"]), (200, &Value::from("Bearer")));
+    assert_eq!(part(granted["access_token"].as_str().unwrap(), 1)["sub"], "alice");
+    assert_eq!(error(grant(&idp, &form).await), "invalid_grant", "a device code counts once");
+}
+
+#[tokio::test]
+async fn a_refresh_token_counts_once_and_until_logins_end() {
+    let idp = DevIdp::start().await.unwrap();
+    let answer = ask(&idp, "POST /device_authorization", "client_id=cli").await;
+    let device: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert!(idp.approve_device(device["user_code"].as_str().unwrap(), "alice", &[]));
+    idp.set_token_lifetime(Duration::from_secs(7));
+    let (_, first) = grant(&idp, &format!("{DEVICE}{}", device["device_code"].as_str().unwrap())).await;
+    assert_eq!(first["expires_in"], 7);
+    let refresh = |answer: &Value| {
+        format!("grant_type=refresh_token&refresh_token={}", answer["refresh_token"].as_str().unwrap())
+    };
+    let (status, second) = grant(&idp, &refresh(&first)).await;
+    assert_eq!((status, idp.logins(), idp.granted()), (200, 1, 2));
+    assert_eq!(grant(&idp, &refresh(&first)).await.0, 400);
+    idp.end_logins();
+    assert_eq!(grant(&idp, &refresh(&second)).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_program_shows_its_secret_in_the_header_or_in_the_form() {
+    let idp = DevIdp::start().await.unwrap();
+    let form = "grant_type=client_credentials";
+    assert_eq!(grant(&idp, form).await.0, 401);
+    assert_eq!(grant(&idp, &format!("{form}&client_id=ci&client_secret=wrong")).await.0, 401);
+    let (status, granted) = grant(&idp, &format!("{form}&client_id=ci&client_secret=ci-secret")).await;
+    assert_eq!((status, granted.get("refresh_token")), (200, None));
+    // `ci:ci-secret`
+    let head = "POST /token HTTP/1.1\r\nAuthorization: Basic Y2k6Y2ktc2VjcmV0\r\nX-Rest: ";
+    assert!(ask(&idp, head, form).await.contains("access_token"));
+}

@@ -45,7 +45,7 @@ struct Decision {
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let api = Api::new(&arguments.console)?;
+    let api = Api::new(&arguments.console).await?;
     match arguments.command {
         Command::Approve(decision) => decide(&api, &decision, "approve", output).await,
         Command::Deny(decision) => decide(&api, &decision, "deny", output).await,

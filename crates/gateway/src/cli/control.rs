@@ -5,21 +5,30 @@ use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use serde_json::Value;
 
-use super::output::Failure;
-use crate::client;
+use super::{
+    caller::{Who, clock, warnings},
+    output::Failure,
+};
+use crate::{client, tokens};
 
 /// Largest answer of the control API that is read.
 const MAX_ANSWER: usize = 8 << 20;
 
+/// Where a console is when nothing is said.
+const HERE: &str = "http://127.0.0.1:8444";
+
 /// The control API and the caller's own token.
 #[derive(Debug, clap::Args)]
 pub(super) struct Console {
-    /// Address of the console.
-    #[arg(long, global = true, env = "CREWGATE_CONSOLE", default_value = "http://127.0.0.1:8444")]
-    console: Uri,
-    /// Environment variable that holds your token; a token on the command line would be seen by other users.
-    #[arg(long, global = true, default_value = "CREWGATE_TOKEN")]
-    token_env: String,
+    /// Address of the console; by default `console` of `client.toml`, or this machine's.
+    #[arg(long, global = true, env = "CREWGATE_CONSOLE")]
+    console: Option<Uri>,
+    /// Environment variable that holds your token; by default `CREWGATE_TOKEN`, and where that is not set, what
+    /// `crewgate token print` would print.
+    #[arg(long, global = true)]
+    token_env: Option<String>,
+    #[command(flatten)]
+    who: Who,
     /// Certificate authority of the console, PEM.
     #[arg(long, global = true)]
     ca: Option<std::path::PathBuf>,
@@ -32,19 +41,22 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(console: &Console) -> Result<Self, Failure> {
-        let token = std::env::var(&console.token_env).map_err(|_| {
-            Failure::usage(format!("put your token into the environment variable `{}`", console.token_env))
-        })?;
-        let ca = match &console.ca {
-            Some(path) => Some(
-                std::fs::read(path)
-                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
-            ),
-            None => None,
+    pub(super) async fn new(console: &Console) -> Result<Self, Failure> {
+        let settings = console.who.settings()?;
+        let named = console.token_env.as_deref();
+        let token = match (std::env::var(named.unwrap_or("CREWGATE_TOKEN")), named) {
+            (Ok(token), _) => token,
+            (Err(_), Some(name)) => return Err(Failure::usage(format!("`{name}` is not set"))),
+            (Err(_), None) => {
+                warnings();
+                tokens::source(&settings, &clock())?.token().await?.expose().to_owned()
+            }
         };
+        let ca = tokens::authorities(console.ca.as_deref().or(settings.ca.as_deref()))?;
         let client = client::build(ca.as_deref()).map_err(Failure::unavailable)?;
-        Ok(Self { client, base: console.console.to_string().trim_end_matches('/').to_owned(), token })
+        let base = console.console.clone().or(settings.console);
+        let base = base.map_or_else(|| HERE.to_owned(), |base| base.to_string());
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), token })
     }
 
     pub(super) async fn call(

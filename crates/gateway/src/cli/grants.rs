@@ -38,7 +38,7 @@ enum Command {
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let api = Api::new(&arguments.console)?;
+    let api = Api::new(&arguments.console).await?;
     match arguments.command {
         Command::List { all, over } => {
             let list = api.call(Method::GET, &format!("/api/grants?all={all}&over={over}"), None).await?;

@@ -5,9 +5,13 @@
 
 mod approvals;
 mod audit;
+mod caller;
+mod connect;
 mod control;
+mod doctor;
 mod grants;
 mod init;
+mod login;
 mod mask;
 mod output;
 mod policy;
@@ -49,10 +53,18 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Open a way to a crew for clients that know one static bearer: a loopback proxy with fresh tokens.
+    Connect(Box<connect::Arguments>),
+    /// Check step by step whether this machine can call the gateway, and say what is wrong.
+    Doctor(Box<doctor::Arguments>),
     /// List temporary grants and take them away, with your own token.
     Grants(grants::Arguments),
     /// Write a first configuration and policy into a folder.
     Init(init::Arguments),
+    /// Sign in, with a code in a browser anywhere.
+    Login(Box<login::Arguments>),
+    /// Forget the login, and tell the issuer.
+    Logout(Box<login::Arguments>),
     /// Show what masks do to a file, and mark what they find in labelled data.
     Mask(mask::Arguments),
     /// Test, explain, compare, check and prove rules.
@@ -65,7 +77,7 @@ enum Command {
     Runs(runs::Arguments),
     /// Run the gateway.
     Serve(ConfigFile),
-    /// Explain a token.
+    /// Explain a token, or print your own.
     Token(token::Arguments),
 }
 
@@ -113,8 +125,12 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), "crewgate", &mut std::io::stdout());
             Ok(())
         }
+        Command::Connect(arguments) => connect::run(*arguments).await,
+        Command::Doctor(arguments) => doctor::run(*arguments, output).await,
         Command::Grants(arguments) => grants::run(arguments, output).await,
         Command::Init(arguments) => init::run(&arguments, output),
+        Command::Login(arguments) => login::login(*arguments, output).await,
+        Command::Logout(arguments) => login::logout(*arguments, output).await,
         Command::Mask(arguments) => mask::run(&arguments, output),
         Command::Policy(arguments) => policy::run(arguments, output).await,
         Command::Revoke(arguments) => revoke::run(arguments, output).await,

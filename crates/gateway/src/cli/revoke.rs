@@ -67,7 +67,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let api = Api::new(&arguments.console)?;
+    let api = Api::new(&arguments.console).await?;
     let Some(tokens) = arguments.which.tokens() else {
         let list = api.call(Method::GET, "/api/revocations", None).await?;
         return output.print(&list, listing);

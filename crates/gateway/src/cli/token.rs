@@ -5,9 +5,10 @@ use crewgate_oidc::Bearer;
 
 use super::{
     ConfigFile,
+    caller::{Caller, clock, warnings},
     output::{Failure, Output},
 };
-use crate::identity::Gatekeeper;
+use crate::{identity::Gatekeeper, tokens};
 
 /// Arguments of `token`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,11 @@ enum Command {
         /// Without either, the token is read from standard input.
         #[command(flatten)]
         token: TokenSource,
+    },
+    /// Prints a token of your own that counts, and nothing else: for scripts.
+    Print {
+        #[command(flatten)]
+        caller: Box<Caller>,
     },
 }
 
@@ -69,10 +75,23 @@ impl TokenSource {
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let Command::Explain { config, token } = arguments.command;
+    match arguments.command {
+        Command::Explain { config, token } => explain(&config, &token, output).await,
+        Command::Print { caller } => print(*caller, output).await,
+    }
+}
+
+async fn explain(config: &ConfigFile, token: &TokenSource, output: Output) -> Result<(), Failure> {
     let settings = config.load()?;
     let gatekeeper = Gatekeeper::new(&settings, Arc::new(SystemClock), None).map_err(Failure::usage)?;
     let explanation = gatekeeper.verifier().explain(&Bearer::new(token.read()?)).await;
     output.print(&explanation, ToString::to_string)?;
     if explanation.is_accepted() { Ok(()) } else { Err(Failure::no("the token is not accepted")) }
+}
+
+async fn print(caller: Caller, output: Output) -> Result<(), Failure> {
+    warnings();
+    let token = tokens::source(&caller.settings()?, &clock())?.token().await?;
+    let report = serde_json::json!({ "token": token.expose(), "expires": token.ends().to_string() });
+    output.print(&report, |_| token.expose().to_owned())
 }

@@ -88,7 +88,7 @@ impl<'a> Checker<'a> {
 }
 
 /// `[a-z][a-z0-9-]*`, at most 63 characters: a name that can stand in an address and in a policy.
-pub(super) fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     let mut bytes = text.bytes();
     let good = bytes.next().is_some_and(|b| b.is_ascii_lowercase())
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -103,11 +103,9 @@ pub(super) fn name(text: &str) -> Result<String, String> {
 /// An `http` or `https` address without query or fragment; `http` only for this machine.
 pub(super) fn url(text: &str, allow_plain: bool) -> Result<http::Uri, String> {
     let uri: http::Uri = text.parse().map_err(|_| format!("`{text}` is not a URL"))?;
-    let host = uri.host().unwrap_or_default();
-    let local = matches!(host, "localhost" | "[::1]") || host.starts_with("127.");
     match uri.scheme_str() {
-        Some("https") => {}
-        Some("http") if local || allow_plain => {}
+        _ if is_safe(&uri) => {}
+        Some("http") if allow_plain => {}
         Some("http") => return Err(format!("`{text}` is plain HTTP to another machine: use https")),
         _ => return Err(format!("`{text}` is not an http or https URL")),
     }
@@ -115,4 +113,12 @@ pub(super) fn url(text: &str, allow_plain: bool) -> Result<http::Uri, String> {
         return Err(format!("`{text}` must have no query, fragment or user information"));
     }
     Ok(uri)
+}
+
+/// Whether secrets may be sent there: over TLS, or on this machine.
+pub(crate) fn is_safe(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let local = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.scheme_str() == Some("https") || (local && uri.scheme_str() == Some("http"))
 }

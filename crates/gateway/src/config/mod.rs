@@ -4,12 +4,12 @@
 //! instant. All mistakes are reported at once, each with its line and column.
 
 mod check;
+mod client;
 mod crew;
 mod diagnostic;
 mod inputs;
 mod issuer;
 mod mask;
-mod operation;
 mod raw;
 mod read;
 mod role;
@@ -19,7 +19,9 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::check::{is_safe, name};
 pub use self::{
+    client::{ClientSettings, KeepIn, Source},
     crew::{CrewSettings, Observe, ReleaseRule, SharedKeySettings},
     diagnostic::{ConfigError, Diagnostic},
     mask::MaskSettings,

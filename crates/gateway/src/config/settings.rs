@@ -245,19 +245,24 @@ impl Settings {
     }
 }
 
-fn text_of(file: &Path) -> Result<String, ConfigError> {
+pub(super) fn text_of(file: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(file)
         .map_err(|error| ConfigError(vec![Diagnostic::whole(file, format!("cannot be read: {error}"))]))
 }
 
-fn check(file: &Path, text: &str, now: Timestamp, secrets: bool) -> Result<Settings, ConfigError> {
-    let raw: raw::File = toml::from_str(text).map_err(|error| {
+/// The text as TOML of this shape, or where it is not.
+pub(super) fn toml_of<T: serde::de::DeserializeOwned>(file: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
         ConfigError(vec![match error.span() {
             Some(span) => Diagnostic::at(file, text, span, message),
             None => Diagnostic::whole(file, message),
         }])
-    })?;
+    })
+}
+
+fn check(file: &Path, text: &str, now: Timestamp, secrets: bool) -> Result<Settings, ConfigError> {
+    let raw: raw::File = toml_of(file, text)?;
     let mut check = Checker::new(file, text, secrets);
     let settings = read::settings(&mut check, &raw, now);
     let mut found = check.found;

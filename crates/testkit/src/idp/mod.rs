@@ -1,5 +1,6 @@
 //! A development identity provider: discovery, JWKS, several keys, rotation, outages, and any token a test needs.
 
+mod grants;
 mod key;
 mod server;
 mod token;
@@ -18,7 +19,7 @@ use crewgate_core::{Clock, SystemClock};
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use self::key::SigningKey;
+use self::{grants::Grants, key::SigningKey};
 pub use self::{key::KeyKind, token::TokenBuilder};
 
 /// A development identity provider. Clones are the same provider; the listener ends with the last of them.
@@ -147,6 +148,41 @@ impl DevIdp {
         self.shared.delay_millis.store(millis, Ordering::SeqCst);
     }
 
+    /// How long tokens of the token endpoint live (300 s), for those granted from now on.
+    pub fn set_token_lifetime(&self, lifetime: Duration) {
+        self.shared.grants.set_lifetime(lifetime);
+    }
+
+    /// The person in front of the browser enters this user code (RFC 8628) and is who is named here; `false` when no
+    /// device waits for it.
+    #[must_use = "a code that nobody waits for signs nobody in"]
+    pub fn approve_device(&self, user_code: &str, subject: &str, groups: &[&str]) -> bool {
+        self.shared.grants.answer(user_code, Some((subject, groups)))
+    }
+
+    /// The person in front of the browser says no; `false` when no device waits for it.
+    #[must_use = "a code that nobody waits for refuses nobody"]
+    pub fn deny_device(&self, user_code: &str) -> bool {
+        self.shared.grants.answer(user_code, None)
+    }
+
+    /// Ends every login: no refresh token counts any more.
+    pub fn end_logins(&self) {
+        self.shared.grants.end_logins();
+    }
+
+    /// Logins that can be renewed: refresh tokens rotate, and one that is used twice is none.
+    #[must_use]
+    pub fn logins(&self) -> usize {
+        self.shared.grants.logins()
+    }
+
+    /// Tokens the token endpoint has granted to logins and programs.
+    #[must_use]
+    pub fn granted(&self) -> u64 {
+        self.shared.grants.granted()
+    }
+
     /// Documents asked for so far.
     #[must_use]
     pub fn fetches(&self) -> Fetches {
@@ -183,6 +219,7 @@ struct Shared {
     delay_millis: AtomicU64,
     discovery: AtomicU64,
     jwks: AtomicU64,
+    grants: Grants,
 }
 
 impl std::fmt::Debug for Shared {
@@ -205,6 +242,7 @@ impl Shared {
             delay_millis: AtomicU64::new(0),
             discovery: AtomicU64::new(0),
             jwks: AtomicU64::new(0),
+            grants: Grants::new(),
         };
         shared.add(KeyKind::Es256);
         shared
@@ -245,6 +283,8 @@ impl Shared {
                     "issuer": self.url,
                     "jwks_uri": format!("{}/jwks", self.url.trim_end_matches('/')),
                     "token_endpoint": format!("{}/token", self.url),
+                    "device_authorization_endpoint": format!("{}/device_authorization", self.url),
+                    "revocation_endpoint": format!("{}/revoke", self.url),
                     "id_token_signing_alg_values_supported": ["ES256", "RS256", "EdDSA"],
                     "subject_types_supported": ["public"],
                     "response_types_supported": ["code"],

@@ -119,10 +119,7 @@ fn act(shared: &Arc<Shared>, method: &Method, path: &str, body: &Bytes) -> Optio
         (_, "/inputs" | "/kickoff" | "/resume", _) => {
             (StatusCode::METHOD_NOT_ALLOWED, json!({"detail": "Method Not Allowed"}))
         }
-        _ => match shared.script.more.iter().find(|(by, at, _)| by == method && at == plain) {
-            Some((_, _, answer)) => (StatusCode::OK, answer.clone()),
-            None => (StatusCode::NOT_FOUND, json!({"detail": "Not Found"})),
-        },
+        _ => (StatusCode::NOT_FOUND, json!({"detail": "Not Found"})),
     })
 }
 
