@@ -6,7 +6,9 @@ use std::{
     thread,
 };
 
-use cedar_policy::{Authorizer, Entities, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy::{
+    Authorizer, Entities, Policy, PolicyId, PolicySet, ValidationMode, ValidationWarning, Validator,
+};
 use crewgate_core::{PolicyHash, RuleId};
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
@@ -117,6 +119,9 @@ fn distinct(
     distinct
 }
 
+/// What to do about a rule that never matches, of which Cedar only says that it is one.
+const NEVER: &str = "one of its conditions is always false: it would never match, whoever asks for what";
+
 /// Everything the validator has to say. A warning means a rule that does not do what its author thinks.
 fn validate(
     validator: &Validator,
@@ -124,19 +129,18 @@ fn validate(
     rules: &BTreeMap<RuleId, Rule>,
     files: &[(String, String)],
 ) -> Result<Vec<LoadError>, Vec<LoadError>> {
-    let one = |id: &PolicyId, finding: &dyn Diagnostic| {
+    let one = |id: &PolicyId, finding: &dyn Diagnostic, otherwise: Option<&str>| {
         let id = RuleId::new(AsRef::<str>::as_ref(id));
         let message = finding.to_string();
         let prefix = format!("for policy `{id}`, ");
         let message = message.strip_prefix(&prefix).unwrap_or(&message).to_owned();
-        let help = finding.help().map(|help| help.to_string());
-        match rules.get(&id) {
-            Some(rule) => {
-                let at = label(finding).map_or(rule.place.1, |byte| rule.begin.saturating_add(byte));
-                at_byte(rule, files, at, message).with_help(help)
-            }
-            None => LoadError::of_declarations(message, help.unwrap_or_default()),
-        }
+        let help = finding.help().map(|help| help.to_string()).or_else(|| otherwise.map(str::to_owned));
+        let Some(rule) = rules.get(&id) else {
+            return (id, false, LoadError::of_declarations(message, help.unwrap_or_default()));
+        };
+        let start = rule.place.1;
+        let at = label(finding).map_or(start, |byte| rule.begin.saturating_add(byte));
+        (id, at > start, at_byte(rule, files, at, message).with_help(help))
     };
     let mut found = Vec::new();
     // It judges each by itself.
@@ -145,11 +149,18 @@ fn validate(
             vec![LoadError::of_declarations(error.to_string(), "give each rule an id of its own")]
         })?;
         let result = validator.validate(&set, ValidationMode::Strict);
-        found.extend(result.validation_errors().map(|error| one(error.policy_id(), error)));
-        found.extend(result.validation_warnings().map(|warning| one(warning.policy_id(), warning)));
+        found.extend(result.validation_errors().map(|error| one(error.policy_id(), error, None)));
+        found.extend(result.validation_warnings().map(|warning| {
+            let never = matches!(warning, ValidationWarning::ImpossiblePolicy(_));
+            one(warning.policy_id(), warning, never.then_some(NEVER))
+        }));
         thread::yield_now();
     }
-    Ok(found)
+    // What is found about a rule as a whole follows from what is found in it.
+    let broken: BTreeSet<RuleId> =
+        found.iter().filter(|(_, inside, _)| *inside).map(|(id, _, _)| id.clone()).collect();
+    let told = found.into_iter().filter(|(id, inside, _)| *inside || !broken.contains(id));
+    Ok(told.map(|(_, _, error)| error).collect())
 }
 
 fn at_rule(rule: &Rule, files: &[(String, String)], message: impl Into<String>) -> LoadError {

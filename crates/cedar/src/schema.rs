@@ -36,7 +36,8 @@ impl Schemas {
                 )]);
             }
         }
-        let plain = document(vocabulary, &inputs, json!({}));
+        // The gateway hands over roles with those they contain; another tool may be given the nesting itself.
+        let plain = document(vocabulary, &inputs, json!({ "memberOfTypes": ["Role"] }));
         let roles: Vec<&str> = vocabulary.roles.iter().map(crewgate_core::RoleName::as_str).collect();
         let strict = if roles.is_empty() {
             // Cedar has no empty enumeration; without roles every role literal is refused by the loader.

@@ -99,6 +99,36 @@ fn unknown_actions_and_impossible_conditions_are_refused() {
     assert!(impossible.contains("impossible"), "{impossible}");
 }
 
+/// The mistakes that make other policy engines let requests pass: each in a guard, each refused where it stands.
+#[test]
+fn every_common_mistake_of_an_author_is_refused_with_file_line_column_and_a_hint() {
+    let guard = |condition: &str| {
+        format!("@id(\"g\")\nforbid (principal, action, resource)\nwhen {{ {condition} }};")
+    };
+    let cases = [
+        ("an attribute that is none", guard("context.hours > 22"), (3, 8), "did you mean `hour`?"),
+        ("a value of another type", guard("context.hour == \"late\""), (3, 8), "Long"),
+        (
+            "an action that is none",
+            "@id(\"g\")\nforbid (principal, action == Action::\"kickof\", resource);".to_owned(),
+            (2, 30),
+            "kickoff",
+        ),
+        ("a role that is none", guard("principal in Role::\"suport\""), (3, 21), "support"),
+        ("an optional input without has", guard("context.input.dataset == \"hr\""), (3, 8), "has"),
+        ("a condition that cannot hold", guard("context.hour > 3 && false"), (1, 1), "never match"),
+    ];
+    for (what, text, place, hint) in cases {
+        let files = vec![("guards.cedar".to_owned(), text)];
+        let errors = CedarPolicy::load(files, &vocabulary()).unwrap_err();
+        let [error] = errors.as_slice() else { panic!("{what}: {errors:#?}") };
+        assert_eq!(error.file, "guards.cedar", "{what}");
+        let told = format!("{} ({})", error.message, error.help.as_deref().unwrap_or_default());
+        assert_eq!((error.line, error.column), place, "{what}: {told}");
+        assert!(error.help.is_some() && told.contains(hint), "{what}: {told}");
+    }
+}
+
 #[test]
 fn a_rule_has_one_id_of_its_own_across_files() {
     assert!(only("permit (principal, action, resource);").starts_with("1:1 a rule without @id"));

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::{InputDeclaration, Prompts};
+use crate::{CustomOperation, InputDeclaration, Prompts};
 
 /// A CrewAI deployment as it is declared: its name and what a kickoff may bring along.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Crew {
     pub undeclared: Undeclared,
     /// What inputs that are prompts may be.
     pub prompts: Prompts,
+    /// What it offers beside CrewAI's own operations.
+    pub operations: Vec<CustomOperation>,
 }
 
 /// What becomes of inputs a crew does not declare.
@@ -41,6 +43,7 @@ impl Crew {
             inputs: BTreeMap::new(),
             undeclared: Undeclared::default(),
             prompts: Prompts::default(),
+            operations: Vec::new(),
         }
     }
 
@@ -69,6 +72,13 @@ impl Crew {
     #[must_use]
     pub fn prompts(mut self, prompts: Prompts) -> Self {
         self.prompts = prompts;
+        self
+    }
+
+    /// Declares an operation beside CrewAI's own.
+    #[must_use]
+    pub fn operation(mut self, operation: CustomOperation) -> Self {
+        self.operations.push(operation);
         self
     }
 

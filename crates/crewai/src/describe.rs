@@ -2,10 +2,15 @@ use bytes::Bytes;
 use crewgate_core::{
     Action, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Refusal, Resource, Segment, Value,
 };
-use http::request::Parts;
+use http::{Method, request::Parts};
 use uuid::Uuid;
 
-use crate::{Crew, Relay, Route, body, kickoff, refuse::bad, resume, route};
+use crate::{
+    Crew, CustomOperation, Relay, Route, body, kickoff,
+    refuse::bad,
+    resume,
+    route::{route, takes_only},
+};
 
 /// What the parser of one body hands over.
 #[derive(Default)]
@@ -42,35 +47,46 @@ impl Crew {
         body: &Bytes,
         relay: Option<&Relay>,
     ) -> Result<Operation, Refusal> {
-        let route = route(&head.method, path)?;
+        let asked = match self.custom(&head.method, path)? {
+            Some(custom) => Asked::Custom(custom),
+            None => Asked::Own(route(&head.method, path)?),
+        };
         if head.uri.query().is_some() {
             return Err(bad("query_refused", "This route takes no query string."));
         }
-        let (segments, parsed) = match route {
-            Route::Inputs => {
+        let object = || body::object(&head.headers, body);
+        let (segments, parsed) = match asked {
+            Asked::Own(Route::Inputs) => {
                 body::none(body)?;
-                (literal("inputs"), Parsed::default())
+                (literals("/inputs"), Parsed::default())
             }
-            Route::Status(run) => {
+            Asked::Own(Route::Status(run)) => {
                 body::none(body)?;
                 let mut parsed = Parsed::default();
                 let slot = parsed.slot(IdKind::Run, run.as_uuid());
                 // One form on the way out, whichever came in.
                 (vec![Segment::Literal("status".into()), Segment::Id(slot)], parsed)
             }
-            Route::Kickoff => {
-                (literal("kickoff"), kickoff::parse(self, body::object(&head.headers, body)?, relay)?)
+            Asked::Own(Route::Kickoff) => (literals("/kickoff"), kickoff::parse(self, object()?, relay)?),
+            Asked::Own(Route::Resume) => (literals("/resume"), resume::parse(self, object()?, relay)?),
+            Asked::Custom(custom) if custom.takes_a_body() => {
+                (literals(&custom.path), custom.parse(&self.prompts, object()?)?)
             }
-            Route::Resume => {
-                (literal("resume"), resume::parse(self, body::object(&head.headers, body)?, relay)?)
+            Asked::Custom(custom) => {
+                body::none(body)?;
+                (literals(&custom.path), Parsed::default())
             }
+        };
+        let (action, effect) = match asked {
+            Asked::Own(route) => (Action::of(route.action()), route.effect()),
+            Asked::Custom(custom) => (Action::from(custom.action.clone()), custom.effect),
         };
         let Parsed { inputs, datasets, prompts, has_undeclared_inputs, ids, body: rendered, free_text } =
             parsed;
         Ok(Operation {
-            action: Action::of(route.action()),
+            action,
             resource: Resource { kind: "Crew".into(), name: self.name.clone(), parents: self.fleets.clone() },
-            effect: route.effect(),
+            effect,
             inputs,
             datasets,
             prompts,
@@ -85,6 +101,23 @@ impl Crew {
     }
 }
 
-fn literal(name: &'static str) -> Vec<Segment> {
-    vec![Segment::Literal(name.into())]
+/// Where a request leads.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Own(Route),
+    Custom(&'a CustomOperation),
+}
+
+impl Crew {
+    /// The declared operation at this address. No declared address is one of CrewAI's own.
+    fn custom(&self, method: &Method, path: &str) -> Result<Option<&CustomOperation>, Refusal> {
+        let mut here = self.operations.iter().filter(|operation| operation.path == path).peekable();
+        let Some(first) = here.peek().copied() else { return Ok(None) };
+        let found = here.find(|operation| operation.method == *method);
+        found.map(Some).ok_or_else(|| takes_only(&first.action, &first.method))
+    }
+}
+
+fn literals(path: &str) -> Vec<Segment> {
+    path.split('/').skip(1).map(|segment| Segment::Literal(segment.to_owned().into())).collect()
 }

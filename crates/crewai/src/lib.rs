@@ -12,9 +12,11 @@
 //! | `POST /kickoff` | `kickoff` | write |
 //! | `GET /status/{id}`, `GET /{id}/status` | `status` | read |
 //! | `POST /resume` | `resume` | write |
+//! | what the crew declares ([`CustomOperation`]) | as declared | as declared |
 //!
 //! Everything else is refused: unknown routes, unknown keys, inputs that are not as the crew declares them
-//! ([`InputDeclaration`], [`Prompts`]), undeclared inputs (unless the crew says otherwise), webhooks of the caller's choice, duplicate member names, text that is not UTF-8, bytes after the value.
+//! ([`InputDeclaration`], [`Prompts`]), undeclared inputs (unless the crew says otherwise), webhooks of the caller's
+//! choice, duplicate member names, text that is not UTF-8, bytes after the value.
 //!
 //! It does not know tower, async, policies, owners or databases: every function here is pure.
 //!
@@ -60,7 +62,9 @@ mod answer;
 mod body;
 mod bounds;
 mod crew;
+mod custom;
 mod describe;
+mod given;
 mod human_input;
 mod input;
 mod kickoff;
@@ -79,12 +83,13 @@ pub use self::{
     body::MAX_BODY_DEPTH,
     bounds::{Bounds, Choices, Span},
     crew::{Crew, Undeclared},
+    custom::CustomOperation,
+    given::MAX_FIELD_ERRORS,
     human_input::{HumanInput, Relay, parse_human_input},
     input::{InputDeclaration, InputKind, MAX_RULE_STRING, MAX_RULE_STRINGS, Misdeclared},
-    kickoff::MAX_FIELD_ERRORS,
     message::render,
     pattern::{InvalidPattern, MAX_PATTERN, Pattern},
     prompt::Prompts,
-    route::{Route, route},
+    route::{ACTIONS, Route, route},
     status::{StatusShape, Ticket, kickoff_answer, ticket_status},
 };

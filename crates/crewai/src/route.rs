@@ -3,6 +3,20 @@ use http::{Method, StatusCode};
 
 use crate::refuse::run_unknown;
 
+/// Every action of the CrewAI API, passed on today or not, and whether it changes something: rules may speak of all.
+pub const ACTIONS: [(&str, Effect); 10] = [
+    ("inputs", Effect::Read),
+    ("status", Effect::Read),
+    ("kickoff", Effect::Write),
+    ("resume", Effect::Write),
+    ("feedback", Effect::Write),
+    ("inspect", Effect::Read),
+    ("chat.start", Effect::Write),
+    ("chat.message", Effect::Write),
+    ("chat.history", Effect::Read),
+    ("chat.stream", Effect::Read),
+];
+
 /// A place in the CrewAI API that the gateway passes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,16 +70,12 @@ impl Route {
 /// 404 `route_unknown`; 404 `run_unknown` when an id stands in the path that is none; 405 `method_not_allowed`.
 pub fn route(method: &Method, path: &str) -> Result<Route, Refusal> {
     let route = find(path)?;
-    if *method != route.method() {
-        let detail = format!("`{}` takes {} only.", route.action(), route.method());
-        return Err(Refusal::new(
-            Layer::Describe,
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            detail,
-        ));
-    }
-    Ok(route)
+    if *method == route.method() { Ok(route) } else { Err(takes_only(route.action(), &route.method())) }
+}
+
+pub(crate) fn takes_only(action: &str, method: &Method) -> Refusal {
+    let detail = format!("`{action}` takes {method} only.");
+    Refusal::new(Layer::Describe, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
 fn find(path: &str) -> Result<Route, Refusal> {
@@ -80,8 +90,8 @@ fn find(path: &str) -> Result<Route, Refusal> {
     match id {
         Some(id) if !id.contains('/') => id.parse().map(Route::Status).map_err(|_| run_unknown()),
         _ => {
-            let detail =
-                "This gateway passes on GET /inputs, POST /kickoff, GET /status/{id} and POST /resume.";
+            let detail = "This gateway passes on GET /inputs, POST /kickoff, GET /status/{id}, POST /resume \
+                          and what is declared for the crew.";
             Err(Refusal::new(Layer::Describe, StatusCode::NOT_FOUND, "route_unknown", detail))
         }
     }

@@ -82,9 +82,14 @@ pub(crate) fn with_datasets(question: Question, settings: &Settings) -> Question
         return question;
     }
     let crew = settings.crews.iter().find(|crew| crew.name == question.crew);
+    let custom =
+        crew.and_then(|crew| crew.operations.iter().find(|custom| custom.action == question.action.as_str()));
     let names = |(name, value): (&String, &InputValue)| {
-        let declared = crew?.inputs.iter().find(|(declared, _)| declared == name)?;
-        declared.1.dataset.then(|| match value {
+        let declared = match custom {
+            Some(custom) => custom.inputs.get(name)?,
+            None => crew?.inputs.iter().find_map(|(known, declared)| (known == name).then_some(declared))?,
+        };
+        declared.dataset.then(|| match value {
             InputValue::String(one) => vec![one.clone()],
             InputValue::Strings(all) => all.clone(),
             _ => Vec::new(),

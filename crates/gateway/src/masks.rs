@@ -70,9 +70,11 @@ impl Masks {
             return Vec::new();
         }
         let masker = self.stored(&operation.resource.name);
+        let body = operation.message.body.as_ref();
+        let nested = body.is_some_and(|body| body.member("inputs").is_some());
         let stored = |(name, value): &(String, InputValue)| {
             // Where it stood in the body: masks may look at the place.
-            let place = json!({ "inputs": { name.as_str(): value } });
+            let place = if nested { json!({ "inputs": { name: value } }) } else { json!({ name: value }) };
             let masked = masker.as_ref()?.mask_json(place.to_string().as_bytes()).ok()?;
             let same = serde_json::from_str::<serde_json::Value>(&masked.text).ok()? == place;
             same.then(|| value.clone())

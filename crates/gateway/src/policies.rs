@@ -1,10 +1,13 @@
 //! The rule set: loaded from a folder against the configuration's own words, swapped whole.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use crewgate_cedar::{CedarPolicy, CrewDeclaration, InputType, LoadError, Vocabulary};
-use crewgate_core::{ApproverSet, RoleName};
-use crewgate_crewai::{InputDeclaration, InputKind};
+use crewgate_core::{Action, ApproverSet, Effect, RoleName};
+use crewgate_crewai::{ACTIONS, InputDeclaration, InputKind};
 
 use crate::{
     cases,
@@ -50,12 +53,21 @@ pub(crate) fn vocabulary(settings: &Settings) -> Vocabulary {
         masks: settings.masks.profiles.names().cloned().collect(),
         crews: settings.crews.iter().map(declaration).collect(),
         zone: settings.policy_zone.clone(),
-        ..Vocabulary::default()
+        actions: actions(settings),
     }
 }
 
+/// Every action of CrewAI's, and what crews declare besides: two crews may share a name, for one effect.
+fn actions(settings: &Settings) -> Vec<(Action, Effect)> {
+    let own = ACTIONS.map(|(action, effect)| (Action::of(action), effect));
+    let custom = settings.crews.iter().flat_map(|crew| &crew.operations);
+    let custom: BTreeMap<_, _> =
+        custom.map(|operation| (Action::from(operation.action.clone()), operation.effect)).collect();
+    own.into_iter().chain(custom).collect()
+}
+
 fn declaration(crew: &CrewSettings) -> CrewDeclaration {
-    let seen = |(name, input): &(String, InputDeclaration)| {
+    let seen = |(name, input): (&String, &InputDeclaration)| {
         let kind = match input.kind {
             InputKind::Boolean => InputType::Bool,
             InputKind::Integer => InputType::Long,
@@ -66,9 +78,11 @@ fn declaration(crew: &CrewSettings) -> CrewDeclaration {
         };
         Some((name.clone(), kind))
     };
+    let of_kickoff = crew.inputs.iter().map(|(name, input)| (name, input));
+    let of_others = crew.operations.iter().flat_map(|operation| &operation.inputs);
     CrewDeclaration {
         name: crew.name.clone(),
         fleets: crew.fleet.clone(),
-        inputs: crew.inputs.iter().filter_map(seen).collect(),
+        inputs: of_kickoff.chain(of_others).filter_map(seen).collect(),
     }
 }

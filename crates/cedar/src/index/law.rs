@@ -234,7 +234,7 @@ impl Ask {
                 fingerprint: dice.below(3).to_string(),
                 mfa: dice.one_in(2),
                 sender_constrained: dice.one_in(2),
-            exchanged: None,
+                exchanged: None,
             },
             human: None,
             key: key.clone(),

@@ -216,7 +216,7 @@ impl Question {
                 fingerprint: String::new(),
                 mfa: self.mfa,
                 sender_constrained: self.sender_constrained,
-            exchanged: None,
+                exchanged: None,
             },
             human: None,
         };

@@ -69,7 +69,7 @@ impl Ask {
                     fingerprint: "00".to_owned(),
                     mfa: true,
                     sender_constrained: false,
-            exchanged: None,
+                    exchanged: None,
                 },
                 human: None,
             },

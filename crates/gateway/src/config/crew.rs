@@ -1,13 +1,13 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use crewgate_core::{MaskProfile, Timestamp};
-use crewgate_crewai::{InputDeclaration, Prompts};
+use crewgate_crewai::{CustomOperation, InputDeclaration, Prompts, Undeclared};
 use crewgate_masking::Profiles;
 use http::Uri;
 
 use super::{
     check::{Checker, name, url},
-    inputs, raw,
+    inputs, operation, raw,
     units::{Secret, duration, until},
 };
 
@@ -34,8 +34,10 @@ pub struct CrewSettings {
     pub prompts: Prompts,
     /// The files they were read from.
     pub prompt_files: Vec<PathBuf>,
-    /// Whether inputs it does not declare are passed on unseen by policy (`ignore`) instead of refused.
-    pub pass_undeclared: bool,
+    /// Whether inputs it does not declare are passed on unseen by policy or refused.
+    pub undeclared: Undeclared,
+    /// What it offers beside CrewAI's own operations.
+    pub operations: Vec<CustomOperation>,
     /// Whether its tasks ask people for input.
     pub human_input: bool,
     /// Mask profiles for every answer, errors included. Empty only by `dangerously_unmasked`.
@@ -106,15 +108,12 @@ pub(super) fn crew(
             None
         }
     };
-    let inputs = inputs::declared(check, raw);
+    let inputs = inputs::of_kickoff(check, raw);
     let prompts = inputs::prompts(check, raw);
     let prompt_files = raw.prompt_list.iter().filter_map(|prompt| prompt.file.as_ref());
     let prompt_files = prompt_files.map(|file| beside.join(file.get_ref())).collect();
-    let pass_undeclared = check.parse_or(raw.undeclared_inputs.as_ref(), false, |text| match text {
-        "refuse" => Ok(false),
-        "ignore" => Ok(true),
-        _ => Err(format!("`{text}` is neither `refuse` nor `ignore`")),
-    });
+    let undeclared = inputs::undeclared(check, raw.undeclared_inputs.as_ref());
+    let operations = operation::declared(check, raw);
     let floor = floor(check, raw, profiles);
     let release = release(check, raw);
     let hold = raw.hold.as_ref().and_then(|text| check.parse(text, duration));
@@ -141,7 +140,8 @@ pub(super) fn crew(
         inputs,
         prompts,
         prompt_files,
-        pass_undeclared,
+        undeclared,
+        operations,
         human_input: raw.human_input,
         floor: floor?,
         hold,

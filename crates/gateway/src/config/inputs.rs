@@ -1,6 +1,7 @@
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use crewgate_crewai::{Bounds, Choices, InputDeclaration, InputKind, Pattern, Prompts, Span};
+use crewgate_crewai::{Bounds, Choices, InputDeclaration, InputKind, Pattern, Prompts, Span, Undeclared};
+use toml::Spanned;
 
 use super::{
     check::{Checker, name},
@@ -10,19 +11,30 @@ use super::{
 /// The longest prompt that is listed by its text, in bytes.
 const MAX_PROMPT: u64 = 1 << 20;
 
-/// The inputs a crew declares.
-pub(super) fn declared(check: &mut Checker<'_>, raw: &raw::Crew) -> Vec<(String, InputDeclaration)> {
-    let mut inputs = Vec::with_capacity(raw.inputs.len());
-    for (key, input) in &raw.inputs {
-        if key == "id" {
-            let text = "an input `id` would read and write another run's state; it cannot be declared";
-            check.wrong(input.span(), text, None);
-        }
-        if let Some(declaration) = declaration(check, input.get_ref()) {
-            inputs.push((key.clone(), declaration));
-        }
+/// The inputs a crew declares for its kickoff.
+pub(super) fn of_kickoff(check: &mut Checker<'_>, raw: &raw::Crew) -> Vec<(String, InputDeclaration)> {
+    if let Some(input) = raw.inputs.get("id") {
+        let text = "an input `id` would read and write another run's state; it cannot be declared";
+        check.wrong(input.span(), text, None);
     }
-    inputs
+    declared(check, &raw.inputs)
+}
+
+/// Declared inputs.
+pub(super) fn declared(
+    check: &mut Checker<'_>,
+    raw: &BTreeMap<String, Spanned<raw::Input>>,
+) -> Vec<(String, InputDeclaration)> {
+    raw.iter().filter_map(|(key, input)| Some((key.clone(), declaration(check, input.get_ref())?))).collect()
+}
+
+/// What becomes of inputs that are not declared: refused when nothing is said.
+pub(super) fn undeclared(check: &mut Checker<'_>, text: Option<&raw::Text>) -> Undeclared {
+    check.parse_or(text, Undeclared::Refuse, |text| match text {
+        "refuse" => Ok(Undeclared::Refuse),
+        "ignore" => Ok(Undeclared::Ignore),
+        _ => Err(format!("`{text}` is neither `refuse` nor `ignore`")),
+    })
 }
 
 fn declaration(check: &mut Checker<'_>, input: &raw::Input) -> Option<InputDeclaration> {
@@ -126,7 +138,8 @@ pub(super) fn prompts(check: &mut Checker<'_>, raw: &raw::Crew) -> Prompts {
         "any" => Ok(true),
         _ => Err(format!("`{text}` is neither `listed` nor `any`")),
     });
-    let asked = raw.inputs.values().filter_map(|input| input.get_ref().prompt.as_ref());
+    let inputs = raw.operations.iter().map(|operation| &operation.inputs).chain([&raw.inputs]);
+    let asked = inputs.flat_map(BTreeMap::values).filter_map(|input| input.get_ref().prompt.as_ref());
     let asked: Vec<_> = asked.filter(|prompt| *prompt.get_ref()).map(toml::Spanned::span).collect();
     match asked.first() {
         Some(place) if raw.prompt_list.is_empty() && !any => {

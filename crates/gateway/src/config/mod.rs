@@ -10,6 +10,7 @@ mod diagnostic;
 mod inputs;
 mod issuer;
 mod mask;
+mod operation;
 mod raw;
 mod read;
 mod role;

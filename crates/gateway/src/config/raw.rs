@@ -214,6 +214,8 @@ pub(super) struct Crew {
     #[serde(default, rename = "prompt")]
     pub(super) prompt_list: Vec<Prompt>,
     pub(super) prompts: Option<Text>,
+    #[serde(default, rename = "operation")]
+    pub(super) operations: Vec<Operation>,
     #[serde(default)]
     pub(super) human_input: bool,
     pub(super) mask: Option<Spanned<Vec<String>>>,
@@ -227,6 +229,19 @@ pub(super) struct Crew {
     pub(super) mode: Option<Text>,
     pub(super) until: Option<Text>,
     pub(super) dangerously_accept_shared_key: Option<Spanned<SharedKey>>,
+}
+
+/// An operation beside CrewAI's own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Operation {
+    pub(super) action: Text,
+    pub(super) method: Text,
+    pub(super) path: Text,
+    pub(super) effect: Option<Text>,
+    #[serde(default)]
+    pub(super) inputs: BTreeMap<String, Spanned<Input>>,
+    pub(super) undeclared_inputs: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,7 +13,7 @@ use super::{
     check::{Checker, name, url},
     crew,
     issuer::issuer,
-    mask, raw, role,
+    mask, operation, raw, role,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, Settings, TelemetrySettings, TlsSettings,
@@ -32,6 +32,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     let masks = mask::masks(check, raw, &role_names);
     let crews: Vec<_> =
         raw.crews.iter().filter_map(|raw| crew::crew(check, raw, &masks.profiles, now)).collect();
+    operation::agree(check, &raw.crews, &crews);
     let approvers: Vec<_> =
         raw.approvers.iter().filter_map(|raw| approver(check, raw, &role_names)).collect();
     let record_readers = known_roles(check, &raw.record.readers, &role_names);

@@ -60,7 +60,7 @@ fn the_smallest_file_has_safe_defaults() {
     assert_eq!(crew.credential.expose(), "org-000000000001");
     assert_eq!(crew.floor.iter().map(|profile| profile.as_str()).collect::<Vec<_>>(), ["secrets"]);
     assert_eq!(crew.release, ReleaseRule::Claim);
-    assert!(!crew.pass_undeclared && crew.observe.is_none() && crew.shared_key.is_none());
+    assert!(crew.undeclared == Undeclared::Refuse && crew.observe.is_none() && crew.shared_key.is_none());
     // "until" a day includes that day.
     assert_eq!(settings.roles[0].until.unwrap().to_string(), "2027-01-01T00:00:00.000000Z");
     assert!(Path::new(&settings.store).ends_with("crewgate.db"));
@@ -258,7 +258,7 @@ sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad""#,
     let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{error}"));
     let crew = &settings.crews[0];
     assert_eq!(crew.prompts.ids(), ["daily", "secret", "weekly"]);
-    assert!(crew.pass_undeclared);
+    assert_eq!(crew.undeclared, Undeclared::Ignore);
     let mut same = crewgate_crewai::Prompts::new();
     for (id, text) in [("weekly", "Summarise the week."), ("daily", "Summarise the day."), ("secret", "abc")]
     {

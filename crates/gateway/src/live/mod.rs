@@ -18,7 +18,7 @@ use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore};
 use crewgate_cedar::CedarPolicy;
 use crewgate_console::{ReadsRecord, Revokes};
 use crewgate_core::{ApproverSet, Clock, Decision, HumanId, Operation, Principal, PrincipalKey, Timestamp};
-use crewgate_crewai::{Crew as Wire, Undeclared};
+use crewgate_crewai::Crew as Wire;
 use crewgate_policy::{HeldRole, Policy, Query, RoleSource, RolesUnavailable, Swap};
 use futures_util::future::BoxFuture;
 
@@ -173,6 +173,8 @@ fn wire(settings: &CrewSettings) -> Wire {
     for (name, declaration) in &settings.inputs {
         crew = crew.input(name.as_str(), declaration.clone());
     }
-    let undeclared = if settings.pass_undeclared { Undeclared::Ignore } else { Undeclared::Refuse };
-    crew.prompts(settings.prompts.clone()).undeclared(undeclared)
+    for operation in &settings.operations {
+        crew = crew.operation(operation.clone());
+    }
+    crew.prompts(settings.prompts.clone()).undeclared(settings.undeclared)
 }

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 const LIVE: [&str; 6] = ["approvers", "person", "policy", "record", "revocation", "role"];
 
 /// Keys of a crew that are.
-const LIVE_IN_CREW: [&str; 5] = ["fleet", "inputs", "prompt", "prompts", "undeclared_inputs"];
+const LIVE_IN_CREW: [&str; 6] = ["fleet", "inputs", "operation", "prompt", "prompts", "undeclared_inputs"];
 
 /// What differs between two configurations and takes effect only with a restart, in words: sorted, each once.
 pub(super) fn needed(running: &str, read: &str) -> BTreeSet<String> {

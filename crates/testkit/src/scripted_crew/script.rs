@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use http::Method;
+use serde_json::Value;
+
 /// Calls the log keeps.
 pub(super) const MAX_LOG: usize = 10_000;
 
@@ -12,6 +15,7 @@ pub struct Script {
     pub(super) takes: Takes,
     pub(super) human_input: Option<String>,
     pub(super) words: StatusWords,
+    pub(super) more: Vec<(Method, String, Value)>,
 }
 
 /// How long a run takes, and how long it takes again after each resume.
@@ -64,6 +68,7 @@ impl Script {
             takes: Takes::Polls(1),
             human_input: None,
             words: StatusWords::Live,
+            more: Vec::new(),
         }
     }
 
@@ -109,6 +114,13 @@ impl Script {
     #[must_use]
     pub fn human_input(mut self, task_output: impl Into<String>) -> Self {
         self.human_input = Some(task_output.into());
+        self
+    }
+
+    /// Offers something beside CrewAI's own operations: `method` at `path` is answered 200 with this JSON.
+    #[must_use]
+    pub fn answers(mut self, method: Method, path: impl Into<String>, answer: Value) -> Self {
+        self.more.push((method, path.into(), answer));
         self
     }
 

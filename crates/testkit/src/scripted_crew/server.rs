@@ -119,7 +119,10 @@ fn act(shared: &Arc<Shared>, method: &Method, path: &str, body: &Bytes) -> Optio
         (_, "/inputs" | "/kickoff" | "/resume", _) => {
             (StatusCode::METHOD_NOT_ALLOWED, json!({"detail": "Method Not Allowed"}))
         }
-        _ => (StatusCode::NOT_FOUND, json!({"detail": "Not Found"})),
+        _ => match shared.script.more.iter().find(|(by, at, _)| by == method && at == plain) {
+            Some((_, _, answer)) => (StatusCode::OK, answer.clone()),
+            None => (StatusCode::NOT_FOUND, json!({"detail": "Not Found"})),
+        },
     })
 }
 
