@@ -1,6 +1,7 @@
 use std::path::Path;
 
-use crewgate_core::Timestamp;
+use crewgate_core::{Effect, Timestamp};
+use crewgate_crewai::Undeclared;
 
 use super::*;
 
@@ -401,4 +402,49 @@ fn operators_with_a_key_ask_for_one_that_cannot_be_guessed() {
     assert!(folder.parse(&short).unwrap_err().to_string().contains("at least 32 bytes"));
     let twice = format!("{MINIMAL}[masking]\nkeys = [{{ file = \"new.key\" }}, {{ file = \"new.key\" }}]\n");
     assert!(folder.parse(&twice).unwrap_err().to_string().contains("stands twice"));
+}
+
+#[test]
+fn operations_beside_crewais_own_are_declared_and_what_is_wrong_with_one_is_told_where() {
+    let folder = Folder::new("operations");
+    let (before, rest) = MINIMAL.split_once("[[role]]").unwrap();
+    let operations = r#"[[crew.operation]]
+action = "reports.export"
+method = "POST"
+path = "/reports/export"
+effect = "read"
+inputs.format = { type = "string", enum = ["csv", "pdf"] }
+undeclared_inputs = "ignore"
+[[crew.operation]]
+action = "reports.list"
+method = "GET"
+path = "/reports"
+"#;
+    let text = format!("{before}{operations}[[role]]{rest}");
+    let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let [export, list] = settings.crews[0].operations.as_slice() else { panic!("two operations") };
+    assert_eq!((export.effect, export.undeclared), (Effect::Read, Undeclared::Ignore));
+    assert!(export.inputs.contains_key("format"));
+    assert_eq!((list.action.as_str(), list.effect), ("reports.list", Effect::Read));
+    let line_of = |what: &str| text.lines().position(|line| line.contains(what)).unwrap() + 1;
+    let other = "[[crew]]\nname = \"other\"\nurl = \"https://other.example\"\n\
+        credential = { file = \"Cargo.toml.secret\" }\n[[crew.operation]]\naction = \"reports.list\"\n\
+        method = \"POST\"\npath = \"/list\"\n";
+    for (from, to, line, message) in [
+        ("\"reports.export\"", "\"kickoff\"", line_of("reports.export"), "a name of CrewAI's own"),
+        ("\"reports.export\"", "\"reports.list\"", line_of("reports.list"), "is declared twice"),
+        ("\"POST\"", "\"TRACE\"", line_of("POST"), "is none of GET"),
+        ("\"POST\"", "\"GET\"", line_of("inputs.format"), "takes no body"),
+        ("\"/reports/export\"", "\"/reports/{id}\"", line_of("/reports/export"), "is no literal path"),
+        ("\"/reports/export\"", "\"/kickoff\"", line_of("/reports/export"), "an address of CrewAI's own"),
+        ("effect = \"read\"", "effect = \"none\"", line_of("effect"), "neither `read` nor `write`"),
+        ("[\"csv\", \"pdf\"]", "[]", line_of("inputs.format"), "allows nothing"),
+        ("[[role]]", &format!("{other}[[role]]"), line_of("[[role]]") + 5, "writes in another"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let error = folder.parse(&text.replacen(from, to, 1)).unwrap_err();
+        let found = error.0.iter().find(|d| d.message.contains(message));
+        let found = found.unwrap_or_else(|| panic!("{message:?} not in:\n{error}"));
+        assert_eq!(found.place.map(|(line, _)| line), Some(line), "{found}");
+    }
 }
