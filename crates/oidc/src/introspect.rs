@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use crewgate_core::{Clock, Timestamp};
 use http::HeaderValue;
 use tokio::sync::Semaphore;
 
@@ -97,7 +98,12 @@ impl Desk {
     ///
     /// [`Reason::Inactive`] for a token the issuer does not vouch for, [`Reason::IssuerNotReady`] when it cannot be
     /// asked or its answer cannot be believed.
-    pub(crate) async fn claims(&self, issuer: &Arc<Issuer>, token: &str) -> Result<Object, Rejection> {
+    pub(crate) async fn claims(
+        &self,
+        issuer: &Arc<Issuer>,
+        token: &str,
+        clock: &dyn Clock,
+    ) -> Result<Object, Rejection> {
         let Ok(_seat) = self.seats.try_acquire() else {
             return Err(not_ready("too many questions at once"));
         };
@@ -118,7 +124,7 @@ impl Desk {
         };
         let kind = answer.content_type.split(';').next().unwrap_or_default().trim();
         let mut claims = if kind.eq_ignore_ascii_case(SIGNED) {
-            self.signed(issuer, &answer.body).await?
+            self.signed(issuer, &answer.body, clock.now()).await?
         } else if settings.signed {
             return Err(not_ready("an answer that is not signed"));
         } else {
@@ -141,8 +147,9 @@ impl Desk {
         Ok(claims)
     }
 
-    /// RFC 9701 section 5: signed by the issuer's own keys, for us, about one token.
-    async fn signed(&self, issuer: &Arc<Issuer>, body: &[u8]) -> Result<Object, Rejection> {
+    /// RFC 9701 section 5: signed by the issuer's own keys, for us, now. It does not say about which token, so that an
+    /// answer of yesterday would do for any other of today.
+    async fn signed(&self, issuer: &Arc<Issuer>, body: &[u8], now: Timestamp) -> Result<Object, Rejection> {
         let wrong = |what: &str| not_ready(&format!("a signed answer with {what}"));
         let text = std::str::from_utf8(body).map_err(|_| wrong("bytes that are no text"))?;
         let jws = Jws::parse(text.trim_end()).map_err(|_| wrong("another shape than a JWT's"))?;
@@ -160,6 +167,11 @@ impl Desk {
         };
         if !ours("iss", &issuer.config.url) || !ours("aud", &self.settings.client) {
             return Err(wrong("another iss or aud"));
+        }
+        let fresh = |made: Timestamp| now.since(made).max(made.since(now)) <= INTROSPECTION_AGE;
+        match claims.get("iat") {
+            Some(Json::Integer(secs)) if fresh(Timestamp::from_secs(*secs)) => {}
+            _ => return Err(wrong("no iat of now")),
         }
         match claims.remove("token_introspection") {
             Some(Json::Object(inner)) => Ok(inner),

@@ -54,7 +54,8 @@ fn subject<'a>(config: &IssuerConfig, claims: &'a Claims) -> Result<&'a str, Rej
 }
 
 fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rejection> {
-    let mut groups = BTreeSet::new();
+    // Made a set at once: one that grows keeps room in every part.
+    let mut groups = Vec::new();
     for path in &config.groups {
         let first = path.first().map(String::as_str).unwrap_or_default();
         // Entra leaves groups out above 200 and says so in one of these two ways. "Too many" must not read as "none":
@@ -78,7 +79,7 @@ fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rej
     }
     let derived = config.profile.derived_groups(claims);
     groups.extend(derived.iter().map(|name| Group::new(&config.name, name)));
-    Ok(groups)
+    Ok(groups.into_iter().collect())
 }
 
 /// The value at a path of claims; the error is what stood in the way.

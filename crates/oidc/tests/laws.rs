@@ -4,11 +4,13 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use crewgate_core::{Clock, Principal};
-use crewgate_oidc::{Bearer, FetchError, IssuerConfig, Reason, Verifier, VerifyToken};
+use crewgate_core::{Clock, Principal, PrincipalKey, RevokedTokens};
+use crewgate_oidc::{
+    Bearer, FetchError, IssuerConfig, MemoryRevocations, Reason, Revocations, Verifier, VerifyToken,
+};
 use crewgate_testkit::{DevIdp, ManualClock};
 use proptest::prelude::*;
 use support::{URL, builder};
@@ -30,6 +32,8 @@ enum Event {
     Retire(u8),
     /// The issuer cannot be reached, or can again.
     Down(bool),
+    /// The subject of one of the tokens so far is revoked.
+    Revoke(prop::sample::Index),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -41,6 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Rotate),
         1 => (0_u8..6).prop_map(Event::Retire),
         1 => any::<bool>().prop_map(Event::Down),
+        1 => any::<prop::sample::Index>().prop_map(Event::Revoke),
     ]
 }
 
@@ -59,29 +64,37 @@ async fn ask(verifier: &Verifier, token: &str) -> Result<Principal, Reason> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// So a remembered token ends when it would have been refused: with its time, with its key, with the issuer's.
+    /// So a remembered token ends when it would have been refused: with its time, its key, its issuer's, or by revocation.
     #[test]
     fn who_remembers_tokens_answers_like_who_does_not(events in prop::collection::vec(event(), 1..60)) {
         paused().block_on(async {
             let clock = ManualClock::new();
             let idp = DevIdp::offline(URL, Arc::new(clock.clone()));
+            let issuer = config("dev", URL, &["crewgate"]);
+            let store = Arc::new(MemoryRevocations::new());
+            let revocations = Revocations::new(store, Arc::new(clock.clone()), [&issuer]);
+            revocations.refresh().await.unwrap();
             let build = |cached| {
-                let issuer = config("dev", URL, &["crewgate"]);
-                builder(&idp, &clock).cached_tokens(cached).issuer(issuer).build().unwrap()
+                let builder = builder(&idp, &clock).revocations(revocations.clone());
+                builder.cached_tokens(cached).issuer(issuer.clone()).build().unwrap()
             };
             // Small, so that what is remembered is also pushed out.
             let (with, without) = (build(6), build(0));
-            let mut tokens = vec![idp.token().sign()];
+            let mut tokens = vec![("alice".to_owned(), idp.token().sign())];
+            let mut revoked = BTreeSet::new();
             for event in events {
                 match event {
                     Event::Issue(life) => {
                         let lifetime = Duration::from_secs(life.into());
-                        tokens.push(idp.token().subject(&tokens.len().to_string()).lifetime(lifetime).sign());
+                        let subject = tokens.len().to_string();
+                        let token = idp.token().subject(&subject).lifetime(lifetime).sign();
+                        tokens.push((subject, token));
                     }
                     Event::Show(at) => {
-                        let token = at.get(&tokens);
+                        let (subject, token) = at.get(&tokens);
                         for time in ["first", "second"] {
                             let (ours, plain) = (ask(&with, token).await, ask(&without, token).await);
+                            prop_assert!(ours.is_err() || !revoked.contains(subject), "{} is revoked", subject);
                             prop_assert_eq!(ours, plain, "the {} time", time);
                         }
                     }
@@ -89,11 +102,19 @@ proptest! {
                         let time = Duration::from_secs(secs.into());
                         clock.advance(time);
                         tokio::time::advance(time).await;
+                        revocations.refresh().await.unwrap();
                     }
                     Event::Add => drop(idp.add_key(crewgate_testkit::KeyKind::EdDsa)),
                     Event::Rotate => drop(idp.rotate()),
                     Event::Retire(n) => idp.retire(&format!("dev-{n}")),
                     Event::Down(down) => idp.set_down(down),
+                    Event::Revoke(at) => {
+                        let (subject, _) = at.get(&tokens);
+                        let principal = PrincipalKey::new("dev", subject);
+                        let all = RevokedTokens::Subject { principal };
+                        revocations.revoke(all, None, None, None).await.unwrap();
+                        revoked.insert(subject.clone());
+                    }
                 }
             }
             Ok(())

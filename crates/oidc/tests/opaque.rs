@@ -203,6 +203,10 @@ async fn a_signed_answer_must_be_the_issuers_and_for_us() {
         sign(&|token| token.issuer("https://another.test")),
         sign(&|token| token.header("typ", "at+jwt")),
         sign(&|token| token.without("token_introspection")),
+        sign(&|token| token.without("iat")),
+        sign(&|token| token.claim("iat", now - 61)),
+        sign(&|token| token.claim("iat", now + 61)),
+        sign(&|token| token.claim("iat", i64::MIN)),
         stranger.token().audience("gate").header("typ", "token-introspection+jwt").sign(),
         house.desk.idp.token().audience("gate").sign_none(),
     ] {

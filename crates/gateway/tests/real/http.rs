@@ -70,7 +70,7 @@ impl Http {
         self.send(request).await.unwrap()
     }
 
-    async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, String> {
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answer, String> {
         if let Some(bearer) = &self.bearer {
             request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {bearer}").parse().unwrap());
         }

@@ -7,7 +7,11 @@
 // - `ci-job`, `other-job`: client credentials, RS256 access tokens, `groups` from the client.
 // - `desk`: a public client for people, authorization code with PKCE, ES256 access tokens, `groups` from the account.
 //   Any password signs in; who is in which group stands below.
+// - `bound-job` must prove its key (DPoP), `sealed-job` present its certificate (which whoever ends TLS would put into
+//   `x-client-certificate`); `opaque-job` gets tokens only the provider can read.
+// - `gate` may ask about any token (introspection, answered with a signed JWT when that is asked for).
 // - `POST /rotate?keep=1`: new keys sign from now on; the old public keys stay published only with `keep=1`.
+// - `GET /asked`: how often each path was asked for.
 import { createRequire } from 'node:module';
 import { createServer } from 'node:http';
 import { pathToFileURL } from 'node:url';
@@ -32,7 +36,11 @@ const people = {
   carl: ['contractors'],
   dora: ['payroll'],
 };
-const jobs = { 'ci-job': ['ci'], 'other-job': ['ci'] };
+const jobs = { 'ci-job': ['ci'], 'other-job': ['ci'], 'bound-job': ['ci'], 'sealed-job': ['ci'], 'opaque-job': ['ci'] };
+const special = {
+  'bound-job': { dpop_bound_access_tokens: true },
+  'sealed-job': { tls_client_certificate_bound_access_tokens: true },
+};
 
 let generation = 0;
 async function signingKeys() {
@@ -56,7 +64,16 @@ const configuration = (issuer, keys) => ({
       response_types: [],
       redirect_uris: [],
       token_endpoint_auth_method: 'client_secret_post',
+      ...special[client_id],
     })),
+    {
+      client_id: 'gate',
+      client_secret: 'gate-secret-of-a-test',
+      grant_types: [],
+      response_types: [],
+      redirect_uris: [],
+      introspection_signed_response_alg: 'RS256',
+    },
     {
       client_id: 'desk',
       application_type: 'native',
@@ -73,6 +90,15 @@ const configuration = (issuer, keys) => ({
   }),
   features: {
     clientCredentials: { enabled: true },
+    dPoP: { enabled: true },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      getCertificate: (ctx) => ctx.get('x-client-certificate') || undefined,
+    },
+    introspection: { enabled: true, allowedPolicy: (_ctx, client) => client.clientId === 'gate' },
+    jwtIntrospection: { enabled: true },
+    revocation: { enabled: true },
     devInteractions: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -84,7 +110,7 @@ const configuration = (issuer, keys) => ({
           scope: 'crews',
           audience: AUDIENCE,
           accessTokenTTL: 600,
-          accessTokenFormat: 'jwt',
+          accessTokenFormat: client.clientId === 'opaque-job' ? 'opaque' : 'jwt',
           jwt: { sign: { alg: client.clientId === 'desk' ? 'ES256' : 'RS256' } },
         };
       },
@@ -94,8 +120,11 @@ const configuration = (issuer, keys) => ({
 
 let keys = await signingKeys();
 let provider;
+const asked = {};
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://127.0.0.1');
+  if (url.pathname === '/asked') return response.end(JSON.stringify(asked));
+  asked[url.pathname] = (asked[url.pathname] ?? 0) + 1;
   if (request.method !== 'POST' || url.pathname !== '/rotate') return provider.callback()(request, response);
   const fresh = await signingKeys();
   // The first key of an algorithm signs; the rest is only published.

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use ::http::header;
+use ::http::{Request, header};
 use serde_json::{Value, json};
 
 use super::{Answer, Http};
@@ -25,9 +25,15 @@ pub(crate) struct Idp {
 
 impl Idp {
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_at(folder, 0)
+    }
+
+    /// At this port of the loopback; any for zero.
+    pub(crate) fn start_at(folder: &Path, port: u16) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/idp.mjs");
         let mut child = std::process::Command::new("node")
             .arg(script)
+            .arg(port.to_string())
             .env("CREWGATE_REAL_IDP", folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -44,10 +50,31 @@ impl Idp {
 
     /// A fresh token for a CI job, by client credentials.
     pub(crate) async fn job(&self, client: &str) -> String {
+        self.job_with(client, &[]).await
+    }
+
+    /// The same, proved with these headers.
+    pub(crate) async fn job_with(&self, client: &str, headers: &[(&str, &str)]) -> String {
         let fields = format!(
             "grant_type=client_credentials&client_id={client}&client_secret={client}-secret-of-a-test&scope=crews"
         );
-        token(&Http::new().form(&format!("{}/token", self.issuer), "", &fields).await)
+        token(&self.post("/token", headers, &fields).await)
+    }
+
+    /// What the provider answers to this form at this path of its own.
+    pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], fields: &str) -> Answer {
+        let headers = headers.iter().chain(&[("content-type", "application/x-www-form-urlencoded")]);
+        let request = headers
+            .fold(Request::post(format!("{}{path}", self.issuer)), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        Http::new().send(request.body(fields.to_owned().into()).unwrap()).await.unwrap()
+    }
+
+    /// How often the provider was asked for this path.
+    pub(crate) async fn asked(&self, path: &str) -> u64 {
+        let asked = Http::new().get(&format!("{}/asked", self.issuer)).await.expect(200).json();
+        asked.get(path).and_then(Value::as_u64).unwrap_or_default()
     }
 
     /// A fresh token for a person, by authorization code with PKCE: signs in and consents as a browser would.
