@@ -4,7 +4,7 @@
 mod real;
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -15,6 +15,11 @@ use serde_json::{Value, json};
 
 /// Runs the client to its end; what it returned to its agent.
 fn client(python: &Path, url: &str, token: &str) -> String {
+    patient_client(python, url, token, 60)
+}
+
+/// Runs the client, which asks for the status for so many seconds, to its end; what it returned to its agent.
+fn patient_client(python: &Path, url: &str, token: &str, seconds: u64) -> String {
     let storage = Folder::new("", "");
     let mut child = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/client.py"))
@@ -28,7 +33,7 @@ fn client(python: &Path, url: &str, token: &str) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let asked = json!({ "url": url, "token": token, "inputs": churn() });
+    let asked = json!({ "url": url, "token": token, "inputs": churn(), "seconds": seconds });
     child.stdin.take().unwrap().write_all(asked.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
@@ -101,5 +106,96 @@ async fn crewais_client_is_told_why_it_is_refused() {
         "{returned}"
     );
     assert_eq!(house.tap.kickoffs(), 0);
+    house.close();
+}
+
+/// Lifetime of a token and length of the run, in seconds: the run outlives two tokens. With `CREWGATE_TEN_MINUTES=1`
+/// tokens of five minutes and a run of ten.
+fn lengths() -> (u32, u64) {
+    if std::env::var_os("CREWGATE_TEN_MINUTES").is_some_and(|value| value == "1") {
+        (300, 600)
+    } else {
+        (6, 15)
+    }
+}
+
+/// A process that ends with the test.
+struct Ending(std::process::Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crewais_client_knows_one_static_bearer_while_its_tokens_change() {
+    let Some([python]) = parts([TOOLS]) else { return };
+    let (lifetime, length) = lengths();
+    let Some(house) = House::with_tokens_of(Dialect::Live, lifetime).await else { return };
+    let desk = Folder::new("", "");
+    let settings = format!(
+        "gateway = \"{}\"\nissuer = \"{}\"\nclient_id = \"cli\"\nscopes = [\"openid\", \"offline_access\", \"crews\"]\n\
+         resource = \"urn:crewgate\"\n",
+        house.gateway.data, house.idp.issuer
+    );
+    std::fs::create_dir_all(desk.file("crewgate")).unwrap();
+    std::fs::write(desk.file("crewgate/client.toml"), settings).unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crewgate"));
+        command.args(arguments).env("XDG_CONFIG_HOME", desk.file("")).env_remove("CREWGATE_CLIENT_CONFIG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+
+    // She signs in with a code, on a page of the provider.
+    let mut login = command(&["login", "--json"]).spawn().unwrap();
+    let mut prompt = String::new();
+    BufReader::new(login.stderr.take().unwrap()).read_line(&mut prompt).unwrap();
+    let prompt: Value = serde_json::from_str(&prompt).unwrap_or_else(|error| panic!("{error}: {prompt:?}"));
+    house.idp.enter(text(&prompt, "verification_uri_complete"), "alice").await;
+    let signed_in = tokio::task::spawn_blocking(move || login.wait_with_output()).await.unwrap().unwrap();
+    assert!(signed_in.status.success(), "{signed_in:?}");
+
+    // A proxy to a crew whose kickoffs wait for an approver, so that the run is as long as we like.
+    let arguments = ["connect", "restricted", "--listen", "127.0.0.1:0"];
+    let mut connect = command(&arguments).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(connect.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let connect = Ending(connect);
+    let ready: Value = serde_json::from_str(ready.strip_prefix("crewgate ready ").unwrap()).unwrap();
+    let (url, secret) = (text(&ready, "url").to_owned(), text(&ready, "secret").to_owned());
+    let waiting = tokio::task::spawn_blocking(move || patient_client(&python, &url, &secret, length + 120));
+
+    let approvals = format!("{}/api/approvals", house.gateway.console);
+    let list = async || {
+        // Hanna's tokens are as short.
+        let hanna = Http::with(house.token_of_person(house.idp.person("hanna").await));
+        let list = hanna.get(&approvals).await.expect(200).json();
+        (hanna, real::waiting(&list).first().map(|row| text(row, "id").to_owned()))
+    };
+    until("the client's request", Duration::from_secs(60), async || list().await.1).await;
+    let mut lives = std::collections::BTreeSet::new();
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(length) {
+        let kept = std::fs::read(desk.file("crewgate/logins/default.json")).unwrap();
+        let kept: Value = serde_json::from_slice(&kept).unwrap();
+        lives.insert(kept.get("from").and_then(Value::as_i64).unwrap());
+        house.token_of_person(text(&kept, "token").to_owned());
+        assert!(!waiting.is_finished(), "the client did not wait");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(lives.len() >= 3, "the token did not change twice in {length} s: {lives:?}");
+    assert_eq!(house.tap.kickoffs(), 0);
+
+    let (hanna, id) = list().await;
+    let approval = format!("{approvals}/{}", id.unwrap());
+    let sheet = hanna.get(&approval).await.expect(200).json();
+    let yes = json!({ "verdict": "approve", "digest": text(&sheet, "digest") });
+    hanna.post(&format!("{approval}/decision"), &yes).await.expect(200);
+    assert_masked_report(&waiting.await.unwrap());
+    assert_eq!(house.tap.kickoffs(), 1);
+    drop(connect);
     house.close();
 }

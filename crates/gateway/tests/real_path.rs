@@ -297,3 +297,22 @@ fn only_row(list: &Value) -> Value {
 fn uuid_of_nobody() -> &'static str {
     "0b8f2c1d-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_signs_in_with_its_key_and_shows_no_secret() {
+    let Some(house) = House::open(Dialect::Live).await else { return };
+    let desk = real::Folder::new("", "");
+    std::fs::write(desk.file("signer.pem"), &house.idp.signer).unwrap();
+    let settings = format!(
+        "issuer = \"{}\"\nsource = \"client-credentials\"\nclient_id = \"signer\"\nclient_key = \"signer.pem\"\n\
+         scopes = [\"crews\"]\nresource = \"urn:crewgate\"\n",
+        house.idp.issuer
+    );
+    std::fs::write(desk.file("client.toml"), settings).unwrap();
+    let output = desk.run(&["token", "print", "--client-config", "client.toml"], &[]);
+    assert!(output.status.success(), "{output:?}");
+    let token = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+    // Known to the gateway, and without a role there.
+    house.caller(token).get("/support/inputs").await.expect(403);
+    house.close();
+}

@@ -6,7 +6,7 @@ use crewgate_core::{Clock, SystemClock};
 
 use super::output::Failure;
 use crate::{
-    config::ClientSettings,
+    config::{ClientSettings, DEFAULT_PROFILE},
     tokens::{self, SourceError},
 };
 
@@ -30,11 +30,7 @@ impl Who {
         match file {
             Some(file) => ClientSettings::load(&file, self.profile.as_deref())
                 .map_err(|error| Failure::usage(error.to_string())),
-            None => {
-                let mut settings = ClientSettings::default();
-                settings.profile = "default".to_owned();
-                Ok(settings)
-            }
+            None => Ok(ClientSettings { profile: DEFAULT_PROFILE.to_owned(), ..ClientSettings::default() }),
         }
     }
 }

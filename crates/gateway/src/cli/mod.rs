@@ -149,4 +149,34 @@ mod tests {
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
     }
+
+    /// Quotes, variables and continued lines of a shell, as far as the guides use them.
+    fn words(line: &str) -> Vec<String> {
+        let command = line.split(" | ").next().unwrap().split(" > ").next().unwrap();
+        let command = command.split(" #").next().unwrap().trim_end_matches([')', '&', ' ', '"']);
+        command.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_command_of_callers_in_the_guide_is_one() {
+        let page = include_str!("../../../../docs/identity.md").replace("\\\n", " ");
+        let mut seen = Vec::new();
+        for line in page.split("\n## Getting a token").nth(1).unwrap().lines() {
+            let Some(at) = line.find("crewgate ") else { continue };
+            let (before, command) = line.split_at(at);
+            // In blocks alone: what stands in a sentence need not be whole.
+            if !before.chars().all(|c| c.is_whitespace())
+                && !before.ends_with("$(")
+                && !before.ends_with("- ")
+            {
+                continue;
+            }
+            let words = words(command);
+            Arguments::try_parse_from(&words).unwrap_or_else(|error| panic!("{line}\n{error}"));
+            seen.push(words[1].clone());
+        }
+        for command in ["login", "token", "connect", "doctor", "logout"] {
+            assert!(seen.iter().any(|word| word == command), "the guide shows no `{command}`: {seen:?}");
+        }
+    }
 }

@@ -16,6 +16,9 @@ use super::{
     units::{Secret, secret},
 };
 
+/// The name of the profile that is the top of the file.
+pub(crate) const DEFAULT_PROFILE: &str = "default";
+
 /// What a caller's command needs to know. Each comes from its flag, else from the profile in `client.toml`, else from
 /// the top of that file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
@@ -149,7 +152,7 @@ impl ClientSettings {
                 }
             },
         };
-        settings.profile = profile.unwrap_or("default").to_owned();
+        settings.profile = profile.unwrap_or(DEFAULT_PROFILE).to_owned();
         if check.found.is_empty() { Ok(settings) } else { Err(ConfigError(check.found)) }
     }
 

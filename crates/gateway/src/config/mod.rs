@@ -20,7 +20,10 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::check::{is_safe, name};
+pub(crate) use self::{
+    check::{is_safe, name},
+    client::DEFAULT_PROFILE,
+};
 pub use self::{
     client::{ClientSettings, KeepIn, Source},
     crew::{CrewSettings, Observe, ReleaseRule, SharedKeySettings},

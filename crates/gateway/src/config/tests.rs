@@ -210,9 +210,26 @@ fn the_way_over_ends() {
     assert!(folder.parse(&endless).unwrap_err().to_string().contains("missing field `until`"));
 }
 
-/// The fenced blocks of configuration in a page.
-fn blocks(page: &str) -> Vec<&str> {
-    page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+/// The fenced blocks in a page of what the gateway reads, or of what its callers read: `# client.toml` stands at their
+/// top.
+fn blocks(page: &str, of_callers: bool) -> Vec<&str> {
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.filter(|block| block.starts_with("# client.toml") == of_callers).collect()
+}
+
+#[test]
+fn every_setting_of_a_caller_in_the_guide_loads() {
+    let page = include_str!("../../../../docs/identity.md");
+    let mut sources = std::collections::BTreeSet::new();
+    for block in blocks(page, true) {
+        let profiles = block.lines().filter_map(|line| line.strip_prefix("[profile.")?.strip_suffix(']'));
+        for profile in std::iter::once(None).chain(profiles.map(Some)) {
+            let settings = ClientSettings::parse("client.toml".as_ref(), block, profile);
+            let settings = settings.unwrap_or_else(|error| panic!("{block}\n{error}"));
+            sources.insert(format!("{:?}", settings.source()));
+        }
+    }
+    assert_eq!(sources.len(), 5, "the guide does not show every source: {sources:?}");
 }
 
 #[test]
@@ -221,7 +238,7 @@ fn every_issuer_of_the_guide_loads() {
     let page = include_str!("../../../../docs/identity.md");
     let issuer = MINIMAL.find("[[issuer]]").unwrap()..MINIMAL.find("[[crew]]").unwrap();
     let mut profiles = std::collections::BTreeSet::new();
-    for block in blocks(page) {
+    for block in blocks(page, false) {
         let name = block.split('"').nth(1).unwrap();
         let mut text = MINIMAL.replace("okta:analysts", &format!("{name}:analysts"));
         text.replace_range(issuer.clone(), block);

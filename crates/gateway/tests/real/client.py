@@ -1,6 +1,6 @@
 """Calls a crew with CrewAI's own client, unchanged.
 
-Reads one JSON object from standard input, `{"url", "token", "inputs"}`, and prints as its last line what the tool
+Reads one JSON object from standard input, `{"url", "token", "inputs", "seconds"}`, and prints as its last line what the tool
 returned to its agent, as `{"returned": …}`.
 """
 
@@ -16,7 +16,7 @@ tool = InvokeCrewAIAutomationTool(
     crew_bearer_token=asked["token"],
     crew_name="support",
     crew_description="Writes reports about customers.",
-    max_polling_time=60,
+    max_polling_time=asked["seconds"],
     crew_inputs={name: Field(..., description=name) for name in asked["inputs"]},
 )
 returned = tool.run(**asked["inputs"])

@@ -72,7 +72,7 @@ fn configuration(issuer: &str, crews: u16) -> String {
         format!(
             "[gateway]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n[ops]\nlisten = \"127.0.0.1:0\"\n\
              [policy]\npath = \"policy/\"\n[store]\nurl = \"sqlite:crewgate.db\"\n\
-             [[issuer]]\nname = \"idp\"\nurl = \"{issuer}\"\naudience = [\"crewgate\"]\ngroups = \"groups\"\n"
+             [[issuer]]\nname = \"idp\"\nurl = \"{issuer}\"\naudience = [\"crewgate\"]\ngroups = \"groups\"\nskew = \"1s\"\n"
         ),
         crew("root", "", "customer", support),
         crew("support", "/support", "customer", support),
@@ -111,6 +111,11 @@ pub(crate) struct Caller {
 impl House {
     /// `None` when a real part is missing.
     pub(crate) async fn open(dialect: Dialect) -> Option<Self> {
+        Self::with_tokens_of(dialect, 600).await
+    }
+
+    /// With tokens that live this many seconds, and a gateway that takes none a second after its end.
+    pub(crate) async fn with_tokens_of(dialect: Dialect, lifetime: u32) -> Option<Self> {
         let [python, app, node] = parts([CREWAI, APP, IDP])?;
         let (shared, options) = match dialect {
             Dialect::Live => (&LIVE, [("STATUS_SHAPE", "live"), ("RESUME_FIELDS", "docs")]),
@@ -118,7 +123,7 @@ impl House {
         };
         let server = shared.get_or_init(|| CrewServer::start(&python, &app, &options)).await;
         let tap = Tap::before(server.port).await;
-        let idp = Idp::start(&node);
+        let idp = Idp::start_with(&node, 0, lifetime);
         let folder = Folder::new(&configuration(&idp.issuer, tap.port), POLICY);
         let gateway = Gateway::start(&folder);
         Some(Self { idp, tap, gateway, folder, seen: Arc::default(), tokens: Mutex::default() })

@@ -10,6 +10,10 @@
 // - `bound-job` must prove its key (DPoP), `sealed-job` present its certificate (which whoever ends TLS would put into
 //   `x-client-certificate`); `opaque-job` gets tokens only the provider can read.
 // - `gate` may ask about any token (introspection, answered with a signed JWT when that is asked for).
+// - `cli`: a public client for people without a browser of its own, device authorization and rotating refresh tokens.
+// - `signer`: client credentials with `private_key_jwt`, held to RFC 10070: `aud` is the issuer alone, and `typ` says
+//   what it is. Its private key is in the line that is printed.
+// - `CREWGATE_TOKEN_TTL`: seconds an access token lives, 600 where it is not set.
 // - `POST /rotate?keep=1`: new keys sign from now on; the old public keys stay published only with `keep=1`.
 // - `GET /asked`: how often each path was asked for.
 import { createRequire } from 'node:module';
@@ -24,8 +28,8 @@ const folder = process.env.CREWGATE_REAL_IDP;
 if (!folder) throw new Error('CREWGATE_REAL_IDP names no folder with node_modules');
 const require = createRequire(join(folder, 'package.json'));
 const load = (name) => import(pathToFileURL(require.resolve(name)));
-const { Provider } = await load('oidc-provider');
-const { exportJWK, generateKeyPair } = await load('jose');
+const { Provider, errors } = await load('oidc-provider');
+const { exportJWK, exportPKCS8, generateKeyPair } = await load('jose');
 
 const AUDIENCE = 'crewgate';
 const RESOURCE = 'urn:crewgate';
@@ -41,6 +45,8 @@ const special = {
   'bound-job': { dpop_bound_access_tokens: true },
   'sealed-job': { tls_client_certificate_bound_access_tokens: true },
 };
+const lifetime = Number(process.env.CREWGATE_TOKEN_TTL ?? 600);
+const signer = await generateKeyPair('ES256', { extractable: true });
 
 let generation = 0;
 async function signingKeys() {
@@ -52,10 +58,12 @@ async function signingKeys() {
   return Promise.all([one('RS256'), one('ES256')]);
 }
 
+const signerKey = { ...(await exportJWK(signer.publicKey)), alg: 'ES256', use: 'sig', kid: 'signer' };
+
 const configuration = (issuer, keys) => ({
   jwks: { keys },
   cookies: { keys: ['a key for the cookies of a test'] },
-  scopes: ['openid', 'crews'],
+  scopes: ['openid', 'offline_access', 'crews'],
   clients: [
     ...Object.keys(jobs).map((client_id) => ({
       client_id,
@@ -82,7 +90,28 @@ const configuration = (issuer, keys) => ({
       redirect_uris: ['http://127.0.0.1/signed-in'],
       token_endpoint_auth_method: 'none',
     },
+    {
+      client_id: 'cli',
+      application_type: 'native',
+      grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'],
+      response_types: [],
+      redirect_uris: [],
+      token_endpoint_auth_method: 'none',
+    },
+    {
+      client_id: 'signer',
+      grant_types: ['client_credentials'],
+      response_types: [],
+      redirect_uris: [],
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [signerKey] },
+    },
   ],
+  assertJwtClientAuthClaimsAndHeader: (_ctx, claims, header) => {
+    if (claims.aud !== issuer || header.typ !== 'client-authentication+jwt') {
+      throw new errors.InvalidClientAuth(`aud ${claims.aud}, typ ${header.typ}`);
+    }
+  },
   findAccount: (_ctx, sub) =>
     Object.hasOwn(people, sub) ? { accountId: sub, claims: () => ({ sub, groups: people[sub] }) } : undefined,
   extraTokenClaims: (_ctx, token) => ({
@@ -100,6 +129,7 @@ const configuration = (issuer, keys) => ({
     jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
     devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => RESOURCE,
@@ -109,9 +139,9 @@ const configuration = (issuer, keys) => ({
         return {
           scope: 'crews',
           audience: AUDIENCE,
-          accessTokenTTL: 600,
+          accessTokenTTL: lifetime,
           accessTokenFormat: client.clientId === 'opaque-job' ? 'opaque' : 'jwt',
-          jwt: { sign: { alg: client.clientId === 'desk' ? 'ES256' : 'RS256' } },
+          jwt: { sign: { alg: ['desk', 'cli'].includes(client.clientId) ? 'ES256' : 'RS256' } },
         };
       },
     },
@@ -136,7 +166,12 @@ const server = createServer(async (request, response) => {
 await new Promise((done) => server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', done));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 provider = new Provider(issuer, configuration(issuer, keys));
-console.log(JSON.stringify({ issuer, resource: RESOURCE, redirect: 'http://127.0.0.1/signed-in' }));
+console.log(JSON.stringify({
+  issuer,
+  resource: RESOURCE,
+  redirect: 'http://127.0.0.1/signed-in',
+  signer: await exportPKCS8(signer.privateKey),
+}));
 
 process.stdin.on('end', () => process.exit(0));
 process.stdin.resume();

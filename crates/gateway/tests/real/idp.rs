@@ -20,6 +20,8 @@ const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 pub(crate) struct Idp {
     child: Child,
     pub(crate) issuer: String,
+    /// Private key of the client `signer`, PEM.
+    pub(crate) signer: String,
     redirect: String,
 }
 
@@ -30,11 +32,17 @@ impl Idp {
 
     /// At this port of the loopback; any for zero.
     pub(crate) fn start_at(folder: &Path, port: u16) -> Self {
+        Self::start_with(folder, port, 600)
+    }
+
+    /// A provider whose access tokens live this many seconds.
+    pub(crate) fn start_with(folder: &Path, port: u16, lifetime: u32) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/idp.mjs");
         let mut child = std::process::Command::new("node")
             .arg(script)
             .arg(port.to_string())
             .env("CREWGATE_REAL_IDP", folder)
+            .env("CREWGATE_TOKEN_TTL", lifetime.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -45,7 +53,7 @@ impl Idp {
         let ready: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("idp.mjs said {line:?}: {error}"));
         let text = |key: &str| ready.get(key).and_then(Value::as_str).unwrap().to_owned();
-        Self { child, issuer: text("issuer"), redirect: text("redirect") }
+        Self { child, issuer: text("issuer"), signer: text("signer"), redirect: text("redirect") }
     }
 
     /// A fresh token for a CI job, by client credentials.
@@ -104,19 +112,38 @@ impl Idp {
                 );
                 return token(&Http::new().form(&format!("{}/token", self.issuer), "", &fields).await);
             }
-            next = if next.contains("/interaction/") {
-                let page = browser.page(&next).await;
-                let fields = if page.contains("name=\"login\"") {
-                    format!("prompt=login&login={name}&password=any")
-                } else {
-                    "prompt=consent".to_owned()
-                };
-                browser.submit(&self.issuer, &next, &fields).await
-            } else {
-                browser.get(&self.issuer, &next).await
-            };
+            next = browser.step(&self.issuer, &next, name).await;
         }
         panic!("{name} could not sign in, last at {next}");
+    }
+
+    /// Somebody opens the page of a device code, confirms the code, and signs in (RFC 8628 section 3.3).
+    pub(crate) async fn enter(&self, page: &str, name: &str) {
+        let mut browser = Browser::default();
+        let device = format!("{}/device", self.issuer);
+        let shown = browser.page(page).await;
+        let code = format!("xsrf={}&user_code={}", input(&shown, "xsrf"), input(&shown, "user_code"));
+        let answer = Http::new().form(&device, &browser.cookie(), &code).await.expect(200);
+        browser.keep(&answer);
+        let confirm = format!(
+            "xsrf={}&user_code={}&confirm=yes",
+            input(&answer.text(), "xsrf"),
+            input(&shown, "user_code")
+        );
+        let mut next = browser.submit(&self.issuer, &device, &confirm).await;
+        for _ in 0..12 {
+            if next.starts_with(&format!("{device}/")) {
+                let answer = Http::new().get_with_cookie(&next, &browser.cookie()).await;
+                if answer.status == 200 {
+                    assert!(answer.text().contains("Sign-in Success"), "{answer:?}");
+                    return;
+                }
+                next = browser.follow(&self.issuer, &answer);
+            } else {
+                next = browser.step(&self.issuer, &next, name).await;
+            }
+        }
+        panic!("{name} could not sign a device in, last at {next}");
     }
 
     /// New signing keys; the old public keys stay published only with `keep`.
@@ -136,6 +163,12 @@ impl Drop for Idp {
 fn token(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json().get("access_token").and_then(Value::as_str).unwrap().to_owned()
+}
+
+/// The value of a hidden field.
+fn input<'p>(page: &'p str, name: &str) -> &'p str {
+    let at = page.split_once(&format!("name=\"{name}\"")).unwrap_or_else(|| panic!("no {name} in {page}")).1;
+    at.split_once("value=\"").unwrap().1.split_once('"').unwrap().0
 }
 
 /// Follows redirects and keeps cookies, as little as a sign-in needs.
@@ -170,6 +203,19 @@ impl Browser {
     async fn get(&mut self, issuer: &str, url: &str) -> String {
         let answer = Http::new().get_with_cookie(url, &self.cookie()).await;
         self.follow(issuer, &answer)
+    }
+
+    /// The next step of a sign-in: who it is, then yes.
+    async fn step(&mut self, issuer: &str, next: &str, name: &str) -> String {
+        if !next.contains("/interaction/") {
+            return self.get(issuer, next).await;
+        }
+        let fields = if self.page(next).await.contains("name=\"login\"") {
+            format!("prompt=login&login={name}&password=any")
+        } else {
+            "prompt=consent".to_owned()
+        };
+        self.submit(issuer, next, &fields).await
     }
 
     async fn page(&mut self, url: &str) -> String {

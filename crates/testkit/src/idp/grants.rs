@@ -172,8 +172,8 @@ impl Grants {
             return Err(Refused("slow_down"));
         }
         match device.answer.clone() {
-            None => return Err(Refused("authorization_pending")),
-            Some(Err(())) => return Err(Refused("access_denied")),
+            None => Err(Refused("authorization_pending")),
+            Some(Err(())) => Err(Refused("access_denied")),
             Some(Ok(person)) => {
                 // Once.
                 state.devices.remove(code);
