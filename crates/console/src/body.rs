@@ -5,15 +5,29 @@ use serde::de::DeserializeOwned;
 
 use crate::{MAX_DECISION_BYTES, problem::Problem};
 
-/// The whole body, within its bound.
+/// The whole body, within the bound of decisions.
 pub(crate) async fn read(body: Body) -> Result<Bytes, Problem> {
-    to_bytes(body, MAX_DECISION_BYTES).await.map_err(|_| {
+    read_up_to(MAX_DECISION_BYTES, body).await
+}
+
+async fn read_up_to(most: usize, body: Body) -> Result<Bytes, Problem> {
+    to_bytes(body, most).await.map_err(|_| {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large or broke off")
     })
 }
 
 /// A body of JSON, read strictly: what is not understood was perhaps meant. `what` it is stands in the refusal.
 pub(crate) async fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    what: &str,
+) -> Result<T, Problem> {
+    json_up_to(MAX_DECISION_BYTES, headers, body, what).await
+}
+
+/// As [`json`], with another bound in bytes.
+pub(crate) async fn json_up_to<T: DeserializeOwned>(
+    most: usize,
     headers: &HeaderMap,
     body: Body,
     what: &str,
@@ -27,7 +41,7 @@ pub(crate) async fn json<T: DeserializeOwned>(
             format!("{what} is application/json"),
         ));
     }
-    let bytes = read(body).await?;
+    let bytes = read_up_to(most, body).await?;
     // A list would be read as the members in their order.
     if bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::bad(format!("{what} is a JSON object")));

@@ -7,7 +7,7 @@ use crewgate_oidc::Revocations;
 use crewgate_runs::RunLedger;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::Show;
+use crate::{Restore, Show};
 
 /// Who may read the runs and requests of others. A closure from a principal to yes or no will do.
 pub trait ReadsRecord: Send + Sync + 'static {
@@ -50,6 +50,7 @@ pub struct Console {
     pub(crate) eligible: Arc<dyn Eligible>,
     pub(crate) show: Arc<dyn Show>,
     pub(crate) readers: Arc<dyn ReadsRecord>,
+    pub(crate) restore: Option<Arc<dyn Restore>>,
     pub(crate) revoking: Option<Revoking>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -73,6 +74,7 @@ impl Console {
             eligible,
             show,
             readers: Arc::new(nobody),
+            restore: None,
             revoking: None,
             clock: Arc::new(SystemClock),
         }
@@ -89,6 +91,13 @@ impl Console {
     #[must_use]
     pub fn grants(mut self, grants: Arc<dyn GrantStore>) -> Self {
         self.grants = Some(grants);
+        self
+    }
+
+    /// Turns masks back for those who are entitled to it. Without it the route answers 404.
+    #[must_use]
+    pub fn restore(mut self, restore: Arc<dyn Restore>) -> Self {
+        self.restore = Some(restore);
         self
     }
 

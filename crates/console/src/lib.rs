@@ -22,6 +22,7 @@
 //! | `POST /api/revocations/lift` | who may revoke | takes a revocation back: `{"tokens", "reason"?}` |
 //! | `GET /api/runs` | owners, record readers | runs, newest first |
 //! | `GET /api/runs/{id}` | the owner, record readers | the run as it happened, step by step |
+//! | `POST /api/runs/{id}/restore` | the same, where policy and the profile entitle them | turns masks back: `{"text", "json"?}` |
 //! | `GET /api/openapi.json` | anybody | this table for machines |
 //!
 //! ```
@@ -62,6 +63,7 @@ mod console;
 mod grants;
 mod problem;
 mod record;
+mod restore;
 mod revocations;
 mod router;
 mod runs;
@@ -71,6 +73,7 @@ mod view;
 pub use self::{
     approvals::{MAX_DECISION_BYTES, MAX_REASON_BYTES},
     console::{Console, ReadsRecord, Revokes},
+    restore::{MAX_RESTORE_BYTES, MaskedText, Restore, Restored},
     router::router,
     runs::MAX_STEPS_LEAVES,
     show::{MaskedSpan, Show, Shown},

@@ -1,6 +1,7 @@
 use crewgate_approval::Approval;
 use crewgate_audit::{Entry, Lane, Phase};
-use crewgate_core::{Fact, Principal, RequestId, RunId};
+use crewgate_core::{Fact, Principal, RequestId, RunId, Trail};
+use http::StatusCode;
 
 use crate::{Console, problem::Problem};
 
@@ -13,14 +14,39 @@ impl Console {
         run: Option<RunId>,
         approval: Option<&Approval>,
     ) -> Result<(), Problem> {
-        let fact = Fact::Control { by: Some(by.key.clone()), what: what.to_owned() };
-        let mut entry =
-            Entry::new(Phase::Control, RequestId::random(), self.clock.now()).with_fact(fact).with_run(run);
+        let mut entry = self.control(RequestId::random(), by, what).with_run(run);
         entry.approval = approval.map(Approval::id);
-        self.audit
-            .append(Lane::Outcome, entry)
-            .await
-            .map(|_| ())
-            .map_err(|error| Problem::unavailable(&format_args!("the record: {error}")))
+        self.append(entry).await
+    }
+
+    /// As [`note`](Self::note), with everything that was found out on the way.
+    pub(crate) async fn note_trail(
+        &self,
+        by: &Principal,
+        what: &str,
+        run: RunId,
+        trail: &Trail,
+    ) -> Result<(), Problem> {
+        let entry = self.control(trail.request(), by, what).with_run(Some(run));
+        self.append(trail.facts().into_iter().fold(entry, Entry::with_fact)).await
+    }
+
+    /// Lets readers of the record see everybody's `things`, and puts it on the record that they looked.
+    pub(crate) async fn everybodys(&self, who: &Principal, things: &str) -> Result<(), Problem> {
+        if !self.readers.reads_record(who).await {
+            let detail = format!("only readers of the record list the {things} of others");
+            return Err(Problem::new(StatusCode::FORBIDDEN, "not_record_reader", detail));
+        }
+        self.note(who, &format!("{things}.list"), None, None).await
+    }
+
+    fn control(&self, request: RequestId, by: &Principal, what: &str) -> Entry {
+        let fact = Fact::Control { by: Some(by.key.clone()), what: what.to_owned() };
+        Entry::new(Phase::Control, request, self.clock.now()).with_fact(fact)
+    }
+
+    async fn append(&self, entry: Entry) -> Result<(), Problem> {
+        let appended = self.audit.append(Lane::Outcome, entry).await;
+        appended.map(|_| ()).map_err(|error| Problem::unavailable(&format_args!("the record: {error}")))
     }
 }

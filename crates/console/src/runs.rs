@@ -5,9 +5,8 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use crewgate_audit::{Query, Step, StepKind, Timeline};
-use crewgate_core::{IdKind, Principal, Timestamp};
+use crewgate_core::{IdKind, Principal, RunId, Timestamp};
 use crewgate_runs::{LedgerError, OwnedId, RunFilter};
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::num::NonZeroUsize;
@@ -50,11 +49,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let Params(which) = which.map_err(|error| Problem::bad(error.body_text()))?;
     if which.all {
-        if !console.readers.reads_record(&who).await {
-            let detail = "only readers of the record list the runs of others";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "not_record_reader", detail));
-        }
-        console.note(&who, "runs.list", None, None).await?;
+        console.everybodys(&who, "runs").await?;
     }
     let limit = crewgate_runs::DEFAULT_LIST_LIMIT;
     let filter = RunFilter {
@@ -76,14 +71,7 @@ pub(crate) async fn show(
     page: Result<Params<Page>, QueryRejection>,
 ) -> Answer {
     let Params(page) = page.map_err(|error| Problem::bad(error.body_text()))?;
-    let own = id.parse::<crewgate_core::RunId>().map_err(|_| Problem::not_found())?.as_uuid();
-    let found = console.runs.find(own).await.map_err(ledger)?;
-    let Some(owned) = found.filter(|found| found.kind == IdKind::Run) else {
-        return Err(Problem::not_found());
-    };
-    if owned.owner != who.key && !console.readers.reads_record(&who).await {
-        return Err(Problem::not_found());
-    }
+    let owned = console.run(&who, &id).await?;
     // First on the record, then on the screen. It is part of the run's own story from now on.
     console.note(&who, "run.read", Some(owned.run), None).await?;
     let query = Query::run(owned.run).after(page.after).limit(MAX_STEPS_LEAVES);
@@ -110,6 +98,19 @@ pub(crate) async fn show(
         answer.insert("next_after".to_owned(), json!(next));
     }
     Ok(Json(answer))
+}
+
+impl Console {
+    /// The run of this id, for its owner and for readers of the record.
+    pub(crate) async fn run(&self, who: &Principal, id: &str) -> Result<OwnedId, Problem> {
+        let own = id.parse::<RunId>().map_err(|_| Problem::not_found())?.as_uuid();
+        let found = self.runs.find(own).await.map_err(ledger)?;
+        let owned = found.filter(|found| found.kind == IdKind::Run).ok_or_else(Problem::not_found)?;
+        if owned.owner != who.key && !self.readers.reads_record(who).await {
+            return Err(Problem::not_found());
+        }
+        Ok(owned)
+    }
 }
 
 /// What stands for it upstream is nobody's business here.

@@ -25,7 +25,7 @@ use crate::{
     limit::AddressLimit,
     listen::Listener,
     live::{self, Generation, Live, Makings, Reloader},
-    masks::Masks,
+    masks::{Maskers, Masks},
     ops,
     relay::{RelayDesk, Relays},
     sessions::{Kept, Sessions},
@@ -95,12 +95,12 @@ impl Gateway {
             .await
             .map_err(|error| StartError::of("the store cannot be opened", error))?;
         let makings = Arc::new(Makings {
-            served: settings.crews.iter().map(|crew| crew.name.clone()).collect(),
-            masks: settings.masks.clone(),
+            served: settings.crews.iter().map(|crew| (crew.name.clone(), crew.floor.clone())).collect(),
             grants: Arc::new(store.clone()),
             clock: Arc::clone(&clock),
         });
-        let first = Generation::read(Settings::clone(&settings), &makings);
+        let maskers = Arc::new(Maskers::new(&settings));
+        let first = Generation::read(Settings::clone(&settings), &makings, maskers);
         let live = Live::new(first.map_err(|error| StartError(error.to_string()))?);
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
         let issuers = settings.issuers.iter().map(|issuer| &issuer.config);
@@ -140,7 +140,7 @@ impl Gateway {
             },
             ToString::to_string,
         );
-        let masks = Masks::new(settings.masks.profiles.clone(), Arc::clone(&crews));
+        let masks = Masks::new(live.clone(), Arc::clone(&crews));
         let relays = Arc::new(Relays::new(&base, &settings.crews));
         let (audit, approvals, runs): (Arc<dyn AuditStore>, Arc<dyn ApprovalStore>, Arc<dyn RunLedger>) =
             (Arc::new(store.clone()), Arc::new(store.clone()), Arc::new(store.clone()));

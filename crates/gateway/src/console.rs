@@ -14,6 +14,7 @@ use crate::{
     identity::Gatekeeper,
     masks::{Masks, with_own_ids},
     problem::RenderRefusalsLayer,
+    restore::RestoreDesk,
     stack::Parts,
     violations::RefuseViolationsLayer,
 };
@@ -35,6 +36,7 @@ pub(crate) fn service(
         Arc::new(move |asked: &NewApproval| show(&masks, asked)),
     )
     .grants(Arc::clone(&parts.grants))
+    .restore(Arc::new(RestoreDesk::new(parts)))
     .revocations(parts.revocations.clone(), Arc::new(parts.live.clone()))
     .record_readers(Arc::new(parts.live.clone()))
     .clock(Arc::clone(&parts.clock));

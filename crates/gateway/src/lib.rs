@@ -47,6 +47,7 @@ mod people;
 pub mod policies;
 pub mod problem;
 mod relay;
+mod restore;
 mod roles;
 mod sessions;
 mod stack;

@@ -11,7 +11,12 @@ use crewgate_masking::{Mask, Masker, Profiles};
 use http::Extensions;
 use serde_json::json;
 
-use crate::{crews::Crews, sessions::Scoped};
+use crate::{
+    config::Settings,
+    crews::{Crew, Crews},
+    live::Live,
+    sessions::Scoped,
+};
 
 /// The profile every stored or shown request is masked with, whatever policy says of its answer.
 const STORED: &str = "pii-basic";
@@ -23,33 +28,48 @@ const MAX_READY: usize = 4096;
 /// a crew that prints it must not hand it out.
 #[derive(Debug, Clone)]
 pub(crate) struct Masks {
-    profiles: Profiles,
+    live: Live,
     crews: Arc<Crews>,
-    ready: Arc<Mutex<HashMap<Wanted, Masker>>>,
+}
+
+/// The profiles of a generation, and what was built from them so far.
+#[derive(Debug)]
+pub(crate) struct Maskers {
+    /// The configuration they were read from.
+    text: String,
+    profiles: Profiles,
+    ready: Mutex<HashMap<Wanted, Masker>>,
 }
 
 /// A crew and the profiles that apply.
 type Wanted = (String, BTreeSet<MaskProfile>);
 
-impl Masks {
-    /// Over these profiles and crews.
+/// The masker a call began with: profiles that change meanwhile count from the next call on.
+#[derive(Clone)]
+pub(crate) struct Chosen(pub(crate) Masker);
+
+impl Maskers {
+    /// Of the profiles of these settings.
     #[must_use]
-    pub(crate) fn new(profiles: Profiles, crews: Arc<Crews>) -> Self {
-        Self { profiles, crews, ready: Arc::default() }
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            text: settings.text.clone(),
+            profiles: settings.masks.profiles.clone(),
+            ready: Mutex::default(),
+        }
     }
 
-    /// For what is stored about a crew, or shown to people who decide.
+    /// The configuration they were read from.
     #[must_use]
-    pub(crate) fn stored(&self, crew: &str) -> Option<Masker> {
-        self.with_floor(crew, [MaskProfile::new(STORED)])
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The crew's floor, these profiles and the crew's keys.
-    fn with_floor(&self, name: &str, more: impl IntoIterator<Item = MaskProfile>) -> Option<Masker> {
-        let crew = self.crews.find(name)?;
+    fn with_floor(&self, crew: &Crew, more: impl IntoIterator<Item = MaskProfile>) -> Option<Masker> {
         let mut profiles = crew.settings.floor.clone();
         profiles.extend(more);
-        let key = (name.to_owned(), profiles);
+        let key = (crew.settings.name.clone(), profiles);
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(masker) = ready.get(&key) {
             return Some(masker.clone());
@@ -61,6 +81,24 @@ impl Masks {
             ready.insert(key, masker.clone());
         }
         Some(masker)
+    }
+}
+
+impl Masks {
+    /// Over the profiles that count now, and these crews.
+    #[must_use]
+    pub(crate) fn new(live: Live, crews: Arc<Crews>) -> Self {
+        Self { live, crews }
+    }
+
+    /// For what is stored about a crew, or shown to people who decide.
+    #[must_use]
+    pub(crate) fn stored(&self, crew: &str) -> Option<Masker> {
+        self.with_floor(crew, [MaskProfile::new(STORED)])
+    }
+
+    fn with_floor(&self, crew: &str, more: impl IntoIterator<Item = MaskProfile>) -> Option<Masker> {
+        self.live.current().maskers().with_floor(&*self.crews.find(crew)?, more)
     }
 
     /// The inputs rules saw, as they may be stored: those that a mask would change, by name alone.
@@ -98,6 +136,13 @@ impl Masks {
 /// For answers. An undecided request has no masker: it is refused.
 impl Mask for Masks {
     fn masker(&self, extensions: &Extensions) -> Option<Masker> {
+        let in_session = |masker: Masker| match extensions.get::<Scoped>() {
+            Some(scoped) => masker.in_session(&scoped.session),
+            None => masker,
+        };
+        if let Some(Chosen(masker)) = extensions.get() {
+            return Some(in_session(masker.clone()));
+        }
         let operation = extensions.get::<Operation>()?;
         let duties = extensions.get::<Decision>()?.duties()?;
         // What observe mode lets pass was refused before policy said how to mask it: as strictly as we know how.
@@ -106,10 +151,7 @@ impl Mask for Masks {
             .is_some_and(|trail| trail.facts().iter().any(|fact| matches!(fact, Fact::Observed { .. })));
         let more = duties.masks.iter().cloned().chain(observed.then(|| MaskProfile::new(STORED)));
         let masker = self.with_floor(&operation.resource.name, more)?;
-        Some(match extensions.get::<Scoped>() {
-            Some(scoped) => masker.in_session(&scoped.session),
-            None => masker,
-        })
+        Some(in_session(masker))
     }
 }
 

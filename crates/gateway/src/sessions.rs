@@ -13,7 +13,9 @@ use std::{
 use axum::{BoxError, body::Body};
 use bytes::Bytes;
 use crewgate_audit::Parent;
-use crewgate_core::{Clock, Fact, Layer as By, Operation, Principal, Refusal, RequestId, Timestamp, Trail};
+use crewgate_core::{
+    Clock, Fact, Layer as By, Operation, Principal, Refusal, RequestId, RunId, Timestamp, Trail,
+};
 use crewgate_masking::{BoxFuture, Dialect, Mask, MaskBody, Masker, Session, Vault, VaultError, VaultKeys};
 use crewgate_policy::RoleSource;
 use http::{Extensions, Request, Response, StatusCode, header};
@@ -21,7 +23,10 @@ use http_body::Frame;
 use opentelemetry::{KeyValue, global, metrics::Counter};
 use tower::{Layer, Service};
 
-use crate::{live::Live, masks::Masks};
+use crate::{
+    live::Live,
+    masks::{Chosen, Masks},
+};
 
 /// Sessions kept in memory. One that must go comes back from the vault; without a vault its run counts anew.
 const MAX_READY: usize = 4096;
@@ -60,6 +65,7 @@ impl Sessions {
         }
     }
 
+    /// The session of a scope: from memory, from the vault, or a new one.
     async fn of(&self, scope: String) -> Result<Scoped, VaultError> {
         if let Some(session) = self.known(&scope) {
             return Ok(Scoped { scope, session });
@@ -81,6 +87,11 @@ impl Sessions {
         };
         // Who came first while we read has issued from theirs.
         Ok(Scoped { session: self.remember(&scope, session), scope })
+    }
+
+    /// The numbers and tokens of a run.
+    pub(crate) async fn of_run(&self, run: RunId) -> Result<Session, VaultError> {
+        self.of(scope_of(run)).await.map(|scoped| scoped.session)
     }
 
     /// Makes durable what was issued since the last time.
@@ -140,12 +151,16 @@ impl Sessions {
     }
 }
 
+fn scope_of(run: RunId) -> String {
+    format!("run:{run}")
+}
+
 /// What a call's numbers belong to: its run, and before there is one the request that asked first.
 fn scope(extensions: &Extensions) -> Option<String> {
     let operation = extensions.get::<Operation>()?;
     let asked = extensions.get::<Parent>().map(|parent| parent.0).or(extensions.get::<RequestId>().copied());
     match operation.run {
-        Some(run) if operation.action.as_str() != "kickoff" => Some(format!("run:{run}")),
+        Some(run) if operation.action.as_str() != "kickoff" => Some(scope_of(run)),
         _ => asked.map(|request| format!("request:{request}")),
     }
 }
@@ -190,7 +205,7 @@ impl<S> Layer<S> for KeepLayer {
     }
 }
 
-fn unavailable(error: &VaultError) -> Refusal {
+pub(crate) fn unavailable(error: &VaultError) -> Refusal {
     tracing::error!(%error, "masks cannot be kept");
     let text = "what masks replace cannot be kept, so nothing is passed on";
     Refusal::new(By::Masking, StatusCode::SERVICE_UNAVAILABLE, "vault_unavailable", text)
@@ -213,9 +228,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let extensions = request.extensions();
-        let needed = self.layer.masks.masker(extensions).is_some_and(|masker| masker.remembers());
-        let Some(scope) = needed.then(|| scope(extensions)).flatten() else {
+        let chosen = self.layer.masks.masker(request.extensions());
+        let needed = chosen.as_ref().is_some_and(Masker::remembers);
+        if let Some(chosen) = chosen {
+            request.extensions_mut().insert(Chosen(chosen));
+        }
+        let Some(scope) = needed.then(|| scope(request.extensions())).flatten() else {
             return Box::pin(self.inner.call(request));
         };
         let next = self.inner.clone();
@@ -265,7 +283,9 @@ where
             let session = scoped.as_ref().map(|scoped| scoped.session.clone()).unwrap_or_default();
             let restore = match caller.zip(masker).zip(trail.as_ref()) {
                 Some(((caller, masker), trail)) => {
-                    let restore = restorer(&live, caller, &masker, &session, sessions.clock.now()).await;
+                    let restore =
+                        restorer(&live, (&caller.0, &caller.1), &masker, &session, sessions.clock.now())
+                            .await;
                     // Stands in the intent, which is durable before a byte of the answer is seen.
                     restore.inspect(|(_, fact)| trail.note(fact.clone()))
                 }
@@ -274,7 +294,7 @@ where
             let mut response = inner.call(request).await?;
             let run = trail.as_ref().and_then(|trail| {
                 trail.facts().iter().rev().find_map(|fact| match fact {
-                    Fact::Registered { run, .. } => Some(format!("run:{run}")),
+                    Fact::Registered { run, .. } => Some(scope_of(*run)),
                     _ => None,
                 })
             });
@@ -294,14 +314,14 @@ where
 }
 
 /// What may be turned back for this caller, and what the record says of it. Nothing when their roles are not known.
-async fn restorer(
+pub(crate) async fn restorer(
     live: &Live,
-    (principal, operation): (Principal, Operation),
+    (principal, operation): (&Principal, &Operation),
     masker: &Masker,
     session: &Session,
     now: Timestamp,
 ) -> Option<(Masker, Fact)> {
-    let roles = live.roles(&principal, Some(&operation), now).await.ok()?;
+    let roles = live.roles(principal, Some(operation), now).await.ok()?;
     let roles: BTreeSet<_> = roles.into_iter().map(|role| role.name).collect();
     let restorer = masker.restorer(session, roles.clone())?;
     Some((restorer, Fact::Restored { profiles: masker.profiles().clone(), roles }))

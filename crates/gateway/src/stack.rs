@@ -68,8 +68,6 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
     let entry = below(parts);
     open_releases(parts, entry.clone());
     let limits = &parts.settings.gateway.limits;
-    let describe =
-        DescribeCrews::new(parts.live.clone(), Arc::clone(&parts.relays), parts.gatekeeper.clone());
     let stack = ServiceBuilder::new()
         // A call that has left ends, caller or no caller; outside the record, so that the record ends with it.
         .layer(parts.calls.clone())
@@ -88,23 +86,33 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
         // Behind identity, which says who still uses a shared key.
         .layer(SunsetLayer(Arc::clone(&parts.clock)))
         // The one place that buffers a request body; behind identity, so that a stranger's is never read.
-        .layer(DescribeLayer::new(describe).max_body(limits.max_body_bytes))
+        .layer(DescribeLayer::new(describe(parts)).max_body(limits.max_body_bytes))
         // Before policy: whose run it is, is a fact policy stands on.
         .layer(ResolveLayer::new(Arc::clone(&parts.runs)).starts_run(starts_run))
         .service(entry);
     BoxCloneSyncService::new(stack)
 }
 
-/// From policy down: where an approved request comes back in.
-fn below(parts: &Parts) -> Entry {
-    let (crews, recorded) = (Arc::clone(&parts.crews), parts.masks.clone());
-    let enforce = EnforceLayer::new(parts.live.clone())
+/// From an address to an operation.
+pub(crate) fn describe(parts: &Parts) -> DescribeCrews {
+    DescribeCrews::new(parts.live.clone(), Arc::clone(&parts.relays), parts.gatekeeper.clone())
+}
+
+/// The decision, in earnest.
+pub(crate) fn enforce(parts: &Parts) -> EnforceLayer<Live> {
+    let recorded = parts.masks.clone();
+    EnforceLayer::new(parts.live.clone())
         .roles(Arc::new(parts.live.clone()))
         .shadow(Arc::clone(&parts.shadow))
         .meter(Arc::clone(&parts.meter))
         .clock(Arc::clone(&parts.clock))
         .record_questions(move |operation| recorded.stored_inputs(operation))
-        .observe_when(move |operation, now| observes(&crews, operation, now));
+}
+
+/// From policy down: where an approved request comes back in.
+fn below(parts: &Parts) -> Entry {
+    let crews = Arc::clone(&parts.crews);
+    let enforce = enforce(parts).observe_when(move |operation, now| observes(&crews, operation, now));
     let tickets = TicketStatusDesk {
         runs: Arc::clone(&parts.runs),
         approvals: Arc::clone(&parts.approvals),

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, fs};
 
 use crewgate_audit::{Entry, Phase, Query};
 use crewgate_core::{Divergence, Fact, PolicyHash, Shadowed};
+use crewgate_testkit::Script;
 use house::{Answer, Ground, House, Plan, Serving, call, crewgate, said, until};
 use serde_json::{Value, json};
 
@@ -231,6 +232,82 @@ async fn roles_inputs_and_persons_are_read_again_and_the_rest_waits_for_a_restar
     let (_, reason) = house.part("policy").await.unwrap();
     assert!(reason.contains("crewgate.toml:") && reason.contains("polcy"), "{reason}");
     assert_eq!(house.get("/support/inputs", &bob).await.status, 200);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mask_profiles_are_read_again_and_a_bad_one_keeps_the_running_ones() {
+    let ground = Ground::lay(Plan {
+        support: "mask = [\"desk\"]",
+        tables:
+            "[masking]\nkeys = [{ file = \"mask.key\" }]\n[mask.desk]\nfind = { MAC_ADDRESS = \"type\" }\n"
+                .to_owned(),
+        script: Some(
+            Script::new()
+                .inputs(["topic"])
+                .result("to 00:1a:2b:3c:4d:5e, 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"),
+        ),
+        ..Plan::default()
+    })
+    .await;
+    ground.folder.write("mask.key", "k".repeat(44));
+    let house = House::start(ground).await;
+    let alice = house.alice();
+    let answer = house.post("/support/kickoff", &alice, topic()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let path = format!("/support/status/{}", answer.field("kickoff_id"));
+    let result = async || {
+        until("SUCCESS", async || {
+            let answer = house.get(&path, &alice).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            (answer.field("state") == "SUCCESS").then(|| answer.field("result"))
+        })
+        .await
+    };
+    assert_eq!(result().await, "to <MAC_ADDRESS>, 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2");
+    house.edit(
+        "find = { MAC_ADDRESS = \"type\" }",
+        "find = { MAC_ADDRESS = \"number\", CRYPTO = \"redact\" }",
+    );
+    house.running.reload().await.unwrap();
+    assert_eq!(result().await, "to <MAC_ADDRESS_1>, ");
+    assert_eq!(house.part("configuration").await, None);
+
+    // A bad one, and one that an answer still needs: the running ones stay, and the place is told.
+    house.edit("CRYPTO = \"redact\"", "CRYPTOS = \"redact\"");
+    let error = house.running.reload().await.unwrap_err().to_string();
+    assert!(error.contains("no entity `CRYPTOS`"), "{error}");
+    let (state, reason) = house.part("policy").await.unwrap();
+    let line = 1 + fs::read_to_string(&house.config)
+        .unwrap()
+        .lines()
+        .position(|line| line.contains("CRYPTOS"))
+        .unwrap();
+    assert!(state == "amber" && reason.contains(&format!("crewgate.toml:{line}:")), "{reason}");
+    assert_eq!(result().await, "to <MAC_ADDRESS_1>, ");
+    house.edit("CRYPTOS", "CRYPTO");
+    house.edit("mask = [\"desk\"]", "mask = [\"pii-basic\"]");
+    house.edit("[mask.desk]", "[mask.office]");
+    let error = house.running.reload().await.unwrap_err().to_string();
+    assert!(error.contains("crew `support` are masked with `desk` until a restart"), "{error}");
+    assert_eq!(result().await, "to <MAC_ADDRESS_1>, ");
+    house.edit("mask = [\"pii-basic\"]", "mask = [\"desk\"]");
+    house.edit("[mask.office]", "[mask.desk]");
+    house.running.reload().await.unwrap();
+    assert_eq!(house.part("policy").await.unwrap().0, "green");
+
+    // Other keys need a restart, and so do profiles that may use them.
+    house.folder.write("mask.key", "n".repeat(44));
+    house.edit("CRYPTO = \"redact\"", "CRYPTO = \"hash\"");
+    house.running.reload().await.unwrap();
+    let (state, reason) = house.part("configuration").await.unwrap();
+    assert!(state == "amber" && reason.contains("[mask.*]") && reason.contains("[masking]"), "{reason}");
+    assert_eq!(result().await, "to <MAC_ADDRESS_1>, ");
+    house.folder.write("mask.key", "k".repeat(44));
+    house.running.reload().await.unwrap();
+    assert_eq!(house.part("configuration").await, None);
+    let hashed = result().await;
+    assert!(hashed.starts_with("to <MAC_ADDRESS_1>, <CRYPTO:h:"), "{hashed}");
     house.stop().await;
 }
 

@@ -270,8 +270,9 @@ impl Masker {
     pub(crate) fn replace(&self, entity: &Entity, value: &str, whole: bool, out: &mut Masked) {
         let call = self.call.as_deref();
         if let Some(roles) = call.and_then(|call| call.restores_for.as_ref()) {
-            let at = out.text.len();
-            out.text.push_str(self.restored(value, roles).as_deref().unwrap_or(value));
+            let (at, restored) = (out.text.len(), self.restored(value, roles));
+            out.text.push_str(restored.as_deref().unwrap_or(value));
+            out.findings.add(entity, "", u64::from(restored.is_some()));
             out.spans.push(Span { entity: entity.clone(), at, len: value.len(), shown: out.text.len() - at });
             return;
         }

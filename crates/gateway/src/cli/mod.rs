@@ -65,7 +65,7 @@ enum Command {
     Login(Box<login::Arguments>),
     /// Forget the login, and tell the issuer.
     Logout(Box<login::Arguments>),
-    /// Show what masks do to a file, and mark what they find in labelled data.
+    /// Show what masks do to a file, mark what they find in labelled data, and turn masks back.
     Mask(mask::Arguments),
     /// Test, explain, compare, check and prove rules.
     Policy(policy::Arguments),
@@ -131,7 +131,7 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
         Command::Init(arguments) => init::run(&arguments, output),
         Command::Login(arguments) => login::login(*arguments, output).await,
         Command::Logout(arguments) => login::logout(*arguments, output).await,
-        Command::Mask(arguments) => mask::run(&arguments, output),
+        Command::Mask(arguments) => mask::run(&arguments, output).await,
         Command::Policy(arguments) => policy::run(arguments, output).await,
         Command::Revoke(arguments) => revoke::run(arguments, output).await,
         Command::Roles(arguments) => roles::run(arguments, output).await,

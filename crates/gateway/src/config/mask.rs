@@ -29,6 +29,15 @@ pub struct MaskSettings {
     pub keep: Duration,
 }
 
+impl MaskSettings {
+    /// Whether what these keep of runs is kept as by the others: under the same keys, for as long.
+    #[must_use]
+    pub fn kept_alike(&self, other: &Self) -> bool {
+        let keys = |masks: &Self| masks.vault.as_ref().map(|keys| keys.0.clone());
+        keys(self) == keys(other) && self.keep == other.keep
+    }
+}
+
 /// Profiles inside each other.
 const MAX_EXTENDS: usize = 16;
 

@@ -9,7 +9,7 @@ mod shadow;
 mod stamp;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
     sync::Arc,
 };
@@ -17,14 +17,17 @@ use std::{
 use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore};
 use crewgate_cedar::CedarPolicy;
 use crewgate_console::{ReadsRecord, Revokes};
-use crewgate_core::{ApproverSet, Clock, Decision, HumanId, Operation, Principal, PrincipalKey, Timestamp};
+use crewgate_core::{
+    ApproverSet, Clock, Decision, HumanId, MaskProfile, Operation, Principal, PrincipalKey, Timestamp,
+};
 use crewgate_crewai::Crew as Wire;
 use crewgate_policy::{HeldRole, Policy, Query, RoleSource, RolesUnavailable, Swap};
 use futures_util::future::BoxFuture;
 
 pub(crate) use self::{reload::Reloader, shadow::watcher};
 use crate::{
-    config::{ConfigError, CrewSettings, MaskSettings, Settings},
+    config::{ConfigError, CrewSettings, Diagnostic, Settings},
+    masks::Maskers,
     people::{self, People},
     policies,
     roles::{self, JoinedRoles},
@@ -32,19 +35,26 @@ use crate::{
 
 /// What does not change with a generation, and what the next one is made with.
 pub(crate) struct Makings {
-    /// Crews that are served; another one needs a restart.
-    pub(crate) served: BTreeSet<String>,
-    /// Mask profiles that are ready: rules may ask for no other.
-    pub(crate) masks: MaskSettings,
+    /// Crews that are served, and the floor each has until a restart; another one needs a restart too.
+    pub(crate) served: BTreeMap<String, BTreeSet<MaskProfile>>,
     /// Roles that were given for a while.
     pub(crate) grants: Arc<dyn GrantStore>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Makings {
-    /// Settings with what of them needs a restart as it was.
-    fn over(&self, settings: Settings) -> Settings {
-        Settings { masks: self.masks.clone(), ..settings }
+    /// Every floor that is in use stands on profiles there are.
+    fn floors(&self, settings: &Settings) -> Result<(), ConfigError> {
+        let known: BTreeSet<_> = settings.masks.profiles.names().collect();
+        let floors = self.served.iter().flat_map(|(crew, floor)| floor.iter().map(move |name| (crew, name)));
+        let gone = floors.filter(|(_, name)| !known.contains(name)).map(|(crew, name)| {
+            let text = format!(
+                "the answers of crew `{crew}` are masked with `{name}` until a restart, so it must stay"
+            );
+            Diagnostic::whole(&settings.file, text)
+        });
+        let gone: Vec<_> = gone.collect();
+        if gone.is_empty() { Ok(()) } else { Err(ConfigError(gone)) }
     }
 }
 
@@ -54,6 +64,8 @@ pub(crate) struct Generation {
     people: People,
     persons: HashMap<PrincipalKey, HumanId>,
     wires: HashMap<String, Wire>,
+    /// Kept from one generation to the next where profiles have not changed: building them takes time.
+    maskers: Arc<Maskers>,
     /// The configuration they were read from.
     settings: Settings,
 }
@@ -64,16 +76,38 @@ impl Generation {
     /// # Errors
     ///
     /// Everything that is wrong with them, each with its place.
-    pub(crate) fn read(settings: Settings, makings: &Makings) -> Result<Self, ConfigError> {
+    pub(crate) fn read(
+        settings: Settings,
+        makings: &Makings,
+        maskers: Arc<Maskers>,
+    ) -> Result<Self, ConfigError> {
+        makings.floors(&settings)?;
         let roles = Arc::new(JoinedRoles::new(&settings, Arc::clone(&makings.grants)));
-        let served = settings.crews.iter().filter(|crew| makings.served.contains(&crew.name));
+        let served = settings.crews.iter().filter(|crew| makings.served.contains_key(&crew.name));
         Ok(Self {
             policy: policies::load(&settings)?,
             people: People::new(&settings, roles, Arc::clone(&makings.clock)),
             persons: people::persons(&settings.persons).into_iter().collect(),
             wires: served.map(|crew| (crew.name.clone(), wire(crew))).collect(),
+            maskers,
             settings,
         })
+    }
+
+    /// Its mask profiles.
+    pub(crate) fn maskers(&self) -> &Maskers {
+        &self.maskers
+    }
+
+    /// These settings with masks that can follow on the ones in use, and their maskers. Keys that seal what is kept
+    /// change with a restart only, and profiles that may use new ones with them.
+    fn masks_after(&self, settings: Settings) -> (Settings, Arc<Maskers>) {
+        let before = &self.settings.masks;
+        if settings.masks.kept_alike(before) && !restart::same(self.maskers.text(), &settings.text, "mask") {
+            let maskers = Arc::new(Maskers::new(&settings));
+            return (settings, maskers);
+        }
+        (Settings { masks: before.clone(), ..settings }, Arc::clone(&self.maskers))
     }
 }
 

@@ -67,7 +67,14 @@ struct Turn {
 struct Reading {
     sources: Option<Sources>,
     read: Stamp,
-    outcome: Result<(Generation, Second), ConfigError>,
+    outcome: Result<Next, ConfigError>,
+}
+
+/// A generation, the second rule set beside it, and what was read and needs a restart.
+struct Next {
+    generation: Generation,
+    second: Second,
+    restart: BTreeSet<String>,
 }
 
 /// The second rule set.
@@ -149,20 +156,24 @@ impl Reloader {
 
     /// Reads and checks everything on a thread that may block; `None` when files changed meanwhile.
     async fn read(&self, turn: &Turn) -> Option<Reading> {
-        let (file, makings) = (self.live.current().settings.file.clone(), Arc::clone(&self.makings));
+        let (running, makings, started) =
+            (self.live.current(), Arc::clone(&self.makings), self.started.clone());
         let known = turn.sources.clone();
         let read = move || {
             let before = known.stamp();
-            let settings = match Settings::load(&file) {
-                Ok(settings) => makings.over(settings),
+            let settings = match Settings::load(&running.settings.file) {
+                Ok(settings) => settings,
                 Err(error) => {
                     return Some(Reading { sources: None, read: before, outcome: Err(error) });
                 }
             };
+            let restart = restart::needed(&started, &running, &settings);
+            let (settings, maskers) = running.masks_after(settings);
             let sources = Sources::of(&settings);
             let read = sources.stamp();
             let second = second(&settings);
-            let outcome = Generation::read(settings, &makings).map(|generation| (generation, second));
+            let outcome = Generation::read(settings, &makings, maskers);
+            let outcome = outcome.map(|generation| Next { generation, second, restart });
             (sources.stamp() == read && known.stamp() == before).then_some(Reading {
                 sources: Some(sources),
                 read,
@@ -179,7 +190,7 @@ impl Reloader {
         }
         let before = self.live.current().policy.hash().clone();
         let settled = match reading.outcome {
-            Ok((next, second)) => self.replace(turn, &before, next, second).await,
+            Ok(next) => self.replace(turn, &before, next).await,
             Err(error) => Err(error),
         };
         let outcome = if settled.is_ok() { "loaded" } else { "refused" };
@@ -196,21 +207,15 @@ impl Reloader {
     }
 
     /// On the record first: no rules decide of which it does not know.
-    async fn replace(
-        &self,
-        turn: &mut Turn,
-        before: &PolicyHash,
-        next: Generation,
-        second: Second,
-    ) -> Result<(), ConfigError> {
-        let (now, file) = (next.policy.hash().clone(), next.settings.file.clone());
-        let restart = restart::needed(&self.started, &next.settings.text);
+    async fn replace(&self, turn: &mut Turn, before: &PolicyHash, next: Next) -> Result<(), ConfigError> {
+        let Next { generation, second, restart } = next;
+        let (now, file) = (generation.policy.hash().clone(), generation.settings.file.clone());
         let fact = Fact::PolicyLoaded { before: before.clone(), now: now.clone() };
         self.record("config.reload", fact).await.map_err(|error| {
             let text = format!("the change cannot be recorded, so nothing is changed: {error}");
             ConfigError(vec![Diagnostic::whole(&file, text)])
         })?;
-        turn.previous = Some(self.live.replace(Arc::new(next)));
+        turn.previous = Some(self.live.replace(Arc::new(generation)));
         let shadow = self.watch(second);
         if !restart.is_empty() {
             let what: Vec<_> = restart.iter().map(String::as_str).collect();

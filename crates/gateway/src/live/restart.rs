@@ -2,14 +2,34 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
+use super::Generation;
+use crate::config::Settings;
+
 /// Tables that are read again while calls are served.
-const LIVE: [&str; 6] = ["approvers", "person", "policy", "record", "revocation", "role"];
+const LIVE: [&str; 7] = ["approvers", "mask", "person", "policy", "record", "revocation", "role"];
 
 /// Keys of a crew that are.
 const LIVE_IN_CREW: [&str; 6] = ["fleet", "inputs", "operation", "prompt", "prompts", "undeclared_inputs"];
 
-/// What differs between two configurations and takes effect only with a restart, in words: sorted, each once.
-pub(super) fn needed(running: &str, read: &str) -> BTreeSet<String> {
+/// What differs from the configuration the process started with, or from what is in use, and takes effect only with a
+/// restart, in words: sorted, each once.
+pub(super) fn needed(started: &str, running: &Generation, read: &Settings) -> BTreeSet<String> {
+    let mut needed = differing(started, &read.text);
+    if !read.masks.kept_alike(&running.settings.masks) {
+        needed.insert("[masking]".to_owned());
+        if !same(running.maskers.text(), &read.text, "mask") {
+            needed.insert("[mask.*], which may use its keys".to_owned());
+        }
+    }
+    needed
+}
+
+/// Whether two configurations say the same in this table.
+pub(super) fn same(one: &str, other: &str, name: &str) -> bool {
+    table(one).get(name) == table(other).get(name)
+}
+
+fn differing(running: &str, read: &str) -> BTreeSet<String> {
     let (running, read) = (table(running), table(read));
     let mut needed = BTreeSet::new();
     for key in running.keys().chain(read.keys()).filter(|key| !LIVE.contains(&key.as_str())) {
@@ -72,7 +92,7 @@ mod tests {
 
     fn told(from: &str, to: &str) -> Vec<String> {
         assert!(RUNNING.contains(from), "{from}");
-        needed(RUNNING, &RUNNING.replace(from, to)).into_iter().collect()
+        differing(RUNNING, &RUNNING.replace(from, to)).into_iter().collect()
     }
 
     #[test]

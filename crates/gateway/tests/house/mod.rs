@@ -25,7 +25,7 @@ use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
 use serde_json::{Value, json};
 
 pub(crate) use self::{
-    program::{Serving, crewgate, said},
+    program::{Serving, crewgate, crewgate_as, said},
     wire::{Answer, Wire, request},
 };
 

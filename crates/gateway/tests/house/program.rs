@@ -11,10 +11,16 @@ use serde_json::Value;
 
 /// Runs the program to its end.
 pub(crate) fn crewgate(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    crewgate_as(None, folder, arguments, input)
+}
+
+/// As [`crewgate`], with this token of a person's own.
+pub(crate) fn crewgate_as(token: Option<&str>, folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_crewgate"))
         .args(arguments)
         .current_dir(folder)
         .env("SUPPORT_CREW_TOKEN", "org-5b1c0d9e7f3a")
+        .envs(token.map(|token| ("CREWGATE_TOKEN", token)))
         .env_remove("CREWGATE_CONFIG")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,15 +1,19 @@
-//! `crewgate mask`: what would be masked, without a gateway.
+//! `crewgate mask`: what would be masked, without a gateway; and masks turned back, by one.
 
 mod spans;
 mod tried;
 
 use std::{io::Write, path::PathBuf};
 
-use crewgate_core::MaskProfile;
+use crewgate_core::{MaskProfile, RunId};
 use crewgate_masking::{Entity, Masker, Profiles};
+use http::Method;
 use serde_json::json;
 
-use super::output::{Failure, Output};
+use super::{
+    control::{Api, Console, text},
+    output::{Failure, Output},
+};
 use crate::config::Settings;
 
 /// Arguments of `mask`.
@@ -23,6 +27,15 @@ pub(super) struct Arguments {
 enum Command {
     /// List the entities that a profile can name.
     Entities,
+    /// Turn back what masks wrote in a run, with your own token, where policy and the profile entitle you to it.
+    Restore {
+        /// The run's id.
+        run: RunId,
+        /// Text or JSON (`.json`) with tokens of the run; `-` is standard input, as text.
+        file: PathBuf,
+        #[command(flatten)]
+        console: Console,
+    },
     /// Read `{"id", "text", …}` a line and write `{"id", …, "spans": [{"start", "end", "label"}]}`, in byte offsets.
     Spans {
         #[command(flatten)]
@@ -65,11 +78,19 @@ impl Choice {
     }
 }
 
-pub(super) fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
     match &arguments.command {
         Command::Entities => {
             let names: Vec<_> = Entity::ALL.iter().map(Entity::name).collect();
             output.print(&json!({ "entities": names }), |_| names.join("\n"))
+        }
+        Command::Restore { run, file, console } => {
+            let masked = tried::read(file)?;
+            let json = file.extension().is_some_and(|extension| extension == "json");
+            let body = json!({ "text": masked, "json": json });
+            let path = format!("/api/runs/{run}/restore");
+            let answer = Api::new(console).await?.call(Method::POST, &path, Some(body)).await?;
+            output.print(&answer, |answer| text(answer, "text").trim_end_matches('\n').to_owned())
         }
         Command::Spans { choice } => {
             let (input, mut written) =

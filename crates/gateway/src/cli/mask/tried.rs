@@ -1,4 +1,4 @@
-use std::{fmt, fs, io::Read, path::Path};
+use std::{fmt, fs, path::Path};
 
 use crewgate_masking::{Dialect, MaskStream, Masker, Reason};
 use serde::Serialize;
@@ -35,27 +35,29 @@ struct Count {
     hits: u64,
 }
 
+/// The text of a file; `-` is standard input.
+pub(super) fn read(file: &Path) -> Result<String, Failure> {
+    let text = match file == Path::new("-") {
+        true => std::io::read_to_string(std::io::stdin().lock()),
+        false => fs::read_to_string(file),
+    };
+    text.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}
+
 pub(super) fn run(masker: &Masker, file: &Path, output: Output) -> Result<(), Failure> {
     let wrong = |error: &dyn fmt::Display| Failure::usage(format!("{}: {error}", file.display()));
-    let bytes = if file == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        fs::read(file)
-    };
-    let bytes = bytes.map_err(|error| wrong(&error))?;
+    let text = read(file)?;
     let dialect = match file.extension().and_then(|extension| extension.to_str()) {
         Some("json" | "jsonl" | "ndjson") => Dialect::Json,
         Some("sse") => Dialect::Sse,
         _ => Dialect::Text,
     };
-    let text = std::str::from_utf8(&bytes).map_err(|error| wrong(&error))?;
     let hits = match dialect {
-        Dialect::Json => in_json(masker, text).map_err(|error| wrong(&error))?,
-        _ => in_text(masker, text),
+        Dialect::Json => in_json(masker, &text).map_err(|error| wrong(&error))?,
+        _ => in_text(masker, &text),
     };
     let mut stream = MaskStream::new(masker.clone(), dialect);
-    let masked = stream.push(&bytes).and_then(|first| Ok([first, stream.finish()?].concat()));
+    let masked = stream.push(text.as_bytes()).and_then(|first| Ok([first, stream.finish()?].concat()));
     let blocked = matches!(masked, Err(crewgate_masking::MaskError::Blocked));
     let masked = match masked {
         Err(error) if !blocked => return Err(wrong(&error)),
