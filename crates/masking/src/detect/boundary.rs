@@ -102,7 +102,11 @@ pub(crate) fn plain(text: &str) -> String {
             if c.is_uppercase() && last.is_lowercase() {
                 out.push(' ');
             }
-            out.extend(c.to_lowercase());
+            if c.is_ascii() {
+                out.push(c.to_ascii_lowercase());
+            } else {
+                out.extend(c.to_lowercase());
+            }
         }
         last = c;
     }

@@ -61,8 +61,8 @@ const DIGITS: &str = "AT BA BE CZ DE DK EE ES FI FO GL HR HU IL IS LT ME NO PL P
 /// As many characters as the country has, with a word ending behind them.
 fn iban(found: &Match<'_>, near: &[&str]) -> Option<usize> {
     let country = found.text.get(..2)?.to_ascii_uppercase();
-    let entry = LENGTHS.split_whitespace().find(|entry| entry.starts_with(&country))?;
-    let length: usize = entry.get(2..)?.parse().ok()?;
+    let at = LENGTHS.as_bytes().chunks(5).position(|entry| entry.starts_with(country.as_bytes()))?;
+    let length: usize = LENGTHS.get(at * 5 + 2..at * 5 + 4)?.parse().ok()?;
     let last = found.text.char_indices().filter(|(_, c)| c.is_ascii_alphanumeric()).nth(length - 1)?.0;
     let (text, rest) = found.text.split_at_checked(last + 1)?;
     if rest.chars().next().or(found.next).is_some_and(in_word) {

@@ -1,5 +1,7 @@
 //! What names a value: the words right before it, an XML element, a column of an SQL statement.
 
+use memchr::memrchr_iter;
+
 /// How near a label must be.
 const NEAR: usize = 64;
 
@@ -28,7 +30,7 @@ pub(super) fn of(before: &str) -> &str {
 
 /// Behind `(a, b) VALUES (1, `: the column the next value is for, or all columns that can be seen.
 fn sql(before: &str) -> Option<&str> {
-    let at = before.rfind("VALUES").or_else(|| before.rfind("values"))?;
+    let at = rfind(before, "VALUES").or_else(|| rfind(before, "values"))?;
     let (columns, values) = (before.get(..at)?, before.get(at + 6..)?);
     let columns = columns.trim_end().strip_suffix(')')?;
     if !values.trim_start().starts_with('(') {
@@ -41,6 +43,13 @@ fn sql(before: &str) -> Option<&str> {
         Some((_, columns)) => columns.split(',').nth(index),
         None => Some(columns),
     }
+}
+
+/// Where a text of ASCII stands last.
+fn rfind(text: &str, word: &str) -> Option<usize> {
+    let (text, word) = (text.as_bytes(), word.as_bytes());
+    let first = word.first()?;
+    memrchr_iter(*first, text).find(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(word)))
 }
 
 #[cfg(test)]

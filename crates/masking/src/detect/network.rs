@@ -33,8 +33,8 @@ detectors! {
     }
     "ipv6" => IpAddress {
         anchor: Anchor::Hex,
-        // What begins otherwise is no address (RFC 4291 section 2.2).
-        pattern: r"(?:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:|::)[0-9A-Fa-f:.]*(?:%[0-9A-Za-z]{1,15})?(?:/[0-9]{1,3})?",
+        // What begins otherwise or is much longer than 45 characters is no address (RFC 4291 section 2.2).
+        pattern: r"(?:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{0,4}:|::)[0-9A-Fa-f:.]{0,64}(?:%[0-9A-Za-z]{1,15})?(?:/[0-9]{1,3})?",
         begins: |before| before.is_none_or(|c| outside_words(c) && !matches!(c, '.' | ':')),
         validate: |found, _| ipv6(found),
         finds: [

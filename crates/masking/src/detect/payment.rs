@@ -11,7 +11,8 @@ use super::{
 detectors! {
     "credit-card" => CreditCard {
         anchor: Anchor::Digits(12),
-        pattern: r"[1-9](?:[ .-]?[0-9]){11,18}",
+        // The first two digits are an issuer's.
+        pattern: r"(?:1[ .-]?8|2[ .-]?[1-7]|3[ .-]?[04-9]|[4-6][ .-]?[0-9]|8[ .-]?[12]|9[ .-]?7)(?:[ .-]?[0-9]){10,17}",
         // Nor the digits of a fraction.
         begins: |before| word_start(before) && before != Some('.'),
         validate: |found, _| found.longest(card),

@@ -3,6 +3,8 @@
 //! Between precision and recall stands how a number is written: international ones are checked against the numbering
 //! plans (ITU-T E.164), national ones need a shape only telephone numbers have, or a word that says so.
 
+use std::sync::LazyLock;
+
 use super::{Anchor, Match, boundary::outside_words, check::Digits, detector::detectors};
 
 /// Extensions: `x123`, `ext. 12`.
@@ -164,16 +166,33 @@ const PLANS: &str = "\
     963:8-9 964:8-10 965:8-8 966:8-9 967:7-9 968:8-8 970:8-9 971:8-9 972:8-9 973:8-8 974:8-8 975:7-8 976:8-8 977:8-10 979:9-9 \
     98:10-10 992:9-9 993:8-8 994:9-9 995:9-9 996:9-9 998:9-9 ";
 
+/// By calling code: the fewest and most digits of its national numbers. No code begins with 0, and none with another.
+static RANGES: LazyLock<Vec<Option<(usize, usize)>>> = LazyLock::new(|| {
+    let mut ranges = vec![None; 1000];
+    for plan in PLANS.split_whitespace() {
+        let read = || {
+            let (code, range) = plan.split_once(':')?;
+            let (least, most) = range.split_once('-')?;
+            Some((code.parse::<usize>().ok()?, (least.parse().ok()?, most.parse().ok()?)))
+        };
+        if let Some((code, range)) = read()
+            && let Some(slot) = ranges.get_mut(code)
+        {
+            *slot = Some(range);
+        }
+    }
+    ranges
+});
+
 /// Whether these digits are a calling code and a number of its plan; a trunk `0` may stand between.
 fn planned(digits: &Digits) -> bool {
-    PLANS.split_whitespace().any(|plan| {
-        let (Some((code, range)), all) = (plan.split_once(':'), digits.all()) else { return false };
-        let Some((least, most)) = range.split_once('-') else { return false };
-        let (Ok(least), Ok(most)) = (least.parse::<usize>(), most.parse::<usize>()) else { return false };
-        let prefixed = code.chars().zip(all).all(|(c, digit)| c.to_digit(10) == Some(*digit));
-        let trunk = usize::from(digits.at(code.len()) == 0);
-        prefixed && all.len() > code.len() && (least..=most + trunk).contains(&(all.len() - code.len()))
-    })
+    digits.at(0) != 0
+        && (1..=3).filter(|len| *len < digits.len()).any(|len| {
+            let code = usize::try_from(digits.head(len)).ok();
+            let Some(Some((least, most))) = code.and_then(|code| RANGES.get(code)) else { return false };
+            let trunk = usize::from(digits.at(len) == 0);
+            (*least..=most + trunk).contains(&(digits.len() - len))
+        })
 }
 
 /// As many groups as make a number of a plan, behind `skip` characters that say it is international.
@@ -189,20 +208,22 @@ fn international(found: &Match<'_>, skip: usize) -> Option<usize> {
 /// A number named as one, or all there is.
 fn labelled(found: &Match<'_>, near: &[&str]) -> Option<usize> {
     let digits = Digits::of(found.text);
+    if !(6..=15).contains(&digits.len()) || digits.uniform() || is_date(found.text) {
+        return None;
+    }
     let told = found.labelled(near)
         && !found.labelled(&["id ", "code ", "count", "size", "equipment", "price", "cost"]);
     let bare = found.text.chars().all(|c| c.is_ascii_digit());
     // Seconds and milliseconds since 1970, and dates without separators.
     let clock = bare && matches!((digits.len(), digits.head(2)), (10 | 13, 15..=19) | (8, 19 | 20));
     let long = if told || found.text.contains(' ') { 6 } else { 7 };
-    let fits = (long..=15).contains(&digits.len()) && !digits.uniform() && !is_date(found.text);
     let counted = digits.len() > 8 && found.text.starts_with("123456789");
     let alone = found.is_whole_text()
         && found.before.is_empty()
         && !clock
         && !counted
         && found.text.matches('.').count() < 3;
-    if fits && (told || alone) { found.whole_number() } else { None }
+    if digits.len() >= long && (told || alone) { found.whole_number() } else { None }
 }
 
 /// `22.11.2026`, `2026-11-22`.

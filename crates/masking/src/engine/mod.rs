@@ -15,6 +15,7 @@ mod bits;
 mod lane;
 mod need;
 mod pattern;
+mod quiet;
 mod scan;
 pub(crate) mod simd;
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub(crate) struct Engine {
     rules: Vec<Rule>,
     lanes: Vec<Lane>,
     classes: Classes,
+    /// See [`Engine::is_quiet`].
+    least: quiet::Least,
     scratch: Pool<Scratch, NewScratch>,
 }
 
@@ -67,7 +70,7 @@ impl Engine {
             free: vec![0; count],
             places: Vec::new(),
         });
-        Self { rules, lanes, classes, scratch: Pool::new(scratch) }
+        Self { least: Self::least(&lanes), rules, lanes, classes, scratch: Pool::new(scratch) }
     }
 
     pub(crate) fn rules(&self) -> &[Rule] {
@@ -76,6 +79,11 @@ impl Engine {
 
     pub(crate) fn rule(&self, index: usize) -> Option<&Rule> {
         self.rules.get(index)
+    }
+
+    /// Whether nothing is found in a text from a place on.
+    pub(crate) fn is_clean(&self, text: &str, from: usize) -> bool {
+        self.scan(Piece { text, from, at_start: true, ended: true }).0.is_empty()
     }
 
     /// The hits of a whole text, tails included.

@@ -65,6 +65,8 @@ pub(super) struct Need {
     pub(super) head: Vec<ByteSet>,
     /// At least so many ASCII digits among the first [`AHEAD`] bytes, as far as it goes.
     pub(super) digits: usize,
+    /// It has at least so many bytes, counted up to [`AHEAD`].
+    pub(super) least: usize,
     /// One of them among the first [`NEAR`] bytes.
     pub(super) near: bool,
     /// It begins with at least so many characters of tokens, counted up to [`AHEAD`].
@@ -89,8 +91,9 @@ impl Need {
         let token = |byte: u8| char::from(byte).is_ascii() && is_token(char::from(byte)) || byte == b':';
         let run = head.iter().take_while(|place| place.all(token)).count();
         let required = rare.iter().find_map(|byte| Some((*byte, approaches(nfa, *byte)?)));
+        let least = head.iter().take_while(|place| **place != ByteSet::ALL).count();
         let near = digits.get(NEAR - 1).is_some_and(|digits| *digits > 0);
-        Self { head, digits: digits.last().copied().unwrap_or(0), near, run, required }
+        Self { head, digits: digits.last().copied().unwrap_or(0), least, near, run, required }
     }
 }
 

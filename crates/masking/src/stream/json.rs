@@ -1,10 +1,10 @@
-use std::borrow::Cow;
+mod string;
 
-use memchr::memchr2;
+use std::{borrow::Cow, collections::HashSet};
 
 use super::{
     MaskError,
-    lexer::{Expect, Lexer, MAX_NAME, MAX_SCALAR, Token, escape, has_control, is_scalar_text, unescape},
+    lexer::{Expect, Lexer, MAX_NAME, MAX_SCALAR, Token, escape, is_scalar_text},
     raw::Raw,
     value::{Value, whole},
 };
@@ -43,6 +43,9 @@ fn is_plain(name: &str) -> bool {
     )
 }
 
+/// Names that are remembered to hold nothing.
+const MAX_CLEAN: usize = 128;
+
 /// What a model says of each piece of its text, and of the pieces it might have said: the text once more.
 const REPEATED: &str = "logprobs";
 
@@ -58,6 +61,8 @@ pub(crate) struct JsonStream {
     nested: u8,
     /// At which depth a container began that is left out.
     left_out: Option<usize>,
+    /// Names that were looked at and held nothing: most come again and again.
+    clean: HashSet<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -216,6 +221,9 @@ impl JsonStream {
                     let decoded = self.decode(part(from, to), part(from, to + 1), escaped)?;
                     if name {
                         self.lexer.path.name_more(&decoded, MAX_NAME);
+                        if self.clean.contains(&*decoded) {
+                            continue;
+                        }
                     }
                     self.behind(name, &mut before);
                     let own = at_place(masker, &self.lexer, self.nested);
@@ -233,6 +241,12 @@ impl JsonStream {
                         self.decode_into(part(from, to + 1), &mut String::new(), &mut raw)?;
                         raw.write(&masked, &self.lexer.path, out);
                         copied = to;
+                    } else if name
+                        && decoded.len() <= MAX_NAME
+                        && self.clean.len() < MAX_CLEAN
+                        && !masker.by_place()
+                    {
+                        self.clean.insert(decoded.into());
                     }
                 }
                 Ok(Token::StringOpen { name, from }) => {
@@ -256,100 +270,6 @@ impl JsonStream {
             out.text.push_str(text.get(copied..to).unwrap_or_default());
         }
         self.carry.push_str(text.get(to..).unwrap_or_default());
-    }
-
-    /// More of a string; tells where it ended.
-    fn go_on(
-        &mut self,
-        mut open: Box<Open>,
-        text: &str,
-        masker: &Masker,
-        out: &mut Masked,
-    ) -> Result<Option<usize>, MaskError> {
-        let mut decoded = String::new();
-        let (at, ended) = self.decode_into(text, &mut decoded, &mut open.raw)?;
-        if self.left_out.is_some() {
-            open.raw = Raw::default();
-        } else {
-            if open.name {
-                self.lexer.path.name_more(&decoded, MAX_NAME);
-            }
-            let masker = &*at_place(masker, &self.lexer, self.nested);
-            let masked = open.value.push(&decoded, masker);
-            open.raw.write(&masked, &self.lexer.path, out);
-            if ended {
-                let rest = open.value.finish(masker);
-                open.raw.write(&rest, &self.lexer.path, out);
-                out.text.push('"');
-            }
-        }
-        if ended {
-            self.lexer.string_ended(open.name);
-            return Ok(Some(at + 1));
-        }
-        self.carry.push_str(text.get(at..).unwrap_or_default());
-        self.open = Some(open);
-        Ok(None)
-    }
-
-    /// The text of a whole string.
-    fn decode<'a>(
-        &self,
-        content: &'a str,
-        with_quote: &str,
-        escaped: bool,
-    ) -> Result<Cow<'a, str>, MaskError> {
-        if escaped {
-            let mut text = String::with_capacity(content.len());
-            self.decode_into(with_quote, &mut text, &mut Raw::default())?;
-            return Ok(Cow::Owned(text));
-        }
-        if self.nested == 0 && has_control(content) {
-            return Err(MaskError::NotJson);
-        }
-        Ok(Cow::Borrowed(content))
-    }
-
-    /// Decodes up to the quote, or to where more must come to go on; says where, and whether it was the quote.
-    fn decode_into(
-        &self,
-        text: &str,
-        decoded: &mut String,
-        raw: &mut Raw,
-    ) -> Result<(usize, bool), MaskError> {
-        let mut at = 0;
-        loop {
-            let rest = text.get(at..).unwrap_or_default();
-            let len = memchr2(b'"', b'\\', rest.as_bytes()).unwrap_or(rest.len());
-            let (plain, rest) = rest.split_at_checked(len).unwrap_or((rest, ""));
-            if self.nested == 0 && has_control(plain) {
-                return Err(MaskError::NotJson);
-            }
-            decoded.push_str(plain);
-            raw.plain(plain);
-            at += len;
-            if rest.is_empty() {
-                return Ok((at, false));
-            }
-            if rest.starts_with('"') {
-                return Ok((at, true));
-            }
-            match unescape(rest) {
-                Ok(None) => return Ok((at, false)),
-                Ok(Some((c, len))) => {
-                    decoded.push(c);
-                    raw.escape(rest.get(..len).unwrap_or_default(), c.len_utf8());
-                    at += len;
-                }
-                // In a string JSON is only presumed, and what is no escape is text.
-                Err(_) if self.nested > 0 => {
-                    decoded.push('\\');
-                    raw.plain("\\");
-                    at += 1;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// What stands before a value's text: the name of its member.

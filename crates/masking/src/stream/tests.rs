@@ -87,11 +87,12 @@ proptest! {
         texts in proptest::collection::vec(rich(), 1..4), every in 1_usize..9, cuts in cuts(),
     ) {
         let items: Vec<_> = texts.iter().map(|text| literal(text, every)).collect();
-        let body = format!("{{\"a\": [{}], {}: 1.10, \"b\": null}}", items.join(", "), literal(&texts[0], every));
+        // A name that is no context.
+        let body = format!("{{\"content\": [{}], {}: 1.10, \"b\": null}}", items.join(", "), literal(&texts[0], every));
         let whole = masked(Dialect::Json, body.as_bytes(), &[usize::MAX]).unwrap();
         prop_assert_eq!(&masked(Dialect::Json, body.as_bytes(), &cuts).unwrap(), &whole);
         let value: serde_json::Value = serde_json::from_str(&whole).unwrap();
-        for (text, item) in texts.iter().zip(value["a"].as_array().unwrap()) {
+        for (text, item) in texts.iter().zip(value["content"].as_array().unwrap()) {
             // What is scanned is the decoded text: escapes hide nothing.
             prop_assert_eq!(&masker().mask_text(text).text, item.as_str().unwrap());
         }

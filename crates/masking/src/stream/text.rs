@@ -17,6 +17,19 @@ pub(crate) struct TextStream {
 }
 
 impl TextStream {
+    /// Masks a whole text that stands behind another; `None` when there is nothing to mask.
+    pub(crate) fn whole(text: &str, before: &str, masker: &Masker) -> Option<Masked> {
+        let joined = (!before.is_empty()).then(|| [before, text].concat());
+        if masker.engine().is_clean(joined.as_deref().unwrap_or(text), before.len()) {
+            return None;
+        }
+        let mut stream =
+            Self { seen: joined.unwrap_or_else(|| text.to_owned()), from: before.len(), ..Self::default() };
+        let mut masked = Masked::default();
+        stream.finish(masker, &mut masked);
+        Some(masked)
+    }
+
     pub(crate) fn push(&mut self, text: &str, masker: &Masker, out: &mut Masked) {
         self.seen.push_str(text);
         self.scan(false, masker, out);
