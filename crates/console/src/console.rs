@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use crewgate_approval::{ApprovalStore, Eligible, GrantStore};
 use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, Principal, SystemClock};
-use crewgate_oidc::Revocations;
+use crewgate_oidc::{Revocations, TokenInventory};
 use crewgate_runs::RunLedger;
 use futures_util::future::{BoxFuture, ready};
 
@@ -52,6 +52,7 @@ pub struct Console {
     pub(crate) readers: Arc<dyn ReadsRecord>,
     pub(crate) restore: Option<Arc<dyn Restore>>,
     pub(crate) revoking: Option<Revoking>,
+    pub(crate) inventory: Option<Arc<dyn TokenInventory>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -76,6 +77,7 @@ impl Console {
             readers: Arc::new(nobody),
             restore: None,
             revoking: None,
+            inventory: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -105,6 +107,13 @@ impl Console {
     #[must_use]
     pub fn revocations(mut self, revocations: Revocations, by: Arc<dyn Revokes>) -> Self {
         self.revoking = Some(Revoking { revocations, by });
+        self
+    }
+
+    /// Shows readers of the record whose tokens are in use. Without it the route answers 404.
+    #[must_use]
+    pub fn inventory(mut self, inventory: Arc<dyn TokenInventory>) -> Self {
+        self.inventory = Some(inventory);
         self
     }
 

@@ -23,6 +23,7 @@
 //! | `GET /api/runs` | owners, record readers | runs, newest first |
 //! | `GET /api/runs/{id}` | the owner, record readers | the run as it happened, step by step |
 //! | `POST /api/runs/{id}/restore` | the same, where policy and the profile entitle them | turns masks back: `{"text", "json"?}` |
+//! | `GET /api/tokens` | record readers | whose tokens are in use: how signed, how long, with which roles |
 //! | `GET /api/openapi.json` | anybody | this table for machines |
 //!
 //! ```
@@ -68,6 +69,7 @@ mod revocations;
 mod router;
 mod runs;
 mod show;
+mod tokens;
 mod view;
 
 pub use self::{

@@ -8,7 +8,7 @@ use axum::{
 use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::{Console, approvals, grants, problem::Problem, restore, revocations, runs};
+use crate::{Console, approvals, grants, problem::Problem, restore, revocations, runs, tokens};
 
 /// The API document, as served.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -28,6 +28,7 @@ pub fn router(console: Console) -> Router {
         .route("/api/runs", get(runs::list))
         .route("/api/runs/{id}", get(runs::show))
         .route("/api/runs/{id}/restore", post(restore::restore))
+        .route("/api/tokens", get(tokens::list))
         // Only routes stand behind this: an unknown path is 404 for everybody.
         .route_layer(middleware::from_fn(require_principal))
         .route("/api/openapi.json", get(openapi))

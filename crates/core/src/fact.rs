@@ -318,8 +318,10 @@ pub enum Fact {
         token: String,
         /// Its issuer's id of it, when it had one.
         id: Option<String>,
-        /// `jti` of the one that was issued.
+        /// Tells the one that was issued from others: calls made with it name it so.
         issued: String,
+        /// Its `jti`, by which it can be revoked.
+        issued_id: String,
         /// The roles it counts for.
         roles: BTreeSet<RoleName>,
         /// Who acts for the principal.

@@ -1,12 +1,12 @@
 //! From settings to a running gateway, and to its end.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use crewgate_approval::{ApprovalStore, ReleasePath, pending_auto_runs};
 use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, SystemClock};
-use crewgate_oidc::{Revocable, Revocations};
+use crewgate_oidc::{Exchange, Revocable, Revocations, Sightings};
 use crewgate_runs::RunLedger;
 use crewgate_store::{Options, SqliteStore};
 use tokio::{
@@ -26,9 +26,11 @@ use crate::{
     listen::Listener,
     live::{self, Generation, Live, Makings, Reloader},
     masks::{Maskers, Masks},
+    oauth::{self, Desks, TokenDesk},
     ops,
     relay::{RelayDesk, Relays},
     sessions::{Kept, Sessions},
+    sightings::Scribe,
     stack::{self, DataPlane, Parts},
     telemetry::Instruments,
     tickets::ReleaseDesk,
@@ -103,13 +105,6 @@ impl Gateway {
         let first = Generation::read(Settings::clone(&settings), &makings, maskers);
         let live = Live::new(first.map_err(|error| StartError(error.to_string()))?);
         let crews = Arc::new(Crews::new(&settings.crews).map_err(StartError)?);
-        let issuers = settings.issuers.iter().map(|issuer| &issuer.config);
-        let revocations = Revocations::new(Arc::new(store.clone()), Arc::clone(&clock), issuers);
-        let read = revocations.refresh().await;
-        read.map_err(|error| StartError::of("revocations cannot be read", error))?;
-        let gatekeeper = Gatekeeper::new(&settings, Arc::clone(&clock), Some(revocations.clone()));
-        let gatekeeper = gatekeeper.map_err(StartError)?;
-        let gatekeeper = gatekeeper.with_persons(live.clone());
         let limits = &settings.gateway.limits;
         let bind = |what: &'static str, listen: ListenSettings, connections: usize| async move {
             let listener = Listener::bind(&listen, connections, limits.header_timeout).await;
@@ -120,6 +115,15 @@ impl Gateway {
         };
         let (data, data_address) =
             bind("gateway.listen", settings.gateway.listen.clone(), limits.max_connections).await?;
+        let base = settings.gateway.public_address(data_address);
+        let (revocations, gatekeeper, desks, sightings) =
+            identity(&settings, &base, &store, &live, &clock).await?;
+        let scribe = Scribe {
+            sightings,
+            inventory: Arc::new(store.clone()),
+            roles: Arc::new(live.clone()),
+            clock: Arc::clone(&clock),
+        };
         let console_listener = match &settings.console {
             Some(listen) => Some(bind("console.listen", listen.clone(), SIDE_CONNECTIONS).await?),
             None => None,
@@ -131,15 +135,6 @@ impl Gateway {
             None => None,
         };
 
-        let base = settings.gateway.public_url.as_ref().map_or_else(
-            || {
-                format!(
-                    "{}://{data_address}",
-                    if settings.gateway.listen.tls.is_some() { "https" } else { "http" }
-                )
-            },
-            ToString::to_string,
-        );
         let masks = Masks::new(live.clone(), Arc::clone(&crews));
         let relays = Arc::new(Relays::new(&base, &settings.crews));
         let (audit, approvals, runs): (Arc<dyn AuditStore>, Arc<dyn ApprovalStore>, Arc<dyn RunLedger>) =
@@ -162,8 +157,10 @@ impl Gateway {
         let sessions = Arc::new(Sessions::new(kept, Arc::clone(&clock)));
         let parts = Parts {
             settings: Arc::clone(&settings),
+            base: base.clone(),
             gatekeeper: gatekeeper.clone(),
             revocations: revocations.clone(),
+            inventory: Arc::clone(&scribe.inventory),
             live: live.clone(),
             shadow,
             // Durable: a restart gives nobody their calls again.
@@ -184,7 +181,8 @@ impl Gateway {
         let plane = stack::build(&parts);
         let edge = Edge {
             limit: Arc::new(AddressLimit::new(limits.per_address.0, limits.per_address.1)),
-            well_known: WellKnown::new(&settings),
+            well_known: WellKnown::new(&settings, &base, desks.token.as_deref()),
+            oauth: desks,
             relay: RelayDesk {
                 relays,
                 runs: Arc::clone(&runs),
@@ -224,6 +222,7 @@ impl Gateway {
         let background = vec![
             tokio::spawn(gatekeeper.verifier().keep_fresh()),
             tokio::spawn(revocations.clone().keep_fresh()),
+            tokio::spawn(scribe.clone().run()),
             tokio::spawn(Arc::clone(&reloader).watch_files()),
             tokio::spawn(forget(sessions)),
             tokio::spawn(auto_runs(approvals, parts.releases.clone(), revocations, Arc::clone(&clock))),
@@ -241,9 +240,55 @@ impl Gateway {
             background,
             calls: parts.calls,
             releases: parts.releases,
+            scribe,
             path: parts.path,
         })
     }
+}
+
+/// Whose tokens count, what is revoked of them, and what is issued and heard besides.
+async fn identity(
+    settings: &Settings,
+    base: &str,
+    store: &SqliteStore,
+    live: &Live,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Revocations, Gatekeeper, Desks, Sightings), StartError> {
+    let exchange = match &settings.exchange {
+        Some(asked) => Some(oauth::exchange(asked, base).map_err(|error| StartError::of("exchange", error))?),
+        None => None,
+    };
+    let own = exchange.as_ref().map(Exchange::issuer).transpose();
+    let own = own.map_err(|error| StartError::of("exchange", error))?;
+    let issuers = settings.issuers.iter().map(|issuer| &issuer.config).chain(&own);
+    let revocations = Revocations::new(Arc::new(store.clone()), Arc::clone(clock), issuers);
+    let read = revocations.refresh().await;
+    read.map_err(|error| StartError::of("revocations cannot be read", error))?;
+    let sightings = Sightings::default();
+    let (revoked, seen) = (Some(revocations.clone()), sightings.clone());
+    let gatekeeper = Gatekeeper::new(settings, Arc::clone(clock), revoked, exchange.as_ref(), seen)
+        .map_err(StartError)?
+        .with_persons(live.clone());
+    let token = match (&settings.exchange, exchange) {
+        (Some(asked), Some(exchange)) => Some(Arc::new(TokenDesk {
+            exchange,
+            issuers: asked.issuers.iter().cloned().collect(),
+            once: asked.once.iter().cloned().collect(),
+            rate: (NonZeroU32::new(asked.rate.0).unwrap_or(NonZeroU32::MIN), asked.rate.1),
+            resource: base.to_owned(),
+            verifier: gatekeeper.verifier().clone(),
+            roles: Arc::new(live.clone()),
+            meter: Arc::new(store.clone()),
+            used: Arc::new(store.clone()),
+            audit: Arc::new(store.clone()),
+            clock: Arc::clone(clock),
+        })),
+        _ => None,
+    };
+    let used = Arc::new(store.clone());
+    let events = oauth::events(&settings.events, revocations.clone(), used, Arc::clone(clock));
+    let events = events.map_err(|error| StartError::of("events", error))?;
+    Ok((revocations, gatekeeper, Desks { token, events }, sightings))
 }
 
 /// What is in the store is nobody else's on this machine: a new file is readable by us alone, and so is what SQLite
@@ -314,6 +359,7 @@ pub struct Running {
     background: Vec<JoinHandle<()>>,
     calls: RunToEndLayer,
     releases: ReleaseDesk,
+    scribe: Scribe,
     path: ReleasePath<Body>,
 }
 
@@ -416,6 +462,7 @@ impl Running {
         }
         self.releases.close();
         self.path.close();
+        self.scribe.write().await;
         self.store.close().await;
     }
 }

@@ -136,14 +136,15 @@ impl Connect {
             port: address.port(),
             anywhere: settings.dangerously_listen_anywhere,
         });
-        let service = ServiceBuilder::new().layer(RenderRefusalsLayer).layer(RefuseViolationsLayer).service(
-            service_fn(move |request: Request<Body>| {
+        let service = ServiceBuilder::new()
+            .layer(RenderRefusalsLayer::default())
+            .layer(RefuseViolationsLayer)
+            .service(service_fn(move |request: Request<Body>| {
                 let proxy = Arc::clone(&proxy);
                 async move {
                     Ok::<_, Infallible>(proxy.call(request).await.unwrap_or_else(Refusal::into_response))
                 }
-            }),
-        );
+            }));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(listener.serve(service, stopped, HEAD));
         Ok(Self { address, stop, served })

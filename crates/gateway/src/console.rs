@@ -38,11 +38,12 @@ pub(crate) fn service(
     .grants(Arc::clone(&parts.grants))
     .restore(Arc::new(RestoreDesk::new(parts)))
     .revocations(parts.revocations.clone(), Arc::new(parts.live.clone()))
+    .inventory(Arc::clone(&parts.inventory))
     .record_readers(Arc::new(parts.live.clone()))
     .clock(Arc::clone(&parts.clock));
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
-        .layer(RenderRefusalsLayer)
+        .layer(RenderRefusalsLayer::at(&parts.base))
         .layer(RefuseViolationsLayer)
         .layer(AuthenticateLayer::new(gatekeeper.without_shared_keys()))
         .service(router(console));

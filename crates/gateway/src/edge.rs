@@ -23,6 +23,7 @@ use tower_http::{
 use crate::{
     limit::AddressLimit,
     listen::Remote,
+    oauth::Desks,
     problem,
     relay::RelayDesk,
     stack::DataPlane,
@@ -35,6 +36,7 @@ use crate::{
 pub(crate) struct Edge {
     pub(crate) limit: Arc<AddressLimit>,
     pub(crate) well_known: WellKnown,
+    pub(crate) oauth: Desks,
     pub(crate) relay: RelayDesk,
     pub(crate) instruments: Instruments,
     pub(crate) timeout: Duration,
@@ -78,11 +80,11 @@ impl Edge {
             return document;
         }
         let violates = request.extensions().get::<crate::gate::Violation>().is_some();
-        let request = match if violates { Err(request) } else { self.relay.answer(request).await } {
+        let beside = match self.beside(violates, request).await {
             Ok(answer) => return answer,
             Err(request) => request,
         };
-        let response = match stack.oneshot(request).await {
+        let response = match stack.oneshot(beside).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
@@ -90,6 +92,19 @@ impl Edge {
         self.instruments.calls.add(1, std::slice::from_ref(&status));
         self.instruments.latency.record(started.elapsed().as_secs_f64(), &[status]);
         response
+    }
+}
+
+impl Edge {
+    /// Answers what is not for a crew; gives any other request back.
+    async fn beside(&self, violates: bool, request: Request<Body>) -> Result<Response<Body>, Request<Body>> {
+        if violates {
+            return Err(request);
+        }
+        match self.oauth.answer(request).await {
+            Ok(answer) => Ok(answer),
+            Err(request) => self.relay.answer(request).await,
+        }
     }
 }
 

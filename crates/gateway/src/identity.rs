@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, Timestamp, TokenFacts};
-use crewgate_oidc::{Bearer, HttpFetch, Rejection, Revocations, Verifier, VerifyToken};
+use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, SystemClock, Timestamp, TokenFacts};
+use crewgate_oidc::{Bearer, Exchange, HttpFetch, Rejection, Revocations, Sightings, Verifier, VerifyToken};
 use sha2::{Digest, Sha256};
 
-use crate::{config::Settings, live::Live};
+use crate::{config::Settings, live::Live, oauth};
 
 /// The issuer name of principals that only hold a shared key. No issuer may be called so.
 pub(crate) const LEGACY: &str = "legacy";
@@ -47,23 +47,25 @@ impl Gatekeeper {
         settings: &Settings,
         clock: Arc<dyn Clock>,
         revocations: Option<Revocations>,
+        exchange: Option<&Exchange>,
+        sightings: Sightings,
     ) -> Result<Self, String> {
         let fetch = HttpFetch::new().map_err(|error| error.to_string())?;
-        let mut builder = Verifier::builder().fetch(fetch).clock(Arc::clone(&clock));
+        let mut builder = Verifier::builder().fetch(fetch).clock(Arc::clone(&clock)).sightings(sightings);
         if let Some(revocations) = revocations {
             builder = builder.revocations(revocations);
         }
         if settings.gateway.demand_dpop_nonce {
             builder = builder.demand_nonce();
         }
+        if let Some(exchange) = exchange {
+            builder = builder.exchange(exchange).map_err(|error| error.to_string())?;
+        }
         for settings in &settings.issuers {
             let config = settings.config.clone();
             builder = match &settings.ca {
                 None => builder.issuer(config),
-                Some(ca) => {
-                    let trusting = HttpFetch::with_extra_ca(ca);
-                    builder.issuer_through(config, trusting.map_err(|error| error.to_string())?)
-                }
+                Some(ca) => builder.issuer_through(config, trusting(ca)?),
             };
         }
         let keys = settings.crews.iter().filter_map(|crew| {
@@ -77,6 +79,20 @@ impl Gatekeeper {
             clock: ClockHandle(clock),
             live: None,
         })
+    }
+
+    /// For tools that only explain: nothing is revoked, nobody is counted.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with an issuer, or with the exchange.
+    pub(crate) fn offline(settings: &Settings) -> Result<Self, String> {
+        let base = settings.gateway.public_address(settings.gateway.listen.address);
+        // Without secrets there are no keys to know our own tokens by.
+        let asked = settings.exchange.as_ref().filter(|asked| !asked.keys.is_empty());
+        let exchange = asked.map(|asked| oauth::exchange(asked, &base)).transpose();
+        let exchange = exchange.map_err(|error| error.to_string())?;
+        Self::new(settings, Arc::new(SystemClock), None, exchange.as_ref(), Sightings::default())
     }
 
     /// Says of a token whose identity it is by the words that count at the time.
@@ -129,6 +145,11 @@ impl Gatekeeper {
         let (used, wanted) = (of(principal)?, of(crew)?);
         (used.digest == wanted.digest && self.clock.0.now() < wanted.until).then_some(wanted.until)
     }
+}
+
+/// Fetches over connections this authority may vouch for too.
+pub(crate) fn trusting(ca: &[u8]) -> Result<HttpFetch, String> {
+    HttpFetch::with_extra_ca(ca).map_err(|error| error.to_string())
 }
 
 impl VerifyToken for Gatekeeper {

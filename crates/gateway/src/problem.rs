@@ -1,6 +1,9 @@
 //! Renders refusals: the one place that turns a typed "no" into RFC 9457 `application/problem+json`.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::body::Body;
 use crewgate_core::{Challenge, FieldError, Refusal, RequestId};
@@ -16,14 +19,24 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// Renders the [`Refusal`] a layer below left on a bare answer.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RenderRefusalsLayer;
+#[derive(Debug, Clone, Default)]
+pub struct RenderRefusalsLayer {
+    metadata: Option<Arc<str>>,
+}
+
+impl RenderRefusalsLayer {
+    /// For the resource at this public address: a 401 says where its metadata is (RFC 9728 section 5.1).
+    #[must_use]
+    pub fn at(base: &str) -> Self {
+        Self { metadata: Some(format!("{base}{}", crate::well_known::PROTECTED_RESOURCE).into()) }
+    }
+}
 
 impl<S> Layer<S> for RenderRefusalsLayer {
     type Service = RenderRefusals<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RenderRefusals { inner }
+        RenderRefusals { inner, metadata: self.metadata.clone() }
     }
 }
 
@@ -31,6 +44,7 @@ impl<S> Layer<S> for RenderRefusalsLayer {
 #[derive(Debug, Clone)]
 pub struct RenderRefusals<S> {
     inner: S,
+    metadata: Option<Arc<str>>,
 }
 
 impl<S, B> Service<Request<B>> for RenderRefusals<S>
@@ -48,13 +62,17 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let id = request.extensions().get::<RequestId>().copied();
-        let answer = self.inner.call(request);
-        Box::pin(async move { answer.await.map(|response| render(response, id)) })
+        let (answer, metadata) = (self.inner.call(request), self.metadata.clone());
+        Box::pin(async move { answer.await.map(|response| render(response, id, metadata.as_deref())) })
     }
 }
 
 /// The problem document of a refusal, or the answer untouched.
-pub(crate) fn render(mut response: Response<Body>, id: Option<RequestId>) -> Response<Body> {
+pub(crate) fn render(
+    mut response: Response<Body>,
+    id: Option<RequestId>,
+    metadata: Option<&str>,
+) -> Response<Body> {
     let id = id.or_else(|| response.extensions().get::<RequestId>().copied());
     if let Some(value) = id.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
         response.headers_mut().entry(REQUEST_ID).or_insert(value);
@@ -100,7 +118,7 @@ pub(crate) fn render(mut response: Response<Body>, id: Option<RequestId>) -> Res
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
     }
     if let Some(challenge) = &refusal.challenge {
-        headers.insert(header::WWW_AUTHENTICATE, challenge_header(challenge, refusal.code));
+        headers.insert(header::WWW_AUTHENTICATE, challenge_header(challenge, refusal.code, metadata));
         if let Some(nonce) = challenge.nonce.as_ref().and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
             headers.insert(DPOP_NONCE, nonce);
         }
@@ -115,7 +133,7 @@ pub(crate) fn render(mut response: Response<Body>, id: Option<RequestId>) -> Res
 }
 
 /// RFC 6750 section 3, RFC 9449 section 7.1; RFC 9728 section 5.1 for `resource_metadata`.
-fn challenge_header(challenge: &Challenge, code: &str) -> HeaderValue {
+fn challenge_header(challenge: &Challenge, code: &str, metadata: Option<&str>) -> HeaderValue {
     let scheme = if challenge.proof.is_some() { "DPoP" } else { "Bearer" };
     let mut text = format!("{scheme} realm=\"crewgate\"");
     if let Some(error) = challenge.error {
@@ -124,13 +142,15 @@ fn challenge_header(challenge: &Challenge, code: &str) -> HeaderValue {
     if let Some(algorithms) = challenge.proof {
         text.push_str(&format!(", algs=\"{algorithms}\""));
     }
-    text.push_str(&format!(", resource_metadata=\"{}\"", crate::well_known::PROTECTED_RESOURCE));
+    if let Some(metadata) = metadata {
+        text.push_str(&format!(", resource_metadata=\"{metadata}\""));
+    }
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer realm=\"crewgate\""))
 }
 
 /// A refusal as an answer, outside the stack (limits, listeners).
 pub(crate) fn answer(refusal: Refusal) -> Response<Body> {
-    render(refusal.into_response(), Some(RequestId::random()))
+    render(refusal.into_response(), Some(RequestId::random()), None)
 }
 
 #[cfg(test)]
@@ -168,10 +188,16 @@ mod tests {
         let refusal =
             Refusal::new(By::Identity, StatusCode::UNAUTHORIZED, "token_expired", "the token has expired")
                 .with_challenge(Challenge { error: Some("invalid_token"), ..Challenge::default() });
-        let header = answer(refusal).headers()["www-authenticate"].to_str().unwrap().to_owned();
-        assert!(
-            header.contains("error=\"invalid_token\"") && header.contains("resource_metadata="),
-            "{header}"
+        let inner = tower::service_fn(move |_: Request<()>| {
+            let refusal = refusal.clone();
+            async move { Ok::<_, std::convert::Infallible>(refusal.into_response()) }
+        });
+        let service = RenderRefusalsLayer::at("https://gate.example").layer(inner);
+        let answer = tower::ServiceExt::oneshot(service, Request::new(())).await.unwrap();
+        assert_eq!(
+            answer.headers()["www-authenticate"],
+            "Bearer realm=\"crewgate\", error=\"invalid_token\", error_description=\"token_expired\", \
+             resource_metadata=\"https://gate.example/.well-known/oauth-protected-resource\""
         );
     }
 

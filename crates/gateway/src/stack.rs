@@ -10,7 +10,7 @@ use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent};
 use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
-use crewgate_oidc::{AuthenticateLayer, Revocations};
+use crewgate_oidc::{AuthenticateLayer, Revocations, TokenInventory};
 use crewgate_policy::{DescribeLayer, EnforceLayer, Meter, SealLayer, Shadow};
 use crewgate_runs::{RegisterLayer, Reserved, ResolveLayer, RunLedger};
 use http::{Extensions, Request, Response};
@@ -41,8 +41,11 @@ pub type DataPlane = BoxCloneSyncService<Request<Body>, Response<Body>, Infallib
 /// What the stack is made of.
 pub(crate) struct Parts {
     pub(crate) settings: Arc<Settings>,
+    /// The gateway's public address.
+    pub(crate) base: String,
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) revocations: Revocations,
+    pub(crate) inventory: Arc<dyn TokenInventory>,
     pub(crate) live: Live,
     pub(crate) shadow: Arc<Shadow>,
     pub(crate) meter: Arc<dyn Meter>,
@@ -72,17 +75,14 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
         // A call that has left ends, caller or no caller; outside the record, so that the record ends with it.
         .layer(parts.calls.clone())
         // Refusals become problem documents outside everything that may refuse.
-        .layer(RenderRefusalsLayer)
+        .layer(RenderRefusalsLayer::at(&parts.base))
         // Outside of the record, which keeps the tokens that an entitled caller sees turned back.
         .map_response(restored)
         // Outside identity: a 401 is on the record too.
         .layer(audit(parts))
         // On the record, but before anything reads the request: its head was not even HTTP.
         .layer(RefuseViolationsLayer)
-        .layer(
-            AuthenticateLayer::new(parts.gatekeeper.clone())
-                .with_proofs_for(&parts.settings.gateway.public_address()),
-        )
+        .layer(AuthenticateLayer::new(parts.gatekeeper.clone()).with_proofs_for(&parts.base))
         // Behind identity, which says who still uses a shared key.
         .layer(SunsetLayer(Arc::clone(&parts.clock)))
         // The one place that buffers a request body; behind identity, so that a stranger's is never read.

@@ -1,5 +1,4 @@
 //! Identity at the door: what is revoked, who may revoke, and what a refused caller is told.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod house;
 
@@ -142,5 +141,55 @@ async fn the_command_revokes_lists_and_lifts_and_a_restart_forgets_nothing() {
     for wrong in [&["--subject", "alice"][..], &["--issuer-epoch", "dev", "--client", "dev:cli"], &[]] {
         assert_eq!(run(&house, wrong).await.0, 2, "{wrong:?}");
     }
+    verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_of_the_record_see_whose_tokens_are_in_use() {
+    let tables = "[record]\nreaders = [\"data-owners\"]\n".to_owned();
+    let house = House::with(Plan { tables, ..Plan::default() }).await;
+    assert_eq!(house.get("/support/inputs", &house.alice()).await.status, 200);
+    let seen = async |house: &House| {
+        let answer = house.control("GET", "/api/tokens", &house.dora(), None).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let rows = answer.json().get("tokens").and_then(Value::as_array).unwrap().clone();
+        rows.into_iter().find(|row| row.get("subject") == Some(&json!("alice")))
+    };
+    let refused = house.control("GET", "/api/tokens", &house.alice(), None).await;
+    assert_eq!(refused.refusal(), (403, "not_record_reader".to_owned()));
+    // What was seen is written down at the latest when the gateway ends.
+    let house = House::start(house.stop().await).await;
+    let row = seen(&house).await.unwrap();
+    let of = |name: &str| row.get(name).cloned().unwrap();
+    assert_eq!((of("issuer"), of("algorithm"), of("lifetime")), (json!("dev"), json!("ES256"), json!(300)));
+    assert_eq!(
+        (of("sender_constrained"), of("roles"), of("kind")),
+        (json!(false), json!(["analysts"]), json!("user"))
+    );
+    let told = house.entries(Query::default().phase(Phase::Control)).await;
+    let noted = told.iter().flat_map(|entry| &entry.facts);
+    assert!(
+        noted
+            .into_iter()
+            .any(|fact| matches!(fact, Fact::Control { what, .. } if what == "tokens.inventory"))
+    );
+    let console = format!("http://{}", house.running.console().unwrap());
+    let (token, folder) = (house.dora(), house.folder.path().to_owned());
+    let output = tokio::task::spawn_blocking(move || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_crewgate"))
+            .args(["token", "inventory", "--console", &console])
+            .env("CREWGATE_TOKEN", token)
+            .current_dir(folder)
+            .output()
+            .unwrap()
+    });
+    let text = said(&output.await.unwrap());
+    assert!(
+        text.contains("dev:alice")
+            && text.contains("ES256")
+            && text.contains("bearer")
+            && text.contains("analysts"),
+        "{text}"
+    );
     verifies(&house.stop().await.folder).await;
 }

@@ -6,7 +6,7 @@ use std::{
 
 use crewgate_core::{Principal, Timestamp};
 
-use crate::{claims::Times, key::Key};
+use crate::{claims::Times, inventory::Sighting, json::Json, key::Key};
 
 /// Verified tokens remembered. One entry is about a kilobyte; ten thousand callers are more than a company has awake.
 pub const DEFAULT_CACHED_TOKENS: usize = 10_000;
@@ -25,6 +25,12 @@ pub(crate) struct Verified {
     pub(crate) witness: Witness,
     pub(crate) binding: Binding,
     pub(crate) names: Names,
+    /// What it is signed with, when it is.
+    pub(crate) algorithm: Option<&'static str>,
+    /// Where its use is counted.
+    pub(crate) sighting: Option<Arc<Sighting>>,
+    /// Who acts for the principal, and for whom they did.
+    pub(crate) act: Option<Box<Json>>,
 }
 
 /// What a token can be revoked by beyond what its principal shows.

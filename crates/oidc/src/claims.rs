@@ -102,7 +102,7 @@ fn string(claims: &Object, name: &str) -> Result<Option<String>, Rejection> {
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds, a fraction allowed, below 2^53 where doubles are still exact.
-fn instant(claims: &Object, name: &str) -> Result<Option<Timestamp>, Rejection> {
+pub(crate) fn instant(claims: &Object, name: &str) -> Result<Option<Timestamp>, Rejection> {
     const LIMIT: i64 = 1 << 53;
     let expected = || format!("{name} as a number of seconds since 1970");
     match claims.get(name) {

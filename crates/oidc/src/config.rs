@@ -66,6 +66,8 @@ pub struct IssuerConfig {
     pub(crate) refresh: Option<Duration>,
     pub(crate) keep_keys: Duration,
     pub(crate) allow_http: bool,
+    /// Of tokens of our own, which say in a claim of ours whose they are.
+    pub(crate) own: bool,
 }
 
 /// How to tell a person's token from a program's.
@@ -137,6 +139,7 @@ impl IssuerConfig {
             refresh: None,
             keep_keys: DEFAULT_KEEP_KEYS,
             allow_http: false,
+            own: false,
         })
     }
 

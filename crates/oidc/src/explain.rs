@@ -29,7 +29,7 @@ pub struct Failure {
     /// What was wrong.
     pub summary: &'static str,
     /// What would have been accepted.
-    pub expected: Option<String>,
+    pub expected: String,
     /// What was there instead, escaped and cut.
     pub found: Option<String>,
     /// What to do about it.
@@ -50,7 +50,7 @@ impl Explanation {
             step: reason.step(),
             code: reason.code(),
             summary: reason.summary(),
-            expected: rejection.expected().map(str::to_owned),
+            expected: rejection.expected().unwrap_or(reason.expected()).to_owned(),
             found: rejection.found().map(str::to_owned),
             fix: reason.advice(),
         };
@@ -72,9 +72,7 @@ impl fmt::Display for Explanation {
         }
         if let Some(failure) = &self.failed {
             writeln!(f, "FAIL  {}: {} [{}]", name(failure.step), failure.summary, failure.code)?;
-            if let Some(expected) = &failure.expected {
-                writeln!(f, "      expected: {expected}")?;
-            }
+            writeln!(f, "      expected: {}", failure.expected)?;
             if let Some(found) = &failure.found {
                 writeln!(f, "      found:    {found}")?;
             }

@@ -71,6 +71,22 @@ impl Json {
         }
     }
 
+    /// The same value for `serde`.
+    pub(crate) fn to_value(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(flag) => (*flag).into(),
+            Self::Integer(number) => (*number).into(),
+            Self::Float(number) => (*number).into(),
+            Self::String(text) => text.as_str().into(),
+            Self::Array(items) => items.iter().map(Self::to_value).collect(),
+            Self::Object(members) => {
+                Value::Object(members.iter().map(|(name, value)| (name.clone(), value.to_value())).collect())
+            }
+        }
+    }
+
     /// What kind of value it is, for explanations.
     pub(crate) fn kind(&self) -> &'static str {
         match self {

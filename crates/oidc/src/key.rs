@@ -162,3 +162,17 @@ fn thumbprint(kind: &[Algorithm], parts: &[&[u8]]) -> [u8; 32] {
     out.copy_from_slice(digest(&SHA256, &text).as_ref());
     out
 }
+
+/// RFC 7638 over a key's members as they stand: base64url of SHA-256. They are those of a key that was parsed: base64url
+/// and known names, so nothing needs escaping.
+pub(crate) fn key_thumbprint<'a>(member: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    let names: &[&str] = match member("kty")? {
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        "RSA" => &["e", "kty", "n"],
+        _ => return None,
+    };
+    let members = names.iter().map(|name| Some(format!("\"{name}\":\"{}\"", member(name)?)));
+    let text = format!("{{{}}}", members.collect::<Option<Vec<_>>>()?.join(","));
+    Some(URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes())))
+}

@@ -67,6 +67,9 @@
 //! | documents of an issuer | [`MAX_DOCUMENT`], [`MAX_KEYS`], [`FETCH_TIMEOUT`] | a broken issuer costs no more |
 //! | fetches a stranger can cause | one per [`EXTRA_FETCH_PAUSE`] and issuer, [`EXTRA_FETCH_BURST`] at once, shared by all who wait | nor does a hostile caller |
 //! | revocations | [`MAX_REVOCATIONS`], [`STALE`] | read several times a second, refused when they cannot be |
+//! | exchanged tokens | [`EXCHANGED_LIFETIME`] | narrowed, and never longer than what they were made of |
+//! | events | [`MAX_EVENT`], [`EVENT_AGE`] | transmitters repeat for days |
+//! | ids that count once | [`MAX_USED`] | refused when they cannot be remembered |
 //! | remembered tokens | [`DEFAULT_CACHED_TOKENS`] | by hash, until `exp`, while their key is published |
 
 mod algorithm;
@@ -76,9 +79,12 @@ mod ci;
 mod claims;
 mod config;
 mod dpop;
+mod events;
+mod exchange;
 mod explain;
 mod fetch;
 mod introspect;
+mod inventory;
 mod issuer;
 mod json;
 mod jws;
@@ -92,6 +98,8 @@ mod rejection;
 mod replay;
 mod revocation;
 mod roca;
+mod signed;
+mod used;
 mod verifier;
 mod verify;
 
@@ -105,9 +113,12 @@ pub use self::{
         KindRule, MAX_SKEW, REFRESH_BOUNDS,
     },
     dpop::PROOF_AGE,
+    events::{EVENT_AGE, EventError, EventOutcome, EventReceiver, EventSource, MAX_EVENT},
+    exchange::{EXCHANGED_LIFETIME, Exchange, Minted, OWN_ISSUER, SigningKey, SubjectToken},
     explain::{Explanation, Failure},
     fetch::{Fetch, FetchError, Fetched, Form, HttpFetch, Posted},
     introspect::{INACTIVE_AGE, INTROSPECTION_AGE, Introspection, MAX_INTROSPECTIONS},
+    inventory::{MAX_SEEN, MemoryInventory, SeenTokens, Sighted, Sightings, TokenInventory},
     issuer::{EXTRA_FETCH_BURST, EXTRA_FETCH_PAUSE, FETCH_TIMEOUT, IssuerState},
     jws::{Jws, MAX_HEADER, MAX_KID, MAX_TOKEN},
     keyset::{KeySet, MAX_DOCUMENT, MAX_KEYS, RefusedKey},
@@ -120,6 +131,7 @@ pub use self::{
         Lift, MAX_REVOCATIONS, MemoryRevocations, REVOCATION_POLL, Revocable, Revocation, RevocationStore,
         Revocations, RevokeError, STALE, StoreError,
     },
+    used::{MAX_USED, MemoryUsed, UsedIds},
     verifier::{Verifier, VerifierBuilder},
     verify::VerifyToken,
 };

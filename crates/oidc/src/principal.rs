@@ -127,7 +127,7 @@ fn mfa(claims: &Object) -> bool {
     methods.contains(&"mfa") || class.is_some_and(|class| MFA_CLASSES.contains(&class))
 }
 
-fn fingerprint(token: &Digest) -> String {
+pub(crate) fn fingerprint(token: &Digest) -> String {
     token.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex

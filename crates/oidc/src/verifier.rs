@@ -6,17 +6,19 @@ use crewgate_core::{Clock, HumanId, Principal, PrincipalKey, SystemClock};
 use futures_util::future::join_all;
 
 use crate::{
-    Bearer, Explanation, Fetch, HttpFetch, InvalidConfig, IssuerConfig, IssuerState, Jws, KeySet, MAX_TOKEN,
-    Reason, Rejection, Revocable, Revocations, VerifyToken,
+    Algorithm, Bearer, Exchange, Explanation, Fetch, HttpFetch, InvalidConfig, IssuerConfig, IssuerState,
+    Jws, MAX_TOKEN, OWN_ISSUER, Reason, Rejection, Revocable, Revocations, Sighted, Sightings, SubjectToken,
+    VerifyToken,
     cache::{Binding, DEFAULT_CACHED_TOKENS, Digest, Inactive, Names, TokenCache, Verified, Witness},
-    claims::Claims,
+    claims::{Claims, Times},
     dpop::Proofs,
+    exchange::{chain, origin},
     introspect::{Desk, INACTIVE_AGE, INTROSPECTION_AGE},
+    inventory::Sighting,
     issuer::Issuer,
     json::{Json, Object},
-    key::Key,
-    keyset::{allowed_algorithm, check_signature},
     principal::{at, principal},
+    signed::signer,
 };
 
 /// Checks tokens of several issuers. Cheap to clone; clones share keys and cache.
@@ -34,6 +36,7 @@ struct Inner {
     inactive: Inactive,
     proofs: Proofs,
     revocations: Option<Revocations>,
+    sightings: Option<Sightings>,
 }
 
 impl fmt::Debug for Verifier {
@@ -74,9 +77,21 @@ impl Verifier {
         self.0.cache.as_ref().map_or(0, TokenCache::len)
     }
 
+    /// A token that shall be exchanged, checked past the cache.
+    ///
+    /// # Errors
+    ///
+    /// As for a token that opens the gateway; one that is bound to a key is refused without its proof.
+    pub async fn subject_token(&self, token: &Bearer) -> Result<SubjectToken, Rejection> {
+        let verified = self.0.check(token.as_str(), &sha256(token.as_str())).await?;
+        self.0.admit(token, &verified)?;
+        self.0.sight(&verified);
+        Ok(SubjectToken::of(verified))
+    }
+
     /// Checks a token past the cache and says which steps it passed, which one failed, and what to do.
     pub async fn explain(&self, token: &Bearer) -> Explanation {
-        let checked = self.0.check(token.as_str(), &sha256(token)).await;
+        let checked = self.0.check(token.as_str(), &sha256(token.as_str())).await;
         match checked.and_then(|verified| self.0.admit(token, &verified).map(|()| verified)) {
             Ok(verified) => Explanation::accepted(verified.principal),
             Err(rejection) => Explanation::rejected(&rejection),
@@ -90,16 +105,20 @@ impl VerifyToken for Verifier {
     /// May be dropped at any time; a fetch of keys it began goes on for those who come after.
     async fn verify(&self, token: Bearer) -> Result<Principal, Rejection> {
         let inner = &*self.0;
-        let digest = sha256(&token);
+        let digest = sha256(token.as_str());
         if let Some(cache) = &inner.cache {
             let now = inner.clock.now();
             if let Some(entry) = cache.find(&digest, now, |entry| inner.still_trusts(entry)) {
                 inner.admit(&token, &entry)?;
+                if let Some(sighting) = &entry.sighting {
+                    sighting.again(now);
+                }
                 return Ok(entry.principal.clone());
             }
         }
-        let verified = inner.check(token.as_str(), &digest).await?;
+        let mut verified = inner.check(token.as_str(), &digest).await?;
         inner.admit(&token, &verified)?;
+        verified.sighting = inner.sight(&verified);
         let principal = verified.principal.clone();
         if let Some(cache) = &inner.cache {
             cache.insert(digest, Arc::new(verified));
@@ -141,26 +160,12 @@ impl Inner {
         let payload = jws.payload_object()?;
         let (index, issuer) = self.route(&payload)?;
         let config = &issuer.config;
-        let algorithm = allowed_algorithm(&jws, &config.algorithms)?;
-        let set = issuer.ready().await?;
-        let try_with = |set: &KeySet| -> Result<Arc<Key>, Rejection> {
-            let key = set.select(jws.kid.as_deref(), algorithm)?;
-            check_signature(&key, algorithm, &jws).map(|()| key)
-        };
-        // A key we do not have, or other material under a name we know: perhaps the issuer has just rotated.
-        let key = match try_with(&set) {
-            Err(first) if matches!(first.reason(), Reason::KeyUnknown | Reason::Signature) => {
-                let unknown = jws.kid.as_deref().filter(|kid| !set.names(kid));
-                match issuer.newer(&set, unknown).await {
-                    Some(newer) => try_with(&newer)?,
-                    None => return Err(first),
-                }
-            }
-            other => other?,
-        };
+        let key = signer(issuer, &jws).await?;
         // From here on the claims are the issuer's word.
         check_type(config, jws.typ.as_deref(), &payload)?;
-        self.judge(index, issuer, Claims::read(payload)?, Witness::Key(key), digest)
+        let mut verified = self.judge(index, issuer, Claims::read(payload)?, Witness::Key(key), digest)?;
+        verified.algorithm = jws.alg.parse::<Algorithm>().ok().map(Algorithm::name);
+        Ok(verified)
     }
 
     /// Whether claims that are the issuer's word open anything here.
@@ -177,10 +182,34 @@ impl Inner {
         claims.times.check(self.clock.now(), config.skew, config.max_lifetime)?;
         check_requirements(config, &claims)?;
         let binding = binding(&claims.all)?;
-        let mut principal = principal(config, &claims, digest)?;
+        let (mut principal, names) = if config.own {
+            origin(&claims, digest)?
+        } else {
+            let principal = principal(config, &claims, digest)?;
+            let names = names(config, &claims, &principal);
+            (principal, names)
+        };
         principal.human = self.persons.get(&principal.key).cloned();
-        let names = names(config, &claims, &principal);
-        Ok(Verified { principal, times: claims.times, issuer: index, witness, binding, names })
+        let act = chain(&claims.all)?;
+        Ok(Verified {
+            principal,
+            times: claims.times,
+            issuer: index,
+            witness,
+            binding,
+            names,
+            algorithm: None,
+            sighting: None,
+            act,
+        })
+    }
+
+    /// Counts an admitted token; one of our own is its subject's, which was counted when it was exchanged.
+    fn sight(&self, verified: &Verified) -> Option<Arc<Sighting>> {
+        let sightings = self.sightings.as_ref().filter(|_| verified.principal.token.exchanged.is_none())?;
+        let Times { issued, expires, .. } = verified.times;
+        let lifetime = verified.names.dated.then(|| expires.since(issued).as_secs());
+        sightings.of(Sighted::new(&verified.principal, verified.algorithm, lifetime, self.clock.now()))
     }
 
     /// What is asked of a believed token at every request.
@@ -331,9 +360,9 @@ fn check_requirements(config: &IssuerConfig, claims: &Claims) -> Result<(), Reje
     config.profile.check_token(config, claims)
 }
 
-fn sha256(token: &Bearer) -> Digest {
+pub(crate) fn sha256(token: &str) -> Digest {
     let mut out = [0; 32];
-    out.copy_from_slice(digest(&SHA256, token.as_str().as_bytes()).as_ref());
+    out.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     out
 }
 
@@ -347,6 +376,7 @@ pub struct VerifierBuilder {
     cached_tokens: usize,
     demand_nonce: bool,
     revocations: Option<Revocations>,
+    sightings: Option<Sightings>,
 }
 
 impl Default for VerifierBuilder {
@@ -359,6 +389,7 @@ impl Default for VerifierBuilder {
             cached_tokens: DEFAULT_CACHED_TOKENS,
             demand_nonce: false,
             revocations: None,
+            sightings: None,
         }
     }
 }
@@ -382,6 +413,16 @@ impl VerifierBuilder {
     pub fn issuer_through(mut self, issuer: IssuerConfig, fetch: impl Fetch) -> Self {
         self.issuers.push((issuer, Some(Arc::new(fetch))));
         self
+    }
+
+    /// Accepts the tokens that this exchange issues.
+    ///
+    /// # Errors
+    ///
+    /// When its URL cannot be an issuer's.
+    pub fn exchange(self, exchange: &Exchange) -> Result<Self, InvalidConfig> {
+        let (config, jwks) = (exchange.issuer()?, exchange.jwks());
+        Ok(self.issuer_through(config, move |_| std::future::ready(Ok(jwks.clone()))))
     }
 
     /// Identities that belong to the same natural person.
@@ -422,6 +463,12 @@ impl VerifierBuilder {
         self
     }
 
+    /// Counts whose tokens are used. Whoever serves [takes](Sightings::take) them now and then.
+    pub fn sightings(mut self, sightings: Sightings) -> Self {
+        self.sightings = Some(sightings);
+        self
+    }
+
     /// The verifier. Nothing is fetched yet: an issuer that is down does not stop a start.
     ///
     /// # Errors
@@ -441,6 +488,9 @@ impl VerifierBuilder {
         let (mut issuers, mut by_url) = (Vec::<Arc<Issuer>>::new(), HashMap::new());
         for (config, through) in self.issuers {
             config.check()?;
+            if config.name == OWN_ISSUER && !config.own {
+                return Err(InvalidConfig(format!("issuer {OWN_ISSUER}: the name is our own")));
+            }
             if issuers.iter().any(|other| other.config.name == config.name) {
                 return Err(InvalidConfig(format!("issuer {}: the name is used twice", config.name)));
             }
@@ -467,6 +517,7 @@ impl VerifierBuilder {
             inactive: Inactive::default(),
             proofs,
             revocations: self.revocations,
+            sightings: self.sightings,
         })))
     }
 }

@@ -417,7 +417,7 @@ async fn an_explanation_names_the_failed_step_and_no_secret() {
     let explanation = bench.verifier.explain(&Bearer::new(token.clone())).await;
     let failure = explanation.failed.clone().unwrap();
     assert_eq!((failure.step, failure.code), (Step::Audience, "token_audience"));
-    assert_eq!((failure.expected.as_deref(), failure.found.as_deref()), (Some("crewgate"), Some("billing")));
+    assert_eq!((failure.expected.as_str(), failure.found.as_deref()), ("crewgate", Some("billing")));
     assert_eq!(explanation.passed.last(), Some(&Step::Claims));
     assert!(explanation.principal.is_none() && !explanation.is_accepted());
     let shown = format!("{explanation}{}", serde_json::to_string(&explanation).unwrap());

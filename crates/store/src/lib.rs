@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore`, a `GrantStore`, a
-//! `RunLedger`, a `Meter` and a `RevocationStore`.
+//! `RunLedger`, a `Meter`, a `RevocationStore`, a keeper of
+//! `UsedIds` and a `TokenInventory`.
 //!
 //! **One writer.** One task owns the one connection that writes. Commands stand in one line, in the order they came,
 //! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
@@ -41,6 +42,7 @@ mod audit;
 mod command;
 mod fault;
 mod grants;
+mod inventory;
 mod lanes;
 mod open;
 mod options;
@@ -50,6 +52,7 @@ mod rows;
 mod runs;
 mod store;
 mod tx;
+mod used;
 mod vault;
 mod writer;
 

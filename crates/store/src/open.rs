@@ -147,6 +147,8 @@ fn migrator() -> Migrator {
         step(2, "role grants", include_str!("../migrations/sqlite/0002_role_grants.sql")),
         step(3, "mask tokens", include_str!("../migrations/sqlite/0003_mask_tokens.sql")),
         step(10, "revocations", include_str!("../migrations/sqlite/0010_revocations.sql")),
+        step(11, "used ids", include_str!("../migrations/sqlite/0011_used_ids.sql")),
+        step(12, "seen tokens", include_str!("../migrations/sqlite/0012_seen_tokens.sql")),
     ])
 }
 

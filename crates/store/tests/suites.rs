@@ -51,6 +51,29 @@ async fn it_keeps_revocations_and_tells_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_remembers_used_ids_over_a_restart() {
+    use crewgate_oidc::UsedIds;
+    let dirs = Dirs::default();
+    suites::used::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
+    let (dir, now) = (Dir::new(), suites::runs::start());
+    let until = now.saturating_add(Duration::from_secs(60));
+    let store = dir.open().await;
+    assert!(store.spend("github", "job", until, now).await.unwrap());
+    store.close().await;
+    let store = dir.open().await;
+    assert!(!store.spend("github", "job", until, now).await.unwrap());
+    // What is over is swept by what comes.
+    assert!(store.spend("github", "next", until, until).await.unwrap());
+    assert!(!store.is_used("github", "job").await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_an_inventory_of_tokens() {
+    let dirs = Dirs::default();
+    suites::inventory::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_a_meter() {
     let dirs = Dirs::default();
     // The suite wants its meters at once; eight behaviours, each with one of its own.

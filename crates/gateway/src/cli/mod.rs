@@ -77,7 +77,7 @@ enum Command {
     Runs(runs::Arguments),
     /// Run the gateway.
     Serve(ConfigFile),
-    /// Explain a token, or print your own.
+    /// Explain a token, print your own, or list whose are in use.
     Token(token::Arguments),
 }
 

@@ -98,7 +98,7 @@ fn named_principal(settings: &Settings, named: &str, groups: &[String]) -> Resul
 }
 
 async fn proved_principal(settings: &Settings, token: &TokenSource) -> Result<Principal, Failure> {
-    let gatekeeper = Gatekeeper::new(settings, Arc::new(SystemClock), None).map_err(Failure::usage)?;
+    let gatekeeper = Gatekeeper::offline(settings).map_err(Failure::usage)?;
     let explanation = gatekeeper.verifier().explain(&Bearer::new(token.read()?)).await;
     let refused = || Failure::no(format!("the token is not accepted\n{explanation}"));
     explanation.principal.clone().ok_or_else(refused)

@@ -25,8 +25,7 @@ pub(super) async fn run(config: &ConfigFile) -> Result<(), Failure> {
 
 pub(super) async fn check(config: &ConfigFile, output: Output) -> Result<(), Failure> {
     let settings = config.load()?;
-    let clock = Arc::new(SystemClock);
-    Gatekeeper::new(&settings, clock, None).map_err(Failure::usage)?;
+    Gatekeeper::offline(&settings).map_err(Failure::usage)?;
     Crews::new(&settings.crews).map_err(Failure::usage)?;
     tracing_subscriber::EnvFilter::try_new(&settings.telemetry.level)
         .map_err(|error| Failure::usage(format!("telemetry.level: {error}")))?;

@@ -1,11 +1,13 @@
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{io::Read, path::PathBuf, time::Duration};
 
-use crewgate_core::SystemClock;
 use crewgate_oidc::Bearer;
+use http::Method;
+use serde_json::{Value, json};
 
 use super::{
     ConfigFile,
     caller::{Caller, clock, warnings},
+    control::{Api, Console, rows, text},
     output::{Failure, Output},
 };
 use crate::{identity::Gatekeeper, tokens};
@@ -31,6 +33,11 @@ enum Command {
     Print {
         #[command(flatten)]
         caller: Box<Caller>,
+    },
+    /// List whose tokens are in use, how they are signed and how long they live, with your own token.
+    Inventory {
+        #[command(flatten)]
+        console: Console,
     },
 }
 
@@ -78,12 +85,13 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
     match arguments.command {
         Command::Explain { config, token } => explain(&config, &token, output).await,
         Command::Print { caller } => print(*caller, output).await,
+        Command::Inventory { console } => inventory(&console, output).await,
     }
 }
 
 async fn explain(config: &ConfigFile, token: &TokenSource, output: Output) -> Result<(), Failure> {
     let settings = config.load()?;
-    let gatekeeper = Gatekeeper::new(&settings, Arc::new(SystemClock), None).map_err(Failure::usage)?;
+    let gatekeeper = Gatekeeper::offline(&settings).map_err(Failure::usage)?;
     let explanation = gatekeeper.verifier().explain(&Bearer::new(token.read()?)).await;
     output.print(&explanation, ToString::to_string)?;
     if explanation.is_accepted() { Ok(()) } else { Err(Failure::no("the token is not accepted")) }
@@ -92,6 +100,47 @@ async fn explain(config: &ConfigFile, token: &TokenSource, output: Output) -> Re
 async fn print(caller: Caller, output: Output) -> Result<(), Failure> {
     warnings();
     let token = tokens::source(&caller.settings()?, &clock())?.token().await?;
-    let report = serde_json::json!({ "token": token.expose(), "expires": token.ends().to_string() });
+    let report = json!({ "token": token.expose(), "expires": token.ends().to_string() });
     output.print(&report, |_| token.expose().to_owned())
+}
+
+async fn inventory(console: &Console, output: Output) -> Result<(), Failure> {
+    let api = Api::new(console).await?;
+    let (mut seen, mut offset) = (Vec::new(), Some(0));
+    while let Some(at) = offset {
+        let page = api.call(Method::GET, &format!("/api/tokens?offset={at}"), None).await?;
+        seen.extend(rows(&page, "tokens").iter().cloned());
+        offset = page.get("next").and_then(Value::as_u64);
+    }
+    output.print(&json!({ "tokens": seen }), listing)
+}
+
+fn listing(list: &Value) -> String {
+    let seen = rows(list, "tokens");
+    if seen.is_empty() {
+        return "no token was seen".to_owned();
+    }
+    let whole = |row: &&Value| row.get("sender_constrained").and_then(Value::as_bool) != Some(true);
+    let bearer = seen.iter().filter(whole).count();
+    let lines = seen.iter().map(line).collect::<Vec<_>>().join("\n");
+    format!("{lines}\n{} identities, {bearer} with tokens that whoever bears them can use", seen.len())
+}
+
+fn line(row: &Value) -> String {
+    let lifetime = match row.get("lifetime").and_then(Value::as_u64) {
+        Some(secs) => humantime::format_duration(Duration::from_secs(secs)).to_string(),
+        None => "-".to_owned(),
+    };
+    let bound = row.get("sender_constrained").and_then(Value::as_bool) == Some(true);
+    let roles: Vec<&str> = rows(row, "roles").iter().filter_map(Value::as_str).collect();
+    format!(
+        "{:<40} client {:<20} {:<7} {:<7} {lifetime:<8} {:<6} last {}  {}",
+        format!("{}:{}", text(row, "issuer"), text(row, "subject")),
+        text(row, "client"),
+        text(row, "kind"),
+        text(row, "algorithm"),
+        if bound { "bound" } else { "bearer" },
+        text(row, "last"),
+        if roles.is_empty() { "no role".to_owned() } else { roles.join(", ") },
+    )
 }

@@ -6,7 +6,7 @@ use std::{
 use super::{
     diagnostic::Diagnostic,
     raw::{SecretRef, Text},
-    units::{Secret, secret},
+    units::{Secret, referred, secret},
 };
 
 /// Walks the raw file and keeps every mistake it meets, so that one run reports them all.
@@ -25,6 +25,14 @@ impl<'a> Checker<'a> {
     /// What a reference to a secret stands for; nothing real where secrets are not read.
     pub(super) fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
         if self.secrets { secret(reference, &self.beside()) } else { Ok(Secret::new("not-read")) }
+    }
+
+    /// A private key in PEM behind a reference; `None` where secrets are not read.
+    pub(super) fn pem(&self, reference: &SecretRef) -> Result<Option<Secret>, String> {
+        if !self.secrets {
+            return Ok(None);
+        }
+        referred(reference, &self.beside()).map(|(text, _)| Some(Secret::new(text)))
     }
 
     pub(super) fn file(&self) -> &Path {

@@ -13,8 +13,9 @@ use super::{
 
 pub(super) fn issuer(check: &mut Checker<'_>, raw: &raw::Issuer) -> Option<IssuerSettings> {
     let before = check.found.len();
-    let short = check.parse(&raw.name, |text| {
-        if text == "legacy" { Err("`legacy` is the gateway's own".to_owned()) } else { name(text) }
+    let short = check.parse(&raw.name, |text| match text {
+        crate::identity::LEGACY | crewgate_oidc::OWN_ISSUER => Err(format!("`{text}` is the gateway's own")),
+        _ => name(text),
     });
     let address = |check: &mut Checker<'_>, text| {
         check.parse(text, |text| url(text, raw.dangerously_allow_http).map(|_| text.to_owned()))

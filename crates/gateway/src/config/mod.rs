@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod crew;
 mod diagnostic;
+mod exchange;
 mod inputs;
 mod issuer;
 mod mask;
@@ -28,6 +29,7 @@ pub use self::{
     client::{ClientSettings, KeepIn, Source},
     crew::{CrewSettings, Observe, ReleaseRule, SharedKeySettings},
     diagnostic::{ConfigError, Diagnostic},
+    exchange::{EventSettings, ExchangeSettings},
     mask::MaskSettings,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,

@@ -32,6 +32,9 @@ pub(super) struct File {
     pub(super) record: Record,
     #[serde(default)]
     pub(super) revocation: RevocationTable,
+    pub(super) exchange: Option<Exchange>,
+    #[serde(default)]
+    pub(super) events: Vec<Events>,
     #[serde(default)]
     pub(super) telemetry: Telemetry,
     #[serde(default)]
@@ -352,6 +355,26 @@ pub(super) struct Approval {
 pub(super) struct Record {
     #[serde(default)]
     pub(super) readers: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Exchange {
+    pub(super) keys: Vec<Spanned<SecretRef>>,
+    pub(super) issuers: Spanned<Vec<Text>>,
+    pub(super) once: Option<Vec<Text>>,
+    pub(super) lifetime: Option<Text>,
+    pub(super) rate: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Events {
+    pub(super) issuer: Text,
+    pub(super) transmitter: Option<Text>,
+    pub(super) audience: Spanned<Vec<String>>,
+    pub(super) jwks_uri: Option<Text>,
+    pub(super) ca: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,7 +11,7 @@ use crewgate_core::Timestamp;
 
 use super::{
     check::{Checker, name, url},
-    crew,
+    crew, exchange,
     issuer::issuer,
     mask, operation, raw, role,
     settings::{
@@ -37,6 +37,11 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         raw.approvers.iter().filter_map(|raw| approver(check, raw, &role_names)).collect();
     let record_readers = known_roles(check, &raw.record.readers, &role_names);
     let revokers = known_roles(check, &raw.revocation.roles, &role_names);
+    let exchanged = match &raw.exchange {
+        Some(raw) => exchange::exchange(check, raw, &issuers),
+        None => None,
+    };
+    let events = raw.events.iter().filter_map(|raw| exchange::events(check, raw, &issuers)).collect();
     let mut identities = BTreeSet::new();
     let persons =
         raw.persons.iter().filter_map(|raw| person(check, raw, &issuers, &mut identities)).collect();
@@ -66,6 +71,14 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     {
         let help = "give `gateway.public_url`: the address at which CrewAI reaches this gateway";
         check.wrong(crew.name.span(), "a crew with `human_input` calls the gateway back", Some(help));
+    }
+    // What is told to token clients must be an address they can reach.
+    if let (Some(gateway), Some(raw)) = (&gateway, &raw.exchange)
+        && gateway.public_url.is_none()
+        && !gateway.listen.address.ip().is_loopback()
+    {
+        let help = "give `gateway.public_url`: it is the issuer and the audience of exchanged tokens";
+        check.wrong(raw.issuers.span(), "tokens are exchanged at the public address", Some(help));
     }
     if let Some(gateway) = &gateway {
         for (crew, raw) in crews
@@ -110,6 +123,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         shadow,
         store: store?,
         record_readers,
+        exchange: exchanged,
+        events,
         revokers,
         telemetry,
         masks,

@@ -15,6 +15,7 @@ use super::{
     check::Checker,
     crew::CrewSettings,
     diagnostic::{ConfigError, Diagnostic},
+    exchange::{EventSettings, ExchangeSettings},
     mask::MaskSettings,
     raw, read,
 };
@@ -58,6 +59,10 @@ pub struct Settings {
     pub store: PathBuf,
     /// Roles that may read everybody's records.
     pub record_readers: BTreeSet<String>,
+    /// Tokens of ours for those of others; absent: none are issued.
+    pub exchange: Option<ExchangeSettings>,
+    /// Who tells events about whose tokens; empty: none are taken.
+    pub events: Vec<EventSettings>,
     /// Roles that may revoke tokens.
     pub revokers: BTreeSet<String>,
     /// Logs, traces, metrics.
@@ -67,14 +72,14 @@ pub struct Settings {
 }
 
 impl GatewaySettings {
-    /// The address callers know the gateway by, without a slash at its end.
+    /// The address callers know the gateway by, without a slash at its end: `public_url`, or what it is bound to.
     #[must_use]
-    pub fn public_address(&self) -> String {
+    pub fn public_address(&self, bound: SocketAddr) -> String {
         match &self.public_url {
             Some(url) => url.to_string().trim_end_matches('/').to_owned(),
             None => {
                 let scheme = if self.listen.tls.is_some() { "https" } else { "http" };
-                format!("{scheme}://{}", self.listen.address)
+                format!("{scheme}://{bound}")
             }
         }
     }

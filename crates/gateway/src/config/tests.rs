@@ -210,6 +210,18 @@ fn the_way_over_ends() {
     assert!(folder.parse(&endless).unwrap_err().to_string().contains("missing field `until`"));
 }
 
+const GITHUB: &str = r#"
+[[issuer]]
+name = "github"
+profile = "github-actions"
+url = "https://token.actions.githubusercontent.com"
+audience = ["https://crewgate.acme.example"]
+require = { repository_owner_id = "65" }
+[[role]]
+name = "security"
+groups = ["okta:security"]
+"#;
+
 /// The fenced blocks in a page of what the gateway reads, or of what its callers read: `# client.toml` stands at their
 /// top.
 fn blocks(page: &str, of_callers: bool) -> Vec<&str> {
@@ -238,7 +250,17 @@ fn every_issuer_of_the_guide_loads() {
     let page = include_str!("../../../../docs/identity.md");
     let issuer = MINIMAL.find("[[issuer]]").unwrap()..MINIMAL.find("[[crew]]").unwrap();
     let mut profiles = std::collections::BTreeSet::new();
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    for name in ["exchange-2026-11.pem", "exchange-2026-10.pem"] {
+        std::fs::write(folder.0.join(name), pair.serialize_pem()).unwrap();
+    }
     for block in blocks(page, false) {
+        // What is no issuer stands beside those it names.
+        if !block.starts_with("[[issuer]]") {
+            let text = format!("{MINIMAL}{GITHUB}{block}");
+            folder.parse(&text).unwrap_or_else(|error| panic!("{block}\n{error}"));
+            continue;
+        }
         let name = block.split('"').nth(1).unwrap();
         let mut text = MINIMAL.replace("okta:analysts", &format!("{name}:analysts"));
         text.replace_range(issuer.clone(), block);
@@ -464,4 +486,61 @@ path = "/reports"
         let found = found.unwrap_or_else(|| panic!("{message:?} not in:\n{error}"));
         assert_eq!(found.place.map(|(line, _)| line), Some(line), "{found}");
     }
+}
+
+#[test]
+fn exchange_events_and_revocation_are_read_strictly() {
+    let folder = Folder::new("exchange");
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    std::fs::write(folder.0.join("exchange.pem"), pair.serialize_pem()).unwrap();
+    let more = r#"[[issuer]]
+name = "github"
+profile = "github-actions"
+url = "https://token.actions.githubusercontent.com"
+audience = ["https://gate.example"]
+require = { repository_owner_id = "65" }
+[exchange]
+keys = [{ file = "exchange.pem" }]
+issuers = ["github", "okta"]
+lifetime = "2m"
+rate = "10/min"
+[[events]]
+issuer = "okta"
+transmitter = "https://signals.example"
+audience = ["https://gate.example/oauth/events"]
+[revocation]
+roles = ["run-summary-jobs"]
+"#;
+    let text = format!("{MINIMAL}{more}");
+    let first = MINIMAL.lines().count();
+    let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let exchange = settings.exchange.unwrap();
+    assert_eq!((exchange.keys.len(), exchange.lifetime.as_secs()), (1, 120));
+    assert_eq!(exchange.once.iter().collect::<Vec<_>>(), ["github"], "a job's token counts once");
+    let source = &settings.events[0].source;
+    assert_eq!((source.transmitter.url(), source.about.as_str()), ("https://signals.example", "okta"));
+    assert!(settings.revokers.contains("run-summary-jobs"));
+    for (from, to, line, message) in [
+        ("keys = [{ file = \"exchange.pem\" }]", "keys = []", 9, "no key to sign with"),
+        ("file = \"exchange.pem\"", "file = \"missing.pem\"", 8, "cannot be read"),
+        ("file = \"exchange.pem\"", "file = \"Cargo.toml.secret\"", 8, "not a private key in PEM"),
+        ("[\"github\", \"okta\"]", "[\"gitlab\"]", 9, "no issuer `gitlab`"),
+        ("[\"github\", \"okta\"]", "[]", 9, "nobody's tokens"),
+        ("lifetime = \"2m\"", "lifetime = \"6m\"", 10, "between 1s and 5m"),
+        ("lifetime = \"2m\"", "once = [\"entra\"]", 10, "not among `issuers`"),
+        ("rate = \"10/min\"", "rate = \"0/min\"", 11, "not a rate"),
+        ("issuer = \"okta\"", "issuer = \"entra\"", 13, "no issuer `entra`"),
+        ("https://signals.example", "http://signals.example", 14, "plain HTTP"),
+        ("[\"https://gate.example/oauth/events\"]", "[]", 15, "audience is mandatory"),
+        ("roles = [\"run-summary-jobs\"]\n", "roles = [\"security\"]\n", 17, "no role `security`"),
+        ("name = \"github\"", "name = \"crewgate\"", 2, "gateway's own"),
+    ] {
+        assert!(more.contains(from), "{from}");
+        let error = folder.parse(&format!("{MINIMAL}{}", more.replacen(from, to, 1))).unwrap_err();
+        let found = error.0.iter().find(|d| d.message.contains(message));
+        let found = found.unwrap_or_else(|| panic!("{message:?} not in:\n{error}"));
+        assert_eq!(found.place.map(|(at, _)| at), Some(first + line), "{found}");
+    }
+    let open = text.replace("127.0.0.1:8080\"", "0.0.0.0:8080\"\ndangerously_plain_http = true");
+    assert!(folder.parse(&open).unwrap_err().to_string().contains("public address"));
 }

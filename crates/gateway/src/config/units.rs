@@ -29,8 +29,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads `{ env = … }` or `{ file = … }`; a file's final line break does not belong to the secret.
-pub(super) fn secret(reference: &SecretRef, beside: &Path) -> Result<Secret, String> {
+/// What `{ env = … }` or `{ file = … }` holds, and where that is in words.
+pub(super) fn referred(reference: &SecretRef, beside: &Path) -> Result<(String, String), String> {
     let (text, whence) = match (&reference.env, &reference.file) {
         (Some(name), None) => {
             let value =
@@ -41,13 +41,20 @@ pub(super) fn secret(reference: &SecretRef, beside: &Path) -> Result<Secret, Str
             let path = beside.join(name);
             let value = fs::read_to_string(&path)
                 .map_err(|error| format!("secret file `{}` cannot be read: {error}", path.display()))?;
-            (value.trim_end_matches(['\r', '\n']).to_owned(), format!("secret file `{}`", path.display()))
+            (value, format!("secret file `{}`", path.display()))
         }
         _ => return Err("a secret is given by exactly one of `env` and `file`".to_owned()),
     };
-    if text.is_empty() {
-        return Err(format!("{whence} is empty"));
-    }
+    if text.trim_ascii().is_empty() { Err(format!("{whence} is empty")) } else { Ok((text, whence)) }
+}
+
+/// A secret that is sent as it is; a file's final line break does not belong to it.
+pub(super) fn secret(reference: &SecretRef, beside: &Path) -> Result<Secret, String> {
+    let (text, whence) = referred(reference, beside)?;
+    let text = match reference.file {
+        Some(_) => text.trim_end_matches(['\r', '\n']).to_owned(),
+        None => text,
+    };
     // RFC 6750 `b64token`: what a bearer token is made of, and what masks can find to the letter.
     let token =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');

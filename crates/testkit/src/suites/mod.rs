@@ -3,6 +3,8 @@
 pub mod approval;
 pub mod audit;
 pub mod grant;
+pub mod inventory;
 pub mod meter;
 pub mod revocation;
 pub mod runs;
+pub mod used;

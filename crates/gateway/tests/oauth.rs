@@ -1,0 +1,361 @@
+//! Tokens of the gateway's own, and events about those of others, at the door.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod house;
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use crewgate_audit::{Entry, Phase, Query};
+use crewgate_core::Fact;
+use crewgate_testkit::DevIdp;
+use house::{Answer, Ground, House, Plan, Wire, call, crewgate, refusals, request, said, until, verifies};
+use serde_json::json;
+
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+
+fn pem() -> String {
+    let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key.as_ref()))
+}
+
+/// With an exchange of `dev`'s tokens, each once, and the roles of two teams.
+async fn house(more: &str) -> House {
+    let tables = format!(
+        "[exchange]\nkeys = [{{ file = \"exchange.pem\" }}, {{ file = \"next.pem\" }}]\nissuers = [\"dev\"]\nonce = [\"dev\"]\n{more}\n\
+         [revocation]\nroles = [\"data-owners\"]\n"
+    );
+    let ground = Ground::lay(Plan { tables, ..Plan::default() }).await;
+    ground.folder.write("exchange.pem", pem());
+    ground.folder.write("next.pem", pem());
+    House::start(ground).await
+}
+
+fn encoded(form: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()
+}
+
+async fn post(house: &House, path: &str, kind: &str, body: &str) -> Answer {
+    let mut wire = Wire::connect(house.data()).await;
+    let kind = format!("content-type: {kind}");
+    wire.send(&request("POST", path, &[&kind, "connection: close"], body.as_bytes())).await;
+    wire.answer().await.unwrap()
+}
+
+async fn exchange(house: &House, form: &[(&str, &str)]) -> Answer {
+    post(house, "/oauth/token", "application/x-www-form-urlencoded", &encoded(form)).await
+}
+
+fn asked<'a>(token: &'a str, scope: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![("grant_type", GRANT), ("subject_token", token), ("subject_token_type", JWT), ("scope", scope)]
+}
+
+/// Of both teams.
+fn both(house: &House, id: &str) -> String {
+    house.idp.token().subject("ci").groups(["analysts", "data-owners"]).claim("jti", id).sign()
+}
+
+fn error(answer: &Answer) -> (u16, String) {
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    (answer.status, answer.field("error"))
+}
+
+fn facts(entries: &[Entry]) -> Vec<&Fact> {
+    entries.iter().flat_map(|entry| &entry.facts).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jobs_token_is_exchanged_once_for_one_that_counts_for_the_roles_it_names() {
+    let house = house("").await;
+    let token = both(&house, "job-1");
+    let answer = exchange(&house, &asked(&token, "analysts")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let given = answer.json();
+    assert_eq!((&given["token_type"], &given["scope"]), (&json!("Bearer"), &json!("analysts")));
+    assert!((1..=300).contains(&given["expires_in"].as_u64().unwrap()), "{given}");
+    let own = given["access_token"].as_str().unwrap();
+
+    // It runs what an analyst may run, as the subject it was, and is no data owner any more.
+    let ran = house.post("/support/kickoff", own, json!({ "inputs": { "topic": "churn" } })).await;
+    assert_eq!(ran.status, 200, "{}", ran.text());
+    let record = house.record(&ran).await;
+    assert!(facts(&record).iter().any(
+        |fact| matches!(fact, Fact::Authenticated { principal, .. } if principal.to_string() == "dev:ci")
+    ));
+    let revoke = json!({ "tokens": { "kind": "issuer", "issuer": "dev" } });
+    let refused = house.control("POST", "/api/revocations", own, Some(revoke.clone())).await;
+    assert_eq!(refused.refusal(), (403, "not_revoker".to_owned()));
+    let narrow = exchange(&house, &asked(&both(&house, "job-2"), "data-owners")).await.json();
+    let narrow = narrow["access_token"].as_str().unwrap();
+    let denied = house.post("/support/kickoff", narrow, json!({ "inputs": { "topic": "churn" } })).await;
+    assert_eq!(denied.refusal(), (403, "policy_denied".to_owned()));
+
+    // Each job's token once, also for a replica that starts later.
+    let again = exchange(&house, &asked(&token, "analysts")).await;
+    assert_eq!(error(&again), (400, "invalid_request".to_owned()));
+    assert!(again.field("error_description").contains("exchanged before"));
+    let told = house.entries(Query::default().phase(Phase::Control)).await;
+    let told = facts(&told).iter().filter(|fact| matches!(fact, Fact::Exchanged { .. })).count();
+    assert_eq!(told, 2);
+    let refused = until("the refused exchange on the record", async || {
+        let found = refusals(&house.entries(Query::default().phase(Phase::Refused)).await);
+        found.contains(&(400, "token_used".to_owned())).then_some(())
+    });
+    refused.await;
+    let house = House::start(house.stop().await).await;
+    assert_eq!(error(&exchange(&house, &asked(&token, "analysts")).await).0, 400);
+    // Ours end with the issuer they come from.
+    let fresh = exchange(&house, &asked(&both(&house, "job-3"), "analysts")).await.field("access_token");
+    assert_eq!(house.get("/support/inputs", &fresh).await.status, 200);
+    house.control("POST", "/api/revocations", &house.dora(), Some(revoke)).await;
+    assert_eq!(house.get("/support/inputs", &fresh).await.refusal(), (401, "issuer_revoked".to_owned()));
+    verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_exchanged_is_told_by_its_code() {
+    let house = house("rate = \"20/min\"").await;
+    let token = both(&house, "job-1");
+    let good = asked(&token, "analysts");
+    let with = |name: &'static str, value: &'static str| {
+        let mut form = good.clone();
+        form.retain(|(known, _)| *known != name);
+        form.push((name, value));
+        form
+    };
+    let expired = house.idp.token().expired().sign();
+    let bound = house
+        .idp
+        .token()
+        .claim("cnf", json!({ "jkt": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" }))
+        .sign();
+    let nameless = house.idp.token().groups(["analysts"]).sign();
+    let stranger = DevIdp::start().await.unwrap().token().sign();
+    for (what, form, code) in [
+        ("another grant", with("grant_type", "client_credentials"), "unsupported_grant_type"),
+        ("no grant", with("grant_type", ""), "invalid_request"),
+        ("twice", [good.clone(), vec![("scope", "analysts")]].concat(), "invalid_request"),
+        (
+            "another type",
+            with("subject_token_type", "urn:ietf:params:oauth:token-type:saml2"),
+            "invalid_request",
+        ),
+        (
+            "another wish",
+            with("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"),
+            "invalid_request",
+        ),
+        ("another resource", with("resource", "https://other.example"), "invalid_target"),
+        ("another audience", with("audience", "crewai"), "invalid_target"),
+        ("no role", with("scope", ""), "invalid_scope"),
+        ("a role that is not held", with("scope", "analysts admin"), "invalid_scope"),
+        ("nonsense", asked("nonsense", "analysts"), "invalid_request"),
+        ("expired", asked(&expired, "analysts"), "invalid_request"),
+        ("bound", asked(&bound, "analysts"), "invalid_request"),
+        ("a stranger's", asked(&stranger, "analysts"), "invalid_request"),
+        ("without an id", asked(&nameless, "analysts"), "invalid_request"),
+    ] {
+        assert_eq!(error(&exchange(&house, &form).await), (400, code.to_owned()), "{what}");
+    }
+    assert_eq!(post(&house, "/oauth/token", "application/json", "{}").await.status, 415);
+    assert_eq!(call(house.data(), "GET", "/oauth/token", "", None).await.status, 405);
+    let large = "x".repeat(100_000);
+    assert_eq!(post(&house, "/oauth/token", "application/x-www-form-urlencoded", &large).await.status, 413);
+    // None of that has used the token up.
+    let own = exchange(&house, &good).await;
+    assert_eq!(own.status, 200, "{}", own.text());
+    let own = own.field("access_token");
+    assert_eq!(error(&exchange(&house, &asked(&own, "analysts")).await).0, 400, "not exchanged again");
+    verifies(&house.stop().await.folder).await;
+    // Where none is asked for, there is none.
+    let closed = House::open().await;
+    for path in ["/oauth/token", "/oauth/events"] {
+        assert_ne!(post(&closed, path, "application/x-www-form-urlencoded", "x=1").await.status, 200);
+    }
+    for path in ["/oauth/jwks", "/.well-known/oauth-authorization-server/oauth"] {
+        assert_ne!(call(closed.data(), "GET", path, "", None).await.status, 200);
+    }
+    closed.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_of_one_subject_are_bounded() {
+    let house = house("rate = \"2/h\"").await;
+    for (id, status) in [("1", 200), ("2", 200), ("3", 429)] {
+        let answer = exchange(&house, &asked(&both(&house, id), "analysts")).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("retry-after").is_some(), status == 429);
+    }
+    verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_issuer_and_the_resource_describe_themselves_at_their_public_address() {
+    let house = house("").await;
+    let base = format!("http://{}", house.data());
+    let get = async |path: &str| call(house.data(), "GET", path, "", None).await.json();
+    let resource = get("/.well-known/oauth-protected-resource").await;
+    assert_eq!(resource["resource"], json!(base));
+    assert_eq!(resource["authorization_servers"], json!([house.idp.url(), format!("{base}/oauth")]));
+    for path in ["/.well-known/oauth-authorization-server/oauth", "/oauth/.well-known/openid-configuration"] {
+        let metadata = get(path).await;
+        assert_eq!(metadata["issuer"], json!(format!("{base}/oauth")));
+        assert_eq!(metadata["token_endpoint"], json!(format!("{base}/oauth/token")));
+        assert_eq!(metadata["jwks_uri"], json!(format!("{base}/oauth/jwks")));
+    }
+    let keys = get("/oauth/jwks").await;
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "the next one is known before it signs");
+    // A refused caller is told where that is, and is sent nowhere.
+    for accept in ["accept: */*", "accept: text/html"] {
+        let mut wire = Wire::connect(house.data()).await;
+        wire.send(&request("GET", "/support/inputs", &[accept], b"")).await;
+        let refused = wire.answer().await.unwrap();
+        assert_eq!(refused.refusal(), (401, "token_missing".to_owned()));
+        assert!(refused.header("location").is_none());
+        let metadata = format!("resource_metadata=\"{base}/.well-known/oauth-protected-resource\"");
+        assert!(refused.header("www-authenticate").unwrap().contains(&metadata));
+    }
+    verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_pushed_ends_the_tokens_it_is_about() {
+    let signals = DevIdp::start().await.unwrap();
+    let audience = "https://gate.test/oauth/events";
+    let tables = format!(
+        "[[events]]\nissuer = \"dev\"\ntransmitter = \"{}\"\naudience = [\"{audience}\"]\n",
+        signals.url()
+    );
+    let house = House::with(Plan { tables, ..Plan::default() }).await;
+    let alice = house.alice();
+    assert_eq!(house.get("/support/inputs", &alice).await.status, 200);
+    let event = |id: &str, iss: &str| {
+        signals
+            .token()
+            .header("typ", "secevent+jwt")
+            .audience(audience)
+            .claim("jti", id)
+            .claim("sub_id", json!({ "format": "iss_sub", "iss": iss, "sub": "alice" }))
+            .claim(
+                "events",
+                json!({ "https://schemas.openid.net/secevent/caep/event-type/session-revoked": {} }),
+            )
+            .without("sub")
+            .without("exp")
+            .sign()
+    };
+    let push = async |body: &str| post(&house, "/oauth/events", "application/secevent+jwt", body).await;
+    let wrong = push(&event("1", "https://other.test")).await;
+    assert_eq!((wrong.status, wrong.field("err")), (400, "invalid_request".to_owned()));
+    assert!(!wrong.field("description").is_empty());
+    assert_eq!(house.get("/support/inputs", &alice).await.status, 200);
+    let taken = push(&event("2", house.idp.url())).await;
+    assert_eq!((taken.status, taken.body.len()), (202, 0), "{}", taken.text());
+    assert_eq!(house.get("/support/inputs", &alice).await.refusal(), (401, "subject_revoked".to_owned()));
+    let told = house.entries(Query::default().phase(Phase::Control)).await;
+    assert!(facts(&told).iter().any(|fact| matches!(fact, Fact::Revocation { reason: Some(reason), .. } if reason.contains("told by dev (2)"))));
+    assert_eq!(post(&house, "/oauth/events", "application/jwt", "x").await.status, 415);
+    assert_eq!(push(&alice).await.field("err"), "invalid_request");
+    verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_ours_is_explained_like_any_other() {
+    let tables = "[exchange]\nkeys = [{ file = \"exchange.pem\" }]\nissuers = [\"dev\"]\n".to_owned();
+    let public = "public_url = \"http://127.0.0.1:1\"";
+    let ground = Ground::lay(Plan { gateway: public, tables, ..Plan::default() }).await;
+    ground.folder.write("exchange.pem", pem());
+    let house = House::start(ground).await;
+    let own = exchange(&house, &asked(&house.alice(), "analysts")).await.field("access_token");
+    assert_eq!(house.get("/support/inputs", &own).await.status, 200);
+    let folder = house.folder.path().to_owned();
+    let explained = tokio::task::spawn_blocking(move || {
+        crewgate(&folder, &["token", "explain", "--config", "crewgate.toml"], &own)
+    });
+    let text = said(&explained.await.unwrap());
+    assert!(text.contains("is    dev:alice") && !text.contains("FAIL"), "{text}");
+    verifies(&house.stop().await.folder).await;
+}
+
+/// The bypasses of reference proxies of 2025 and 2026, each by its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bypasses_of_2025_and_2026_open_nothing() {
+    let house = House::open().await;
+    let send = async |path: &str, headers: &[&str]| {
+        let mut wire = Wire::connect(house.data()).await;
+        wire.send(&request("GET", path, headers, b"")).await;
+        wire.answer().await.unwrap()
+    };
+    let before = house.support.calls();
+    // CVE-2026-34457: a health check is known by its address on another listener, never by who says to ask.
+    for agent in ["kube-probe/1.31", "GoogleHC/1.0", "ELB-HealthChecker/2.0", "Prometheus/3.0"] {
+        let answer = send("/support/inputs", &[&format!("user-agent: {agent}")]).await;
+        assert_eq!(answer.refusal(), (401, "token_missing".to_owned()), "{agent}");
+    }
+    for path in ["/healthz", "/ping", "/ready", "/metrics", "/readyz"] {
+        assert_ne!(send(path, &["user-agent: kube-probe/1.31"]).await.status, 200, "{path}");
+    }
+    // CVE-2026-41059: a fragment ends no path. It is no part of a request at all.
+    for path in [
+        "/.well-known/oauth-protected-resource#/support/inputs",
+        "/support/inputs#/.well-known/oauth-protected-resource",
+        "/support/inputs%23/healthz",
+    ] {
+        let answer = send(path, &[]).await;
+        assert!(matches!(answer.status, 400 | 401 | 404), "{path}: {}", answer.status);
+    }
+    // CVE-2026-40575: what a client says of where it went is not where it went.
+    for name in [
+        "x-forwarded-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x-forwarded-prefix",
+        "x-auth-request-redirect",
+    ] {
+        let header = format!("{name}: /.well-known/oauth-protected-resource");
+        let answer = send("/support/inputs", &[&header]).await;
+        assert_eq!(answer.refusal(), (401, "token_missing".to_owned()), "{name}");
+    }
+    for header in [
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-user: alice",
+        "x-auth-request-email: a@acme.example",
+        "x-real-ip: 127.0.0.1",
+    ] {
+        assert_eq!(send("/support/inputs", &[header]).await.status, 401, "{header}");
+    }
+    // GHSA-7rh7-c77v-6434: a query is matched by no route.
+    for path in [
+        "/support/inputs?/.well-known/oauth-protected-resource",
+        "/support/inputs?x=/healthz",
+        "/support/inputs?path=/oauth/jwks",
+    ] {
+        assert_eq!(send(path, &[]).await.status, 401, "{path}");
+    }
+    // And a path is one path, however it is written.
+    for path in [
+        "//support/inputs",
+        "/support//inputs",
+        "/./support/inputs",
+        "/.well-known/../support/inputs",
+        "/.well-known/oauth-protected-resource/../../support/inputs",
+        "/%2e%2e/support/inputs",
+        "/.well-known/oauth-protected-resource;/support/inputs",
+    ] {
+        let answer = send(path, &[]).await;
+        assert!(matches!(answer.status, 400 | 401 | 404), "{path}: {}", answer.status);
+    }
+    // GHSA-c5c4-8r6x-56w3: an address of mail is nobody, so no suffix of it opens anything.
+    for mail in ["eve@evil.example@acme.example", "eve@acme.example", "\"a@acme.example\"@evil.example"] {
+        let token =
+            house.idp.token().subject("eve").claim("email", mail).claim("email_verified", true).sign();
+        let answer = house.get("/support/inputs", &token).await;
+        assert_eq!(answer.refusal(), (403, "policy_denied".to_owned()), "{mail}");
+    }
+    assert_eq!(house.support.calls(), before, "nothing has reached the crew");
+    verifies(&house.stop().await.folder).await;
+}
