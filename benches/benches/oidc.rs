@@ -18,6 +18,7 @@ use crewgate_core::SystemClock;
 use crewgate_oidc::{Bearer, FetchError, IssuerConfig, Verifier, VerifyToken};
 use crewgate_testkit::{DevIdp, KeyKind};
 use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -90,7 +91,12 @@ fn tokens(c: &mut Criterion) {
         let (message, signature) = token.rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         let (uncached, alone) = (verifier(&idp, 0), Alone::new(&idp, kind));
-        let whole = || runtime.block_on(uncached.verify(Bearer::new(black_box(token.as_str())))).is_ok();
+        // The keys are there after the first time: nothing is waited for.
+        assert!(runtime.block_on(uncached.verify(Bearer::new(token.as_str()))).is_ok());
+        let whole = || {
+            let verified = uncached.verify(Bearer::new(black_box(token.as_str()))).now_or_never();
+            verified.is_some_and(|verified| verified.is_ok())
+        };
         let part = || alone.verify(black_box(message.as_bytes()), black_box(&signature));
         assert!(whole() && part());
         group.bench_function(format!("uncached/{}", kind.alg()), |b| b.iter(whole));

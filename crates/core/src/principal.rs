@@ -47,7 +47,7 @@ impl Group {
     /// The group `name` of `issuer`.
     #[must_use]
     pub fn new(issuer: &str, name: &str) -> Self {
-        Self(format!("{issuer}:{name}"))
+        Self([issuer, ":", name].concat())
     }
 
     /// The prefixed name.

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt::Write, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crewgate_core::{Group, Principal, PrincipalKey, PrincipalKind, TokenFacts};
 
@@ -128,8 +128,5 @@ fn mfa(claims: &Object) -> bool {
 }
 
 pub(crate) fn fingerprint(token: &Digest) -> String {
-    token.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    format!("{:016x}", token.first_chunk().copied().map_or(0, u64::from_be_bytes))
 }
