@@ -1,20 +1,30 @@
-//! What one decision costs with few rules and with many, for few roles and for many, and while rules are loaded.
+//! What one decision costs with few rules and with many, for few roles and for many, through the layer and while rules
+//! are loaded; what a load and a proof cost. Whatever is compared is measured in turns, in one run, and printed as a
+//! ratio: criterion measures one thing after the other, and a busy machine is another one by then.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use std::{
+    convert::Infallible,
     hint::black_box,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use crewgate_cedar::{CedarPolicy, CrewDeclaration, InputType, Vocabulary};
+use crewgate_cedar::{
+    CedarPolicy, CrewDeclaration, InputType, Vocabulary,
+    prove::{Proof, Prover, parse_invariants},
+};
 use crewgate_core::{
-    Action, Decision, Effect, InputValue, MaskProfile, Message, Operation, Principal, PrincipalKey,
+    Action, Decision, Effect, Group, InputValue, MaskProfile, Message, Operation, Principal, PrincipalKey,
     PrincipalKind, Resource, RoleName, Timestamp, TokenFacts,
 };
-use crewgate_policy::{HeldBy, HeldRole, Policy, Query};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use crewgate_policy::{EnforceLayer, HeldBy, HeldRole, Policy, Query, RoleBinding, StaticRoles, Swap};
+use http::{Request, Response, StatusCode};
+use tower::{Layer as _, ServiceExt as _};
 
 const MONDAY_NOON: Timestamp = Timestamp::from_secs(1_781_524_800);
 
@@ -183,98 +193,259 @@ fn roles(count: usize) -> Vec<HeldRole> {
     (1..=count).map(role).collect()
 }
 
-fn decide(c: &mut Criterion) {
-    let (principal, operation) = (principal(), kickoff());
-    for (name, rules_of) in [
-        ("simple", simple as fn(usize) -> Rules),
-        ("masked", masked as fn(usize) -> Rules),
-        ("realistic", realistic as fn(usize) -> Rules),
-    ] {
-        let mut group = c.benchmark_group(name);
-        for rules in [10, 1_000, 10_000] {
-            let policy = rules_of(rules).load();
-            for count in [5, 50] {
-                let roles = roles(count);
-                let query = Query {
-                    principal: &principal,
-                    roles: &roles,
-                    operation: &operation,
-                    approvals: None,
-                    now: MONDAY_NOON,
-                };
-                let decision = policy.decide(&query);
-                assert!(matches!(decision, Decision::Allow { .. }), "{decision:?}");
-                let id = BenchmarkId::new(format!("{count} roles"), rules);
-                group.bench_with_input(id, &policy, |b, policy| {
-                    b.iter(|| policy.decide(black_box(&query)));
-                });
-                if rules == 10 {
-                    continue;
-                }
-                let (mut n, mut other) = (0_u64, principal.clone());
-                group.bench_function(BenchmarkId::new(format!("{count} roles, new token"), rules), |b| {
-                    b.iter(|| {
-                        n += 1;
-                        other.token.fingerprint = n.to_string();
-                        policy.decide(black_box(&Query { principal: &other, ..query }))
-                    });
-                });
+/// What is measured beside other such things, in turns, so that whatever else the machine does hits all of them.
+struct Lane<'a> {
+    name: String,
+    once: Box<dyn FnMut(u64) + 'a>,
+    /// Nanoseconds a call, one figure for each turn.
+    took: Vec<f64>,
+}
+
+/// Turns, and calls in each.
+const TURNS: u64 = 301;
+const CALLS: u64 = 64;
+
+impl<'a> Lane<'a> {
+    fn new(name: impl Into<String>, once: impl FnMut(u64) + 'a) -> Self {
+        Self { name: name.into(), once: Box::new(once), took: Vec::new() }
+    }
+
+    /// A decision by `policy`; time goes on and inputs change from one to the next.
+    fn decision(name: impl Into<String>, policy: &'a CedarPolicy, asked: &'a Asked) -> Self {
+        let mut operation = asked.operation.clone();
+        Self::new(name, move |n| {
+            operation.body_bytes = 200 + n % 100;
+            let query = Query { operation: &operation, ..asked.query(n) };
+            black_box(policy.decide(black_box(&query)));
+        })
+    }
+
+    fn run(lanes: &mut [Self]) {
+        for turn in 0..TURNS {
+            for lane in &mut *lanes {
+                let numbers = turn * CALLS..(turn + 1) * CALLS;
+                // What the others left in the caches is no part of it.
+                (0..4).for_each(|n| (lane.once)(n));
+                let start = Instant::now();
+                numbers.for_each(&mut lane.once);
+                lane.took.push(nanos(start.elapsed()) / count(CALLS));
             }
-            let stranger = Query {
-                principal: &principal,
-                roles: &[],
-                operation: &operation,
-                approvals: None,
-                now: MONDAY_NOON,
-            };
-            assert!(matches!(policy.decide(&stranger), Decision::Refuse { .. }));
-            group.bench_with_input(BenchmarkId::new("stranger", rules), &policy, |b, policy| {
-                b.iter(|| policy.decide(black_box(&stranger)));
-            });
         }
-        group.finish();
+    }
+
+    /// In microseconds: the median, and the fastest quarter, which is nearer to a machine of its own.
+    fn told(&self) -> String {
+        let [quarter, median] = [4, 2].map(|part| at(self.took.iter().copied(), part) / 1e3);
+        format!("{median:6.2} µs (fastest quarter {quarter:6.2})")
+    }
+
+    /// How many times as long as `other`, turn by turn.
+    fn times(&self, other: &Self) -> f64 {
+        at(self.took.iter().zip(&other.took).map(|(mine, other)| mine / other), 2)
     }
 }
 
-/// The 99th percentile of decisions in this long, in nanoseconds.
-fn slowest_in_a_hundred(policy: &CedarPolicy, query: &Query<'_>, until: impl Fn(Instant) -> bool) -> u128 {
-    let (start, mut all) = (Instant::now(), Vec::with_capacity(4_000_000));
-    while !until(start) {
-        let before = Instant::now();
-        black_box(policy.decide(black_box(query)));
-        all.push(before.elapsed().as_nanos());
-    }
-    all.sort_unstable();
-    all.get(all.len() * 99 / 100).copied().unwrap_or_default()
+/// The figure that one part of all are below.
+fn at(all: impl Iterator<Item = f64>, part: usize) -> f64 {
+    let mut all: Vec<_> = all.collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / part).copied().unwrap_or(f64::NAN)
 }
 
-fn reload(c: &mut Criterion) {
-    let rules = realistic(10_000);
-    let mut group = c.benchmark_group("load");
-    group.sample_size(10);
-    group.bench_function("10000", |b| b.iter(|| rules.load()));
-    group.finish();
+fn nanos(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e9
+}
 
-    let (policy, principal, operation, roles) = (rules.load(), principal(), kickoff(), roles(5));
-    let query = Query {
-        principal: &principal,
-        roles: &roles,
-        operation: &operation,
-        approvals: None,
-        now: MONDAY_NOON,
+fn count(n: u64) -> f64 {
+    f64::from(u32::try_from(n).unwrap())
+}
+
+/// What a query borrows.
+struct Asked {
+    principal: Principal,
+    roles: Vec<HeldRole>,
+    operation: Operation,
+}
+
+impl Asked {
+    fn by(roles: usize) -> Self {
+        Self { principal: principal(), roles: self::roles(roles), operation: kickoff() }
+    }
+
+    fn query(&self, n: u64) -> Query<'_> {
+        let Self { principal, roles, operation } = self;
+        let now = MONDAY_NOON.saturating_add(Duration::from_secs(n % 600));
+        Query { principal, roles, operation, approvals: None, now }
+    }
+}
+
+type Shape = (&'static str, fn(usize) -> Rules);
+const SHAPES: [Shape; 3] = [("simple", simple), ("masked", masked), ("realistic", realistic)];
+
+/// Few rules and many, few roles and many.
+fn decisions() {
+    let (few, many) = (Asked::by(5), Asked::by(50));
+    for (shape, of) in SHAPES {
+        let sets = [10, 10_000].map(|rules| (rules, of(rules).load()));
+        let mut lanes = Vec::new();
+        for (rules, policy) in &sets {
+            for asked in [&few, &many] {
+                let decision = policy.decide(&asked.query(0));
+                assert!(matches!(decision, Decision::Allow { .. }), "{decision:?}");
+                let name = format!("{shape}, {rules} rules, {} roles", asked.roles.len());
+                lanes.push(Lane::decision(name, policy, asked));
+            }
+        }
+        Lane::run(&mut lanes);
+        lanes.iter().for_each(|lane| println!("{:<36}{}", lane.name, lane.told()));
+        let [small, small_many, large, large_many] = lanes.as_slice() else { continue };
+        println!(
+            "{shape}: 10,000 rules / 10 rules = {:.2} (5 roles), {:.2} (50 roles); 50 roles / 5 roles = {:.2} (10 rules), {:.2} (10,000 rules)",
+            large.times(small),
+            large_many.times(small_many),
+            small_many.times(small),
+            large_many.times(large),
+        );
+    }
+}
+
+/// The simple shape through the layer: principal and operation on the request, roles looked up, decided, passed on.
+fn layered() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (policy, asked) = (simple(10_000).load(), Asked::by(5));
+    let principal = Principal {
+        groups: Arc::new((1..=5).map(|n| Group::new("okta", &format!("group-{n}"))).collect()),
+        ..asked.principal.clone()
     };
-    let before = slowest_in_a_hundred(&policy, &query, |start| start.elapsed() > Duration::from_secs(2));
-    let done = AtomicBool::new(false);
-    let during = thread::scope(|scope| {
-        scope.spawn(|| {
-            // Loaded, and taken apart, as at every reload.
-            (0..3).for_each(|_| drop(rules.load()));
-            done.store(true, Ordering::Release);
-        });
-        slowest_in_a_hundred(&policy, &query, |_| done.load(Ordering::Acquire))
-    });
-    eprintln!("p99 of a decision: {before} ns before a load, {during} ns during");
+    let binding = |n: usize| RoleBinding {
+        groups: vec![format!("okta:group-{n}")],
+        ..RoleBinding::new(RoleName::new(format!("role-{n}")))
+    };
+    let inner = tower::service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(())));
+    let roles = Arc::new(StaticRoles::new((1..=5).map(binding)));
+    let service = EnforceLayer::new(policy.clone()).roles(roles).layer(inner);
+    let request = || {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(principal.clone());
+        request.extensions_mut().insert(asked.operation.clone());
+        request
+    };
+    let mut lanes = [
+        Lane::new("simple, 10,000 rules, through the layer", |_| {
+            let response = runtime.block_on(service.clone().oneshot(request())).unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+        }),
+        Lane::new("the same call without the layer", |_| {
+            black_box(runtime.block_on(inner.oneshot(request())).unwrap());
+        }),
+        Lane::decision("the decision alone", &policy, &asked),
+        Lane::new("the same, of a stranger", |n| {
+            black_box(policy.decide(&Query { roles: &[], ..asked.query(n) }));
+        }),
+        Lane::new("the same, of a new token", |n| {
+            let token = TokenFacts { fingerprint: format!("new-{n}"), ..asked.principal.token.clone() };
+            let principal = Principal { token, ..asked.principal.clone() };
+            black_box(policy.decide(&Query { principal: &principal, ..asked.query(n) }));
+        }),
+    ];
+    Lane::run(&mut lanes);
+    lanes.iter().for_each(|lane| println!("{:<42}{}", lane.name, lane.told()));
 }
 
-criterion_group!(benches, decide, reload);
-criterion_main!(benches);
+/// Decisions until `done`, one after the other: what each took, in nanoseconds.
+fn timed(policy: &impl Policy, asked: &Asked, took: &mut Vec<u128>, done: impl Fn() -> bool) {
+    let mut n = 0;
+    while !done() {
+        let before = Instant::now();
+        black_box(policy.decide(black_box(&asked.query(n))));
+        took.push(before.elapsed().as_nanos());
+        n += 1;
+    }
+}
+
+/// What this thread has had of a core so far: less than the clock says where others want it too.
+fn on_cpu() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
+}
+
+/// Loads and swaps beside decisions; quiet times in between are what they are compared with.
+fn reloads() {
+    let (rules, asked) = (realistic(10_000), Asked::by(5));
+    let policy = Swap::new(rules.load());
+    let (mut loads, mut before, mut during) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..7 {
+        let start = Instant::now();
+        timed(&policy, &asked, &mut before, || start.elapsed() > Duration::from_millis(700));
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let load = scope.spawn(|| {
+                let (start, busy) = (Instant::now(), on_cpu());
+                let loaded = rules.load();
+                let took = (start.elapsed(), on_cpu().saturating_sub(busy));
+                // Taken apart here, as at every reload.
+                drop(policy.replace(loaded));
+                done.store(true, Ordering::Release);
+                took
+            });
+            timed(&policy, &asked, &mut during, || done.load(Ordering::Acquire));
+            loads.push(load.join().unwrap());
+        });
+    }
+    loads.sort();
+    let slow = |all: &mut Vec<u128>, percent: usize| {
+        all.sort_unstable();
+        f64::from(u32::try_from(all.get(all.len() * percent / 100).copied().unwrap_or_default()).unwrap())
+    };
+    let (quiet, busy) = (slow(&mut before, 99), slow(&mut during, 99));
+    let (took, on_core) = loads.get(loads.len() / 2).copied().unwrap();
+    println!(
+        "10,000 rules loaded beside decisions in {:.2} s, of which {:.2} s on a core",
+        took.as_secs_f64(),
+        on_core.as_secs_f64(),
+    );
+    println!(
+        "p99 of a decision: {:.1} µs, during a load {:.1} µs = {:.2}; median {:.2}",
+        quiet / 1e3,
+        busy / 1e3,
+        busy / quiet,
+        slow(&mut during, 50) / slow(&mut before, 50),
+    );
+}
+
+/// One invariant over one crew of a set of 10,000 rules, where there is a solver.
+fn proofs() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _within = runtime.enter();
+    let mut prover = match Prover::start(std::env::var_os("CREWGATE_REAL_CVC5").map(Into::into)) {
+        Ok(prover) => prover,
+        Err(error) => return eprintln!("proofs are not measured: {error}"),
+    };
+    let rules = realistic(10_000);
+    let policy = rules.load();
+    let text = "@id(\"small\") forbid (principal, action == Action::\"kickoff\", resource == Crew::\"crew-1\")
+                when { context.body_bytes > 1000000 };";
+    let invariants = parse_invariants("bench.cedar", text, &rules.vocabulary).unwrap();
+    let start = Instant::now();
+    let proof = runtime
+        .block_on(prover.holds(&policy, &rules.vocabulary, invariants.first().unwrap(), &["crew-1".to_owned()]))
+        .unwrap();
+    assert!(matches!(proof, Proof::Holds { .. }), "{proof:?}");
+    println!(
+        "one invariant proved over one crew of 10,000 rules in {:.2} s, {} questions",
+        start.elapsed().as_secs_f64(),
+        prover.asked()
+    );
+}
+
+fn main() {
+    // `cargo bench -- decisions` and so on: one part alone.
+    let parts: [(&str, fn()); 4] =
+        [("decisions", decisions), ("layered", layered), ("reloads", reloads), ("proofs", proofs)];
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for (name, part) in parts {
+        if asked.is_empty() || asked.iter().any(|arg| arg == name) {
+            part();
+        }
+    }
+}

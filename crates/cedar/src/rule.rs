@@ -130,13 +130,14 @@ impl Reader<'_> {
         };
         let annotations: Vec<(String, String)> =
             rule.policy.annotations().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        for (key, value) in annotations {
-            if let Err((message, help)) = self.annotation(&mut rule, &key, &value) {
-                let at = source::annotation(statement.text, &key);
+        for (key, value) in &annotations {
+            if let Err((message, help)) = self.annotation(&mut rule, key, value) {
+                let at = source::annotation(statement.text, key);
                 errors.push(self.error(statement, at, message).with_help(Some(help)));
             }
         }
-        if rule.policy.annotation("id").is_none() {
+        // Asked for by name, Cedar would parse the name.
+        if annotations.iter().all(|(key, _)| key != "id") {
             let help = "a rule is known by its name, on the record and in refusals: add @id(\"…\")";
             errors.push(self.error(statement, None, "a rule without @id").with_help(Some(help.to_owned())));
         }

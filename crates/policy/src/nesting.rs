@@ -161,7 +161,7 @@ impl Path {
         let Self(role) = self;
         let narrowed = matches!(role.by, HeldBy::Grant { narrowed: true, .. });
         let end = role.until.unwrap_or(Timestamp::from_micros(i64::MAX));
-        (!narrowed, end, role.by.grant().is_none(), Reverse(role.through.len()), Reverse(role.by.to_string()))
+        (!narrowed, end, role.by.grant().is_none(), Reverse(role.through.len()), Reverse(&role.by))
     }
 }
 

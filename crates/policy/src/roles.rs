@@ -52,8 +52,8 @@ pub(crate) fn runs_at(from: Option<Timestamp>, until: Option<Timestamp>, now: Ti
     from.is_none_or(|from| from <= now) && until.is_none_or(|until| now < until)
 }
 
-/// What gives a principal a role.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What gives a principal a role. Ordered as they print.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum HeldBy {
     /// A temporary grant.
