@@ -423,12 +423,18 @@ fn proofs() {
     };
     let rules = realistic(10_000);
     let policy = rules.load();
-    let text = "@id(\"small\") forbid (principal, action == Action::\"kickoff\", resource == Crew::\"crew-1\")
+    let text =
+        "@id(\"small\") forbid (principal, action == Action::\"kickoff\", resource == Crew::\"crew-1\")
                 when { context.body_bytes > 1000000 };";
     let invariants = parse_invariants("bench.cedar", text, &rules.vocabulary).unwrap();
     let start = Instant::now();
     let proof = runtime
-        .block_on(prover.holds(&policy, &rules.vocabulary, invariants.first().unwrap(), &["crew-1".to_owned()]))
+        .block_on(prover.holds(
+            &policy,
+            &rules.vocabulary,
+            invariants.first().unwrap(),
+            &["crew-1".to_owned()],
+        ))
         .unwrap();
     assert!(matches!(proof, Proof::Holds { .. }), "{proof:?}");
     println!(

@@ -1,6 +1,6 @@
 //! What would help a caller whom nothing permits: told by permits whose author says that it may be told.
 
-use crewgate_core::Hint;
+use crewgate_core::{Hint, Operation};
 use crewgate_policy::{HeldBy, HeldRole, Query};
 
 use crate::{engine::Engine, rule::Rule};
@@ -15,7 +15,8 @@ impl Engine {
         if !self.hinted {
             return Vec::new();
         }
-        let concerned = self.index.candidates(None, query.operation);
+        let Operation { action, resource, .. } = query.operation;
+        let concerned = self.index.candidates(None, action.as_str(), &resource.name, &resource.parents);
         let hinted = self.picked(&concerned).filter(|rule| rule.permit && rule.hint.is_some());
         hinted.take(MAX_TRIED).filter_map(|rule| self.hint(query, rule)).collect()
     }

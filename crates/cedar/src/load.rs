@@ -28,7 +28,7 @@ use crate::{
 
 /// Rules that are parsed or validated in one go. More are no faster, and between two goes those who wait for a decision
 /// get their turn.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 512;
 
 impl CedarPolicy {
     /// Loads rules from these files, given as path and text. The order of the files does not matter.

@@ -116,7 +116,8 @@ impl Session {
         if let Some(site) = lock(&self.sites).iter().find(same) {
             return Ok(Arc::clone(site));
         }
-        let found = engine.index.candidates(Some(&self.caller), operation);
+        let Resource { name, parents, .. } = &operation.resource;
+        let found = engine.index.candidates(Some(&self.caller), operation.action.as_str(), name, parents);
         let of = |rules: &[u32]| engine.picked(rules).flat_map(|rule| rule.roles.iter().cloned()).collect();
         let subject = Subject::of(query, &engine.types, &engine.actions, &of(&found))?;
         let is_permit = |rule: &u32| engine.picked(std::slice::from_ref(rule)).any(|rule| rule.permit);

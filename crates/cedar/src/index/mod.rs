@@ -16,7 +16,7 @@ use std::{
 };
 
 use cedar_policy::Entities;
-use crewgate_core::{Operation, PrincipalKind, Resource, RoleName};
+use crewgate_core::{PrincipalKind, RoleName};
 
 pub(crate) use self::{
     scope::{Scope, Who},
@@ -135,13 +135,18 @@ impl Index {
         Caller { who, roles: roles.into_iter().collect() }
     }
 
-    /// Rules that can matter to this caller's doing this, or to anybody's; sorted.
-    pub(crate) fn candidates(&self, caller: Option<&Caller>, operation: &Operation) -> Vec<u32> {
+    /// Rules that can matter to this caller's doing this to a crew of these fleets, or to anybody's; sorted.
+    pub(crate) fn candidates(
+        &self,
+        caller: Option<&Caller>,
+        action: &str,
+        crew: &str,
+        fleets: &[String],
+    ) -> Vec<u32> {
         // An action no rule could name: the schema refuses the request.
-        let action = self.actions.get(operation.action.as_str()).copied().unwrap_or(u64::MAX);
-        let Resource { name, parents, .. } = &operation.resource;
-        let crew = self.crews.id(name).map(Place::Crew);
-        let fleets = parents.iter().filter_map(|fleet| self.fleets.id(fleet).map(Place::Fleet));
+        let action = self.actions.get(action).copied().unwrap_or(u64::MAX);
+        let crew = self.crews.id(crew).map(Place::Crew);
+        let fleets = fleets.iter().filter_map(|fleet| self.fleets.id(fleet).map(Place::Fleet));
         let mut found = Vec::new();
         for place in crew.into_iter().chain(fleets).chain([Place::Any]) {
             let Some(posting) = self.places.get(&place) else { continue };

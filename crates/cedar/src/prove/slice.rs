@@ -31,10 +31,15 @@ impl<'e> Slice<'e> {
         crew: &CrewDeclaration,
         any_fleets: bool,
     ) -> Self {
+        // Both sorted by id.
+        let rules: Vec<&Rule> = if any_fleets {
+            engine.rules.iter().collect()
+        } else {
+            let action = action.id().unescaped();
+            engine.picked(&engine.index.candidates(None, action, &crew.name, &crew.fleets)).collect()
+        };
         let speaks = |rule: &&Rule| speaks(engine, &rule.policy, action, crew, any_fleets);
-        let mut rules: Vec<&Rule> = engine.rules.iter().filter(speaks).collect();
-        rules.sort_by(|a, b| a.id.cmp(&b.id));
-        let (permits, guards) = rules.into_iter().partition(|rule| rule.permit);
+        let (permits, guards) = rules.into_iter().filter(speaks).partition(|rule| rule.permit);
         Self { permits, guards }
     }
 
