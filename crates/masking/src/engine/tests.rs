@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::Engine;
 use crate::{
     CustomDetector,
-    detect::{Hit, Oracle, Piece, Rule, detectors},
+    detect::{Hit, Oracle, Piece, Rule, detectors, sets},
 };
 
 /// Everything there is, a custom detector and a known secret.
@@ -95,6 +95,37 @@ proptest! {
         agree(&text);
         let mut cuts = cuts.into_iter().cycle();
         prop_assert_eq!(streamed(&text, || cuts.next().unwrap_or(1)), BOTH.1.hits(&text), "{:?}", text);
+    }
+}
+
+/// What `pii-basic` looks for.
+static BASIC: LazyLock<(Engine, Oracle)> = LazyLock::new(|| {
+    let (_, sets) = sets::BUILT_IN.iter().find(|(name, _)| *name == "pii-basic").unwrap();
+    let rules = || detectors().filter(|d| sets.concat().contains(&d.entity)).map(Rule::Table);
+    (Engine::new(rules()), Oracle::new(rules()))
+});
+
+proptest! {
+    #[test]
+    fn nothing_is_in_what_is_told_to_be_quiet_at_a_glance(
+        text in "[a-zA-Z0-9 ._-]{0,16}|[0-9 .-]{0,16}|[a-z]{0,15}",
+        before in proptest::sample::select(vec!["", "password: ", "api_key: ", "phone: ", "type: "]),
+    ) {
+        let all = format!("{before}{text}");
+        let piece = Piece { text: &all, from: before.len(), at_start: true, ended: true };
+        prop_assert!(!BASIC.0.is_quiet(&text, before) || BASIC.1.scan(piece).0.is_empty(), "{}", all);
+    }
+}
+
+#[test]
+fn words_and_small_numbers_are_quiet_and_others_are_not() {
+    for (text, before) in [("assistant", ""), ("assistant", "role: "), ("131", "input_tokens: "), ("", "")] {
+        assert!(BASIC.0.is_quiet(text, before), "{before}{text}");
+    }
+    for (text, before) in
+        [("hunter", "password: "), ("4673395", ""), ("a@b.co", ""), ("1.2.3.4", ""), ("::1", "")]
+    {
+        assert!(!BASIC.0.is_quiet(text, before), "{before}{text}");
     }
 }
 
