@@ -1,5 +1,4 @@
 //! Operations a crew declares beside CrewAI's own, and prompts that rules speak of, at the door.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod house;
 

@@ -1,6 +1,6 @@
 //! Every kind of token of a real OpenID provider at the program's door, and the provider's own troubles: rotation, death
 //! and return, and strangers who would have it asked for keys.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod real;
 

@@ -48,6 +48,8 @@ pub struct Client {
 /// How a client shows that it is this client.
 #[derive(Clone)]
 pub(super) enum Proof {
+    /// Nobody asks but who has the token that is shown.
+    Nothing,
     /// Not at all: a public client.
     Public,
     Secret(Secret),
@@ -206,6 +208,7 @@ impl Authority {
                 ]);
                 authorization = None;
             }
+            Proof::Nothing => authorization = None,
             Proof::Public => {
                 fields.push(("client_id", client.id.as_str()));
                 authorization = None;
@@ -234,7 +237,8 @@ impl Authority {
 
     /// The refusal in an answer that is none of success.
     pub(super) fn refusal(&self, answer: &Answer) -> GrantError {
-        let Some(code) = answer.text("error").filter(|_| answer.status.is_client_error()) else {
+        let said_no = |code: &&str| answer.status.is_client_error() && *code != "temporarily_unavailable";
+        let Some(code) = answer.text("error").filter(said_no) else {
             let text = format!("the issuer {} answered {}", self.issuer, answer.status);
             return SourceError::Unavailable(text).into();
         };

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use crewgate_core::Clock;
 use futures_util::future::BoxFuture;
 
-use super::{Authority, Client, SourceError, Token, TokenSource};
+use super::{Authority, Client, SourceError, Token, TokenSource, authority::Proof};
 
 /// Token exchange (RFC 8693) at an authority, of what another source brings.
 pub struct Exchange {
@@ -22,13 +22,22 @@ impl fmt::Debug for Exchange {
 }
 
 impl Exchange {
-    /// Exchanges the tokens of `subject`.
+    /// Exchanges the tokens of `subject` for tokens that count for these roles. The token says who asks: there is no
+    /// client.
     pub fn new(
         authority: Arc<Authority>,
-        client: Client,
+        roles: &[String],
         subject: Arc<dyn TokenSource>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let client = Client {
+            id: String::new(),
+            proof: Proof::Nothing,
+            scopes: roles.join(" "),
+            audience: None,
+            resource: None,
+            id_token: false,
+        };
         Self { authority, client, subject, clock }
     }
 }

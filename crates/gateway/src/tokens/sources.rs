@@ -70,24 +70,21 @@ pub fn login(settings: &ClientSettings, clock: &Arc<dyn Clock>) -> Result<Login,
     Ok(Login::new(authority(settings, http(settings)?)?, client, keep, Arc::clone(clock)))
 }
 
-/// The exchange at the gateway: its own issuer is its address.
+/// The exchange at the gateway, whose issuer is below its public address.
 fn exchange(
     settings: &ClientSettings,
     http: Http,
     subject: Arc<dyn TokenSource>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn TokenSource>, SourceError> {
-    let gateway = needed(settings.gateway.as_ref(), "gateway", "the gateway's address")?.to_string();
-    let authority = Arc::new(Authority::new(http, gateway.trim_end_matches('/')));
-    let client = Client {
-        id: String::new(),
-        proof: Proof::Public,
-        scopes: settings.roles.join(" "),
-        audience: None,
-        resource: None,
-        id_token: false,
-    };
-    Ok(Arc::new(Exchange::new(authority, client, subject, Arc::clone(clock))))
+    let gateway = needed(settings.gateway.as_ref(), "gateway", "the gateway's public address")?.to_string();
+    if settings.roles.is_empty() {
+        let text =
+            "`roles` is missing: what the exchanged token may be used for (in `client.toml`, or `--role`)";
+        return Err(SourceError::Configuration(text.to_owned()));
+    }
+    let authority = Arc::new(Authority::new(http, format!("{}/oauth", gateway.trim_end_matches('/'))));
+    Ok(Arc::new(Exchange::new(authority, &settings.roles, subject, Arc::clone(clock))))
 }
 
 fn authority(settings: &ClientSettings, http: Http) -> Result<Arc<Authority>, SourceError> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     desk::{Desk, TokenService, ended, printed},
-    house::{House, Plan},
+    house::{Ground, House, Plan},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -228,4 +228,32 @@ async fn the_doctor_names_what_is_wrong() {
     let output = desk.run_with(&["doctor", "--gateway", &gateway], &[("CREWGATE_TOKEN", "t")]);
     let text = ended(&output, 1);
     assert!(text.contains("NO   gateway"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_jobs_token_is_exchanged_for_one_that_counts_for_a_role() {
+    let tables = "[exchange]\nkeys = [{ file = \"exchange.pem\" }]\nissuers = [\"dev\"]\nonce = [\"dev\"]\n";
+    let ground = Ground::lay(Plan { tables: tables.to_owned(), ..Plan::default() }).await;
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    ground.folder.write("exchange.pem", key.serialize_pem());
+    // Its issuer is its address, which must be known before it starts.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = std::fs::read_to_string(&ground.config).unwrap();
+    let listen = format!("[gateway]\nlisten = \"{free}\"");
+    std::fs::write(&ground.config, text.replace("[gateway]\nlisten = \"127.0.0.1:0\"", &listen)).unwrap();
+    let house = House::start(ground).await;
+
+    let gateway = format!("http://{}", house.data());
+    let desk = Desk::new(&format!("gateway = \"{gateway}\"\nsource = \"gitlab\"\nexchange = true\n"));
+    let job = house.idp.token().subject("job").groups(["analysts"]).claim("jti", "job-1").sign();
+    let ask = ["token", "print", "--role", "analysts"];
+    let job = [("CREWGATE_TOKEN", job.as_str())];
+    let text = ended(&desk.run_with(&["token", "print"], &job), 2);
+    assert!(text.contains("`roles` is missing"), "{text}");
+    let token = printed(&desk.run_with(&ask, &job));
+    assert_ne!(token, job[0].1);
+    assert_eq!(house.get("/support/inputs", &token).await.status, 200);
+    let text = ended(&desk.run_with(&ask, &job), 1);
+    assert!(text.contains("invalid_request"), "a job's token is exchanged once: {text}");
+    house.stop().await;
 }
