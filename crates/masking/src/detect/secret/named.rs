@@ -91,9 +91,11 @@ static ENDINGS: LazyLock<[u64; 64]> = LazyLock::new(|| {
 });
 
 /// Where the last three letters or digits of a name stand among 4096 bits, whatever their case and what parts them. Others
-/// may share a bit. `None` where there are not so many, and beyond ASCII.
+/// may share a bit. `None` where there are not so many at its end, and beyond ASCII.
 fn ending(name: &str) -> Option<(usize, u64)> {
-    let mut letters = name.bytes().rev().filter(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
+    // A few bytes back, so that marks without a name cost little.
+    let mut letters =
+        name.bytes().rev().take(12).filter(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
     let mut sum = 0;
     for _ in 0..3 {
         let letter = letters.next().filter(u8::is_ascii)?;
