@@ -158,8 +158,8 @@ async fn pass(config: &Config, extensions: &mut Extensions) -> Result<(), Refusa
     };
     slot.begin(seat);
     match config.store.append(Lane::Intent, entry).await {
-        Ok(receipt) => {
-            slot.written(receipt);
+        Ok(place) => {
+            slot.written(place);
             Ok(())
         }
         // It may be there: what ends now is an outcome, and says that nothing was sent.

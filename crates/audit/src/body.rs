@@ -10,7 +10,7 @@ use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 use sha2::{Digest, Sha256};
 
-use crate::{Frame, Hash, Seat, open::Open, open::ended};
+use crate::{Frame, Seat, open::Open, open::ended, tlog::Hash};
 
 /// Frames of one answer that are kept: a frame of one byte costs fifty in memory, so bytes alone are no bound.
 const MAX_FRAMES: usize = 16_384;

@@ -15,10 +15,14 @@ pub enum Phase {
     Approval,
     /// An administrator, or the gateway itself, did something.
     Control,
+    /// Something the record held beside its leaves was given up: a person's, or the oldest.
+    Erasure,
     /// A temporary grant moved.
     Grant,
     /// A call is about to leave; durable before its first upstream byte.
     Intent,
+    /// The keys that sign the record changed.
+    Key,
     /// A call ended: after the last byte of its answer, or when it broke off.
     Outcome,
     /// A call ended and nothing of it left: refused, or withdrawn by its caller.
@@ -34,8 +38,10 @@ impl Phase {
         match self {
             Self::Approval => "approval",
             Self::Control => "control",
+            Self::Erasure => "erasure",
             Self::Grant => "grant",
             Self::Intent => "intent",
+            Self::Key => "key",
             Self::Outcome => "outcome",
             Self::Refused => "refused",
             Self::Webhook => "webhook",

@@ -13,9 +13,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    AuditBody, AuditStore, Hash,
+    AuditBody, AuditStore,
     body::Recording,
     open::{FAILED, Open, ended},
+    tlog::Hash,
 };
 
 /// The response header with the request's id.
@@ -188,16 +189,16 @@ where
     let status = response.status().as_u16();
     let refused = open.answered(response.extensions());
     let mut response = if open.has_intent() {
-        let leaf = open.intent_seq();
+        let leaf = open.intent_leaf();
         let seat = open.take_seat();
         let recording = Recording::new(open, seat, status, keep);
         let mut response = response.map(|body| AuditBody::recorded(body, recording));
         name_leaf(&mut response, leaf);
         response
     } else if refused || status >= 400 {
-        let receipt = open.refused(status).await;
+        let place = open.refused(status).await;
         let mut response = response.map(AuditBody::silent);
-        name_leaf(&mut response, receipt.map(|receipt| receipt.seq));
+        name_leaf(&mut response, place.map(|place| place.index));
         response
     } else {
         // Answered without a call upstream, with something the record must hold all the same: no seat, no answer.

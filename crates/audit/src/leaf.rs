@@ -1,221 +1,200 @@
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use bytes::Bytes;
-use crewgate_core::{ApprovalId, Fact, RequestId, RunId, Timestamp};
+use crewgate_core::{ApprovalId, Ending, Fact, RequestId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::{AuditError, Entry, Phase, frames};
+use crate::{
+    AuditError, Content, Entry, Phase,
+    content::Commitments,
+    frames,
+    tlog::{Hash, MAX_LEAF_BYTES},
+};
 
-/// A SHA-256 value.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Hash([u8; 32]);
-
-impl Hash {
-    /// What the first leaf names as its predecessor: 32 zero bytes.
-    pub const GENESIS: Self = Self([0; 32]);
-
-    /// SHA-256 of these bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
-    /// The 32 bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl From<[u8; 32]> for Hash {
-    fn from(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-/// 64 lower-case hex digits.
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// How long the log is and the hash it ends in. Whoever remembers a head can tell later whether the log still begins
-/// the way it did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Head {
-    /// Leaves so far; also the `seq` of the last.
-    pub count: u64,
-    /// Hash of the last leaf; [`Hash::GENESIS`] of an empty log.
-    pub hash: Hash,
-}
-
-/// One row of the log, exactly as it is stored.
+/// JSON in its one canonical spelling (RFC 8785).
 ///
-/// `record` is canonical JSON: one object whose members stand in a fixed order, beginning with `seq`; it holds the
-/// facts, and the SHA-256 and length of the body and of the [encoded frames](crate::frames::encode). Then
+/// # Errors
 ///
-/// ```text
-/// hash = SHA-256( "crewgate leaf v1\n" ‖ prev (32 bytes) ‖ seq (8 bytes, big-endian) ‖ record )
-/// ```
+/// [`AuditError::Invalid`] for what cannot be written as JSON.
+pub fn canonical<T: Serialize>(value: &T) -> Result<String, AuditError> {
+    serde_json_canonicalizer::to_string(value).map_err(|_| AuditError::Invalid)
+}
+
+/// One leaf of the log, and what lies beside it.
 ///
-/// The text is hashed, never what it parses to: a later version that writes facts differently still verifies old
-/// leaves.
+/// `record` is what is hashed: a small canonical JSON object that says what kind of thing happened, when, to which
+/// request, run and approval, and that commits to the content. It says nothing about a person. The text is hashed,
+/// never what it parses to: a later version that writes records differently still verifies old leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
-    /// Its place, counted from 1 without gaps.
-    pub seq: u64,
-    /// Hash of the leaf before it.
-    pub prev: Hash,
-    /// Its own hash.
-    pub hash: Hash,
+    /// Its place, counted from 0 without gaps.
+    pub index: u64,
     /// The canonical record.
     pub record: String,
-    /// The request's body, masked.
-    pub body: Option<Bytes>,
-    /// The answer's frames, [encoded](crate::frames::encode).
-    pub frames: Bytes,
+    /// Facts and bodies.
+    pub held: Held,
+}
+
+/// What became of a leaf's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever reads must say what each of them means")]
+pub enum Held {
+    /// Readable.
+    Open(Content),
+    /// There, and sealed with a key that is not at hand.
+    Sealed,
+    /// The key of the person it tells of was destroyed. The person's pseudonym is all that is left.
+    Erased {
+        /// Equal for all leaves of one person.
+        subject: String,
+    },
+    /// It is not there.
+    Missing,
+    /// It is there, and the key it was sealed with does not open it: it was changed.
+    Broken,
 }
 
 impl Leaf {
-    /// The entry it was made from.
+    /// The entry it was made from; without facts and bodies when its content is not readable.
     ///
     /// # Errors
     ///
-    /// [`AuditError::Corrupt`] when record or frames cannot be read. That it can be read does not mean that nobody
-    /// changed it: [`verify`](crate::verify()) tells.
+    /// [`AuditError::Corrupt`] when record or content cannot be read. That they can be read does not mean that nobody
+    /// changed them: [`verify`](crate::verify()) tells.
     pub fn entry(&self) -> Result<Entry, AuditError> {
-        let corrupt = || AuditError::Corrupt { seq: self.seq };
+        let corrupt = || AuditError::Corrupt { leaf: self.index };
         let record: Record<'_> = serde_json::from_str(&self.record).map_err(|_| corrupt())?;
-        let rest = record.rest;
-        Ok(Entry {
-            time: rest.time,
-            started: rest.started,
-            phase: rest.phase,
-            request: rest.request,
-            run: rest.run,
-            approval: rest.approval,
-            facts: rest.facts.into_owned(),
-            request_body: self.body.clone(),
-            frames: frames::decode(&self.frames).ok_or_else(corrupt)?,
-        })
-    }
-
-    /// The place the record itself claims; differs from `seq` when the row was moved.
-    pub(crate) fn claimed_seq(&self) -> Option<u64> {
-        #[derive(Deserialize)]
-        struct Place {
-            seq: u64,
+        let mut entry = Entry {
+            time: record.time,
+            started: record.started.unwrap_or(record.time),
+            phase: record.phase,
+            request: record.request,
+            run: record.run,
+            approval: record.approval,
+            facts: Vec::new(),
+            request_body: None,
+            frames: Vec::new(),
+        };
+        match &self.held {
+            Held::Open(content) => {
+                entry.facts = serde_json::from_slice(&content.facts).map_err(|_| corrupt())?;
+                entry.request_body.clone_from(&content.request_body);
+                entry.frames = frames::decode(&content.frames).ok_or_else(corrupt)?;
+            }
+            Held::Broken => return Err(corrupt()),
+            Held::Sealed | Held::Erased { .. } | Held::Missing => {}
         }
-        serde_json::from_str::<Place>(&self.record).ok().map(|place| place.seq)
+        Ok(entry)
     }
 
-    /// Whether hash, body and frames are those of the record.
-    pub(crate) fn is_whole(&self) -> bool {
-        let Ok(record) = serde_json::from_str::<Record<'_>>(&self.record) else { return false };
-        chain(self.prev, self.seq, &self.record) == self.hash
-            && record.rest.request_body == self.body.as_ref().map(|body| Commitment::to(body))
-            && record.rest.frames == frames_commitment(&self.frames)
+    /// What the tree holds of it.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Hash::leaf(self.record.as_bytes())
+    }
+
+    /// Whether this is the content its record commits to.
+    pub(crate) fn commits_to(&self, content: &Content) -> bool {
+        self.parse().is_some_and(|record| record.content == content.commitments())
+    }
+
+    /// What its record says, if it can be read.
+    pub(crate) fn parse(&self) -> Option<Record<'_>> {
+        serde_json::from_str(&self.record).ok()
     }
 }
 
-/// An entry made ready for the log outside of the one place where leaves are numbered: only numbering and one hash
-/// remain to be done there.
+/// An entry made ready for the log outside of the one place where leaves get their numbers: only the number is missing.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// The record's JSON without its opening brace and its `seq`.
-    rest: String,
-    body: Option<Bytes>,
-    frames: Bytes,
+    /// The canonical record.
+    pub record: String,
+    /// Its leaf hash.
+    pub hash: Hash,
+    /// What lies beside it.
+    pub content: Content,
 }
 
 impl Prepared {
-    /// Serialises and digests an entry.
+    /// Serialises an entry, salts its content and hashes its record.
     ///
     /// # Errors
     ///
-    /// [`AuditError::Invalid`] when a fact cannot be written as JSON.
+    /// [`AuditError::Invalid`] when a fact cannot be written as JSON or the record is longer than a leaf can be.
     pub fn new(entry: Entry) -> Result<Self, AuditError> {
-        let frames = frames::encode(&entry.frames);
-        let rest = Rest {
-            v: 1,
-            time: entry.time,
-            started: entry.started,
-            phase: entry.phase,
-            request: entry.request,
-            run: entry.run,
+        let facts = serde_json::to_vec(&entry.facts).map_err(|_| AuditError::Invalid)?;
+        let content = Content::new(facts, entry.request_body, frames::encode(&entry.frames))?;
+        let described = entry.facts.iter().rev().find_map(|fact| match fact {
+            Fact::Described { action, resource, .. } => Some((action.as_str(), resource.as_str())),
+            _ => None,
+        });
+        let erases = entry.facts.iter().find_map(|fact| match fact {
+            Fact::Erased { subject } => Some(subject.as_str().into()),
+            _ => None,
+        });
+        let prunes = entry.facts.iter().find_map(|fact| match fact {
+            Fact::Pruned { below } => Some(*below),
+            _ => None,
+        });
+        let ended = entry.facts.iter().rev().find_map(|fact| match fact {
+            Fact::Ended { how, status, .. } => Some((*how, *status)),
+            _ => None,
+        });
+        let record = canonical(&Record {
+            action: described.map(|(action, _)| action.into()),
             approval: entry.approval,
-            principal: entry.principal().map(ToString::to_string),
-            facts: Cow::Borrowed(&entry.facts),
-            request_body: entry.request_body.as_ref().map(|body| Commitment::to(body)),
-            frames: frames_commitment(&frames),
-        };
-        let json = serde_json::to_string(&rest).map_err(|_| AuditError::Invalid)?;
-        let rest = json.strip_prefix('{').ok_or(AuditError::Invalid)?.to_owned();
-        Ok(Self { rest, body: entry.request_body, frames })
+            content: content.commitments(),
+            ended: ended.map(|(how, _)| how),
+            erases,
+            phase: entry.phase,
+            prunes,
+            request: entry.request,
+            resource: described.map(|(_, resource)| resource.into()),
+            run: entry.run,
+            started: (entry.started != entry.time).then_some(entry.started),
+            status: ended.map(|(_, status)| status),
+            time: entry.time,
+            v: 1,
+        })?;
+        if record.len() > MAX_LEAF_BYTES {
+            return Err(AuditError::Invalid);
+        }
+        Ok(Self { hash: Hash::leaf(record.as_bytes()), record, content })
     }
 
-    /// The leaf that follows `head`.
+    /// The leaf in this place.
     #[must_use]
-    pub fn after(self, head: Head) -> Leaf {
-        let seq = head.count.saturating_add(1);
-        let record = format!("{{\"seq\":{seq},{}", self.rest);
-        let hash = chain(head.hash, seq, &record);
-        Leaf { seq, prev: head.hash, hash, record, body: self.body, frames: self.frames }
+    pub fn at(self, index: u64) -> Leaf {
+        Leaf { index, record: self.record, held: Held::Open(self.content) }
     }
 }
 
-fn chain(prev: Hash, seq: u64, record: &str) -> Hash {
-    let mut sha = Sha256::new();
-    sha.update(b"crewgate leaf v1\n");
-    sha.update(prev.0);
-    sha.update(seq.to_be_bytes());
-    sha.update(record.as_bytes());
-    Hash(sha.finalize().into())
-}
-
-#[derive(Deserialize)]
-struct Record<'a> {
-    #[serde(rename = "seq")]
-    _seq: u64,
-    #[serde(flatten)]
-    rest: Rest<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Rest<'a> {
-    v: u8,
-    time: Timestamp,
-    started: Timestamp,
-    phase: Phase,
-    request: RequestId,
-    run: Option<RunId>,
+/// What a leaf says. Members stand in the order of their names, which is the canonical one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Record<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    action: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     approval: Option<ApprovalId>,
-    principal: Option<String>,
-    facts: Cow<'a, [Fact]>,
-    request_body: Option<Commitment>,
-    frames: Option<Commitment>,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Commitment {
-    sha256: String,
-    bytes: usize,
-}
-
-impl Commitment {
-    fn to(bytes: &[u8]) -> Self {
-        Self { sha256: Hash::of(bytes).to_string(), bytes: bytes.len() }
-    }
-}
-
-fn frames_commitment(encoded: &Bytes) -> Option<Commitment> {
-    (!encoded.is_empty()).then(|| Commitment::to(encoded))
+    content: Commitments,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<Ending>,
+    /// The pseudonym of a person whose key was destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) erases: Option<Cow<'a, str>>,
+    phase: Phase,
+    /// Content of leaves below this one may be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prunes: Option<u64>,
+    request: RequestId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<RunId>,
+    /// Left out where it is `time`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    time: Timestamp,
+    v: u8,
 }

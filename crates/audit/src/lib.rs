@@ -4,8 +4,9 @@
 //! [`AuditLayer`] stands outermost. It opens a record for every request, puts a [`Trail`](crewgate_core::Trail) on it
 //! for the layers further in, and closes the record when the last byte of the answer has been handed over, or when the
 //! caller hangs up. [`BarrierLayer`] stands innermost and lets nothing leave before the *intent* is durable. Entries
-//! become [leaves](Leaf) of a hash chain in an [`AuditStore`]; [`verify`](verify()) finds a leaf that was edited, deleted,
-//! inserted or moved, and a [`Timeline`] tells a run again with its timing.
+//! become [leaves](Leaf) of a [transparency log](tlog) in an [`AuditStore`]: a Merkle tree with signed checkpoints.
+//! [`verify`](verify()) finds a leaf that was edited, deleted, inserted or moved, a [receipt](tlog::Receipt) proves one
+//! to a stranger, and a [`Timeline`] tells a run again with its timing.
 //!
 //! It does not know who authenticated, what was decided or why: other layers note that as
 //! [`Fact`](crewgate_core::Fact)s. It knows no database: [`MemoryStore`] is the only store here. It does not mask; what
@@ -18,7 +19,7 @@
 //! use std::{convert::Infallible, sync::Arc};
 //!
 //! use bytes::Bytes;
-//! use crewgate_audit::{AuditLayer, AuditStore, MemoryStore, Phase, verify};
+//! use crewgate_audit::{AuditLayer, MemoryStore, Phase, verify};
 //! use http::{Request, Response};
 //! use http_body_util::{BodyExt, Full};
 //! use tower::{Layer, ServiceExt, service_fn};
@@ -36,7 +37,7 @@
 //!
 //! let entry = &store.entries()[0];
 //! assert_eq!((entry.phase, entry.frames[0].bytes.as_ref()), (Phase::Outcome, b"hello".as_slice()));
-//! assert_eq!(verify(&store.all(), store.head().await.unwrap()), Ok(()));
+//! assert_eq!(verify(&store, None, |_, _| ()).await.unwrap().unwrap().head.size, 1);
 //! # }
 //! ```
 //!
@@ -68,15 +69,20 @@
 //! ```
 
 pub mod frames;
+pub mod tlog;
 
 mod barrier;
 mod body;
+mod content;
 mod entry;
+mod folder;
 mod layer;
 mod leaf;
+mod log;
 mod memory;
 mod open;
 mod quota;
+mod seal;
 mod store;
 mod timeline;
 mod verify;
@@ -84,12 +90,16 @@ mod verify;
 pub use self::{
     barrier::{Barrier, BarrierLayer},
     body::AuditBody,
+    content::Content,
     entry::{Entry, Frame, Phase},
+    folder::{Folder, FolderError, export},
     layer::{Audit, AuditLayer, DEFAULT_KEPT_BYTES, LEAF_HEADER, Parent, REQUEST_ID_HEADER},
-    leaf::{Hash, Head, Leaf, Prepared},
+    leaf::{Held, Leaf, Prepared, canonical},
+    log::{Log, prove},
     memory::{DEFAULT_MEMORY_LEAVES, MemoryStore},
     quota::{DEFAULT_REFUSALS_PER_MINUTE, RefusalQuota},
-    store::{AuditError, AuditStore, DEFAULT_QUERY_LIMIT, Lane, Query, Receipt, Seat},
+    seal::SealKey,
+    store::{AuditError, AuditStore, DEFAULT_QUERY_LIMIT, Lane, Place, Query, Seat},
     timeline::{Line, Step, StepKind, Timeline, run_leaves},
-    verify::{Fault, FaultKind, Verifier, verify, verify_log},
+    verify::{Fault, FaultKind, Verified, verify},
 };

@@ -10,8 +10,9 @@ use crewgate_core::{ApprovalId, Clock, Ending, Fact, Refusal, RunId, Timestamp, 
 use tokio::time::Instant;
 
 use crate::{
-    AuditError, AuditStore, Entry, Frame, Hash, Lane, Phase, Receipt, Seat,
+    AuditError, AuditStore, Entry, Frame, Lane, Phase, Place, Seat,
     entry::{approval_of, run_of},
+    tlog::Hash,
 };
 
 /// Status on the record of a call that ended before anybody answered it (nginx's "client closed request").
@@ -31,7 +32,7 @@ pub(crate) struct Slot {
 struct SlotState {
     /// An intent is on the record, or was handed to the store.
     intent: bool,
-    seq: Option<u64>,
+    leaf: Option<u64>,
     seat: Option<Box<dyn Seat>>,
     run: Option<RunId>,
 }
@@ -58,8 +59,8 @@ impl Slot {
     }
 
     /// The intent is durable.
-    pub(crate) fn written(&self, receipt: Receipt) {
-        self.state().seq = Some(receipt.seq);
+    pub(crate) fn written(&self, place: Place) {
+        self.state().leaf = Some(place.index);
     }
 
     /// It is certain that no intent was written.
@@ -119,8 +120,8 @@ impl Open {
         self.slot.state().intent
     }
 
-    pub(crate) fn intent_seq(&self) -> Option<u64> {
-        self.slot.state().seq
+    pub(crate) fn intent_leaf(&self) -> Option<u64> {
+        self.slot.state().leaf
     }
 
     pub(crate) fn take_seat(&self) -> Option<Box<dyn Seat>> {
@@ -133,7 +134,7 @@ impl Open {
 
     /// Puts the refusal in line: at once for a stranger, when there is room for everybody else. `None` for a stranger,
     /// whose refusal nobody waits for.
-    pub(crate) async fn refused(mut self, status: u16) -> Option<Receipt> {
+    pub(crate) async fn refused(mut self, status: u16) -> Option<Place> {
         self.trail.note(ended(Ending::Complete, status, 0, Hash::of(b"")));
         if !self.is_authenticated() {
             self.closed = true;

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use crewgate_core::{ApprovalId, RequestId, RunId};
 use futures_util::future::BoxFuture;
 
-use crate::{Entry, Head, Leaf, Phase};
+use crate::{Entry, Leaf, Log, Phase};
 
 /// Which queue an entry waits in. Each has room of its own, so that a flood in one never takes a seat of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub enum Lane {
 }
 
 /// The log of entries, written to durably and in one order.
-pub trait AuditStore: Send + Sync + 'static {
+pub trait AuditStore: Log {
     /// Puts an entry in line. It is in line when this method returns, before the future is first polled; the future
     /// resolves once the entry is durable.
     ///
@@ -29,7 +29,7 @@ pub trait AuditStore: Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// Dropping the future does not take the entry out of line.
-    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>>;
+    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>>;
 
     /// A seat in the [`Outcome`](Lane::Outcome) lane for later, so that ending a call can always be recorded.
     ///
@@ -45,13 +45,6 @@ pub trait AuditStore: Send + Sync + 'static {
     /// [`AuditError::Unavailable`] when the store cannot be read.
     fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>>;
 
-    /// Length and last hash of the log.
-    ///
-    /// # Errors
-    ///
-    /// [`AuditError::Unavailable`] when the store cannot be read.
-    fn head(&self) -> BoxFuture<'_, Result<Head, AuditError>>;
-
     /// Intents without an outcome, oldest first, at most `limit`: calls in progress, and after a crash calls whose end
     /// nobody knows.
     ///
@@ -62,7 +55,7 @@ pub trait AuditStore: Send + Sync + 'static {
 }
 
 impl<T: AuditStore + ?Sized> AuditStore for Arc<T> {
-    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>> {
+    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>> {
         (**self).append(lane, entry)
     }
 
@@ -72,10 +65,6 @@ impl<T: AuditStore + ?Sized> AuditStore for Arc<T> {
 
     fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         (**self).leaves(query)
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, AuditError>> {
-        (**self).head()
     }
 
     fn open_intents(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
@@ -94,14 +83,14 @@ pub trait Seat: Send + 'static {
     /// # Cancel safety
     ///
     /// Dropping the future does not take the entry out of line.
-    fn submit(self: Box<Self>, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>>;
+    fn submit(self: Box<Self>, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>>;
 }
 
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its leaf.
-    pub seq: u64,
+pub struct Place {
+    /// Its leaf, counted from 0.
+    pub index: u64,
 }
 
 /// Why an entry is not known to be on the record.
@@ -113,7 +102,7 @@ pub enum AuditError {
     /// A stored leaf cannot be read.
     Corrupt {
         /// Which.
-        seq: u64,
+        leaf: u64,
     },
     /// A temporary grant the entry relies on has ended, was taken away or is used up: nothing was written.
     GrantOver,
@@ -131,7 +120,7 @@ impl fmt::Display for AuditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict => f.write_str("the approval is not held by this attempt"),
-            Self::Corrupt { seq } => write!(f, "leaf {seq} cannot be read"),
+            Self::Corrupt { leaf } => write!(f, "leaf {leaf} cannot be read"),
             Self::GrantOver => f.write_str("a grant it relies on does not count now"),
             Self::Full => f.write_str("no room on the record"),
             Self::Invalid => f.write_str("the entry cannot be written"),
@@ -146,8 +135,8 @@ impl std::error::Error for AuditError {}
 /// Which leaves to read. All conditions must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Leaves after this one; with `newest_first`, before it (0: from the end).
-    pub after: u64,
+    /// Leaves after this one; with `newest_first`, before it. `None`: from the beginning, or the end.
+    pub after: Option<u64>,
     /// At most this many.
     pub limit: u32,
     /// From the newest back.
@@ -158,7 +147,8 @@ pub struct Query {
     pub request: Option<RequestId>,
     /// Of this approval.
     pub approval: Option<ApprovalId>,
-    /// By this principal, spelled `issuer:subject`.
+    /// Of this principal, spelled `issuer:subject`: what they did, and what nobody else did for a request or run of
+    /// theirs.
     pub principal: Option<String>,
     /// Of this phase.
     pub phase: Option<Phase>,
@@ -170,7 +160,7 @@ pub const DEFAULT_QUERY_LIMIT: u32 = 200;
 impl Default for Query {
     fn default() -> Self {
         Self {
-            after: 0,
+            after: None,
             limit: DEFAULT_QUERY_LIMIT,
             newest_first: false,
             run: None,
@@ -204,8 +194,8 @@ impl Query {
 
     /// Leaves after this one (before it, newest first).
     #[must_use]
-    pub fn after(mut self, seq: u64) -> Self {
-        self.after = seq;
+    pub fn after(mut self, leaf: u64) -> Self {
+        self.after = Some(leaf);
         self
     }
 

@@ -9,7 +9,7 @@ use crewgate_core::{
     ApprovalStep, Ending, Fact, GrantStep, RequestId, RevocationStep, RoleName, RunId, Timestamp,
 };
 
-use crate::{AuditError, AuditStore, Entry, Leaf, Phase, Query};
+use crate::{AuditError, AuditStore, Entry, Held, Leaf, Phase, Query};
 
 /// A run as it happened, put together from its leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum StepKind {
     Fact(Fact),
     /// From here on bytes could leave.
     Intent,
+    /// What the leaf tells cannot be read any more, or not with the keys at hand.
+    Unreadable,
 }
 
 /// One line for people: when, and what.
@@ -63,14 +65,21 @@ impl Timeline {
     ///
     /// [`AuditError::Corrupt`] for a leaf that cannot be read.
     pub fn of<'a>(leaves: impl IntoIterator<Item = &'a Leaf>) -> Result<Self, AuditError> {
-        let mut entries =
-            leaves.into_iter().map(|leaf| Ok((leaf.seq, leaf.entry()?))).collect::<Result<Vec<_>, _>>()?;
-        entries.sort_by_key(|(seq, _)| *seq);
+        let mut entries = Vec::new();
+        let mut steps = Vec::new();
+        for leaf in leaves {
+            let entry = leaf.entry()?;
+            if !matches!(leaf.held, Held::Open(_)) {
+                let (leaf, time, request) = (leaf.index, entry.time, entry.request);
+                steps.push(Step { at: Duration::ZERO, time, leaf, request, kind: StepKind::Unreadable });
+            }
+            entries.push((leaf.index, entry));
+        }
+        entries.sort_by_key(|(index, _)| *index);
         // A move of an approval has a leaf of its own, and may have been noted by the request that caused it as well.
         let moves = entries.iter().filter(|(_, entry)| entry.phase == Phase::Approval);
         let moves: Vec<_> = moves.flat_map(|(_, entry)| &entry.facts).cloned().collect();
         let mut told = BTreeMap::new();
-        let mut steps = Vec::new();
         for (leaf, entry) in &entries {
             tell(*leaf, entry, &mut told, &mut steps, &moves);
         }
@@ -101,10 +110,10 @@ pub async fn run_leaves(store: &dyn AuditStore, run: RunId, limit: u32) -> Resul
     let leaves = store.leaves(Query::run(run).limit(limit)).await?;
     let requests =
         leaves.iter().map(|leaf| Ok(leaf.entry()?.request)).collect::<Result<BTreeSet<_>, AuditError>>()?;
-    let mut all: BTreeMap<_, _> = leaves.into_iter().map(|leaf| (leaf.seq, leaf)).collect();
+    let mut all: BTreeMap<_, _> = leaves.into_iter().map(|leaf| (leaf.index, leaf)).collect();
     for request in requests {
         let leaves = store.leaves(Query::request(request).limit(limit)).await?;
-        all.extend(leaves.into_iter().map(|leaf| (leaf.seq, leaf)));
+        all.extend(leaves.into_iter().map(|leaf| (leaf.index, leaf)));
     }
     Ok(all.into_values().collect())
 }
@@ -166,6 +175,7 @@ fn render(step: &Step) -> String {
         StepKind::Body(bytes) => format!("> {}", printable(bytes)),
         StepKind::Fact(fact) => escape(&words(fact)),
         StepKind::Intent => format!("on the record as leaf {}; the call leaves", step.leaf),
+        StepKind::Unreadable => format!("what leaf {} tells is erased, or sealed", step.leaf),
     }
 }
 
@@ -184,6 +194,8 @@ fn words(fact: &Fact) -> String {
             Some(by) => format!("{what} by {by}"),
             None => what.clone(),
         },
+        Fact::Erased { subject } => format!("what is held of {subject} was erased"),
+        Fact::Pruned { below } => format!("what was held beside the leaves below {below} was given up"),
         Fact::Decided { outcome, reason, basis, .. } => {
             let mut text = format!("policy: {outcome}");
             if let Some(reason) = reason {

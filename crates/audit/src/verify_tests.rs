@@ -1,132 +1,315 @@
 //! A log, changed in every way somebody could change it.
 
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use crewgate_core::{Fact, RequestId, Timestamp};
+use futures_util::future::{BoxFuture, FutureExt, ready};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Entry, Frame, Hash, Phase, Prepared};
+use crate::{
+    Content, Entry, Folder, Frame, Phase, Prepared, export,
+    tlog::{Checkpoint, KeyKind, Signer, Tiles},
+};
 
-fn log(length: u16) -> (Vec<Leaf>, Head) {
-    let mut head = Head::default();
-    let leaves = (1..=length)
-        .map(|n| {
-            let mut entry =
-                Entry::new(Phase::Outcome, RequestId::random(), Timestamp::from_secs(i64::from(n)))
-                    .with_fact(Fact::Answered { status: n });
-            entry.request_body = Some(Bytes::from_static(b"{}"));
-            entry.frames = vec![Frame { offset_micros: 5, bytes: Bytes::from_static(b"answer") }];
-            let leaf = Prepared::new(entry).unwrap().after(head);
-            head = Head { count: leaf.seq, hash: leaf.hash };
-            leaf
-        })
-        .collect();
-    (leaves, head)
+/// A log whose every part can be changed.
+#[derive(Clone)]
+struct Paper {
+    keys: Vec<VerifierKey>,
+    leaves: Vec<Leaf>,
+    tiles: BTreeMap<(u8, u64), Vec<Hash>>,
+    checkpoints: Vec<(u64, String)>,
 }
 
-fn fault(leaves: &[Leaf], head: Head) -> (u64, FaultKind) {
-    let fault = verify(leaves, head).unwrap_err();
-    (fault.seq, fault.kind)
+fn entry(n: u64) -> Entry {
+    let mut entry =
+        Entry::new(Phase::Outcome, RequestId::random(), Timestamp::from_secs(i64::try_from(n).unwrap()))
+            .with_fact(Fact::Answered { status: 200 });
+    entry.request_body = Some(Bytes::from_static(b"{}"));
+    entry.frames = vec![Frame { offset_micros: 5, bytes: Bytes::from_static(b"answer") }];
+    entry
+}
+
+/// Signs one checkpoint per group of this many leaves.
+fn log(length: u64, group: usize, signer: &Signer) -> Paper {
+    paper((0..length).map(|n| Prepared::new(entry(n)).unwrap().at(n)).collect(), group, signer)
+}
+
+fn paper(leaves: Vec<Leaf>, group: usize, signer: &Signer) -> Paper {
+    let (mut tree, mut tiles, mut checkpoints) = (Tree::default(), BTreeMap::new(), Vec::new());
+    for group in leaves.chunks(group) {
+        for tile in tree.extend(group.iter().map(Leaf::hash)) {
+            tiles.insert((tile.level, tile.n), tile.hashes);
+        }
+        let checkpoint = Checkpoint { origin: signer.verifier().name().to_owned(), head: tree.head() };
+        checkpoints.push((tree.size(), checkpoint.sign(std::slice::from_ref(signer)).unwrap().to_string()));
+    }
+    Paper { keys: vec![signer.verifier().clone()], leaves, tiles, checkpoints }
+}
+
+fn signer() -> Signer {
+    Signer::generate("log.example", KeyKind::Log).unwrap()
+}
+
+impl Tiles for Paper {
+    type Error = AuditError;
+
+    fn tile(&self, level: u8, n: u64) -> BoxFuture<'_, Result<Vec<Hash>, AuditError>> {
+        ready(Ok(self.tiles.get(&(level, n)).cloned().unwrap_or_default())).boxed()
+    }
+}
+
+impl Log for Paper {
+    fn keys(&self) -> Vec<VerifierKey> {
+        self.keys.clone()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<String, AuditError>> {
+        ready(self.checkpoints.last().map(|(_, note)| note.clone()).ok_or(AuditError::Unavailable)).boxed()
+    }
+
+    fn checkpoints(&self, above: u64, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, String)>, AuditError>> {
+        let limit = usize::try_from(limit).unwrap();
+        let kept = self.checkpoints.iter().filter(|(size, _)| *size > above).take(limit);
+        ready(Ok(kept.cloned().collect())).boxed()
+    }
+
+    fn bundle(&self, n: u64) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
+        ready(Ok(self.leaves.iter().filter(|leaf| leaf.index / TILE == n).cloned().collect())).boxed()
+    }
+}
+
+impl Paper {
+    fn verdict(&self) -> Result<Verified, Fault> {
+        self.against(None)
+    }
+
+    fn against(&self, remembered: Option<&SignedCheckpoint>) -> Result<Verified, Fault> {
+        verify(self, remembered, |_, _| ()).now_or_never().unwrap().unwrap()
+    }
+
+    /// The same damage, found in a folder with nothing but the public key.
+    fn exported(&self) -> Result<Verified, Fault> {
+        static COUNT: Mutex<u32> = Mutex::new(0);
+        let number = {
+            let mut count = COUNT.lock().unwrap();
+            *count += 1;
+            *count
+        };
+        let path = std::env::temp_dir().join(format!("crewgate-folder-{}-{number}", std::process::id()));
+        let wrote = export(self, &path, true, |_, _| ()).now_or_never().unwrap();
+        let verdict = wrote.map(|_| {
+            let folder = Folder::open(&path, self.keys.clone()).unwrap();
+            verify(&folder, None, |_, _| ()).now_or_never().unwrap().unwrap()
+        });
+        std::fs::remove_dir_all(&path).unwrap();
+        verdict.unwrap()
+    }
+
+    fn renumber(&mut self) {
+        self.leaves.iter_mut().zip(0..).for_each(|(leaf, index)| leaf.index = index);
+    }
+
+    fn last(&self) -> SignedCheckpoint {
+        SignedCheckpoint::parse(&self.checkpoints.last().unwrap().1).unwrap()
+    }
+}
+
+fn fault(verdict: Result<Verified, Fault>) -> (u64, FaultKind) {
+    let fault = verdict.unwrap_err();
+    (fault.leaf, fault.kind)
 }
 
 #[test]
-fn an_untouched_log_verifies() {
-    let (leaves, head) = log(5);
-    assert_eq!(verify(&leaves, head), Ok(()));
-    assert_eq!(verify(&[], Head::default()), Ok(()));
+fn an_untouched_log_verifies_however_it_grew() {
+    for (length, group) in [(1, 1), (5, 1), (256, 256), (257, 3), (700, 100)] {
+        let log = log(length, group, &signer());
+        let verified = log.verdict().unwrap();
+        assert_eq!((verified.head.size, verified.whole), (length, length));
+        assert_eq!(log.exported(), Ok(verified));
+    }
 }
 
 #[test]
-fn every_edited_column_is_found() {
-    let (leaves, head) = log(5);
-    let edits: [fn(&mut Leaf); 6] = [
-        |leaf| leaf.record = leaf.record.replace("\"status\":3", "\"status\":4"),
-        |leaf| leaf.record.push(' '),
-        |leaf| leaf.body = None,
-        |leaf| leaf.body = Some(Bytes::from_static(b"[]")),
-        |leaf| leaf.frames = Bytes::new(),
-        |leaf| leaf.hash = Hash::of(b"another"),
+fn an_edited_leaf_is_named() {
+    let log = log(600, 7, &signer());
+    for at in [0, 3, 255, 256, 511, 512, 599] {
+        let mut log = log.clone();
+        let leaf = &mut log.leaves[at];
+        leaf.record = leaf.record.replace("\"phase\":\"outcome\"", "\"phase\":\"refused\"");
+        assert_eq!(fault(log.verdict()), (at as u64, FaultKind::Edited));
+        assert_eq!(fault(log.exported()), (at as u64, FaultKind::Edited));
+    }
+}
+
+#[test]
+fn edited_content_is_named() {
+    let log = log(300, 7, &signer());
+    let edits: [fn(&mut Content); 4] = [
+        |content| content.facts = Bytes::from_static(b"[]"),
+        |content| content.request_body = None,
+        |content| content.frames = Bytes::new(),
+        |content| content.salt = [0; 32],
     ];
     for edit in edits {
-        let mut leaves = leaves.clone();
-        edit(&mut leaves[2]);
-        assert_eq!(fault(&leaves, head), (3, FaultKind::Edited));
+        let mut log = log.clone();
+        let Held::Open(content) = &mut log.leaves[260].held else { panic!() };
+        edit(content);
+        assert_eq!(fault(log.verdict()), (260, FaultKind::Content));
+        assert_eq!(fault(log.exported()), (260, FaultKind::Content));
     }
 }
 
 #[test]
-fn an_edit_with_a_new_hash_breaks_the_link_to_the_next() {
-    let (mut leaves, head) = log(5);
-    let mut entry = leaves[2].entry().unwrap();
-    entry.facts.clear();
-    leaves[2] = Prepared::new(entry).unwrap().after(Head { count: 2, hash: leaves[1].hash });
-    assert_eq!(fault(&leaves, head), (4, FaultKind::Unlinked));
-    // The same at the end of the log contradicts the head.
-    assert_eq!(fault(&leaves[..3], Head { count: 3, hash: log(3).1.hash }), (3, FaultKind::Unlinked));
+fn a_deleted_leaf_is_named_with_and_without_renumbering() {
+    let log = log(600, 7, &signer());
+    for at in [0, 3, 255, 256, 598] {
+        let mut log = log.clone();
+        log.leaves.remove(at);
+        assert_eq!(fault(log.verdict()), (at as u64, FaultKind::Deleted));
+        log.renumber();
+        assert_eq!(fault(log.verdict()), (at as u64, FaultKind::Deleted));
+        assert_eq!(fault(log.exported()), (at as u64, FaultKind::Deleted));
+    }
 }
 
 #[test]
-fn a_deleted_leaf_is_found_with_and_without_renumbering() {
-    let (mut leaves, head) = log(5);
-    leaves.remove(2);
-    assert_eq!(fault(&leaves, head), (3, FaultKind::Missing));
-    leaves[2].seq = 3;
-    leaves[3].seq = 4;
-    assert_eq!(fault(&leaves, head), (3, FaultKind::Moved { from: 4 }));
+fn a_log_cut_at_its_end_is_named() {
+    let log = log(600, 7, &signer());
+    for length in [0, 3, 256, 599] {
+        let mut log = log.clone();
+        log.leaves.truncate(length);
+        assert_eq!(fault(log.verdict()), (length as u64, FaultKind::Truncated));
+    }
 }
 
 #[test]
-fn a_log_cut_at_its_end_is_found_by_its_head() {
-    let (leaves, head) = log(5);
-    assert_eq!(fault(&leaves[..4], head), (5, FaultKind::Truncated));
-    assert_eq!(fault(&[], head), (1, FaultKind::Truncated));
+fn an_inserted_leaf_is_named() {
+    let log = log(600, 7, &signer());
+    for at in [0, 3, 255, 256, 600] {
+        let mut log = log.clone();
+        log.leaves.insert(at, Prepared::new(entry(9)).unwrap().at(0));
+        log.renumber();
+        assert_eq!(fault(log.verdict()), (at as u64, FaultKind::Inserted));
+    }
 }
 
 #[test]
-fn an_inserted_leaf_is_found() {
-    let (leaves, head) = log(5);
-    let stranger = |at: &Head| {
-        Prepared::new(Entry::new(Phase::Control, RequestId::random(), Timestamp::from_secs(1)))
-            .unwrap()
-            .after(*at)
+fn moved_leaves_are_named() {
+    let log = log(600, 7, &signer());
+    for (one, other) in [(1, 3), (3, 4), (10, 400)] {
+        let mut log = log.clone();
+        log.leaves.swap(one, other);
+        log.renumber();
+        assert_eq!(fault(log.verdict()), (one as u64, FaultKind::Moved { from: other as u64 }));
+        assert_eq!(fault(log.exported()), (one as u64, FaultKind::Moved { from: other as u64 }));
+    }
+}
+
+#[test]
+fn an_edited_hash_is_not_mistaken_for_an_edited_leaf() {
+    let log = log(600, 7, &signer());
+    for (level, n, at, leaf) in [(0, 0, 3, 3), (0, 2, 80, 592), (1, 0, 1, 256)] {
+        let mut log = log.clone();
+        log.tiles.get_mut(&(level, n)).unwrap()[at] = Hash::default();
+        assert_eq!(fault(log.verdict()), (leaf, FaultKind::Tile { level }));
+    }
+}
+
+#[test]
+fn a_log_rewritten_with_its_hashes_contradicts_its_checkpoints() {
+    let (signer, stranger) = (signer(), signer());
+    for (group, at, from, to) in [(1, 300, 300, 300), (7, 300, 294, 300), (7, 3, 0, 6)] {
+        let log = log(600, group, &signer);
+        let mut leaves = log.leaves.clone();
+        leaves[at] = Prepared::new(entry(9)).unwrap().at(at as u64);
+        let mut forged = Paper { checkpoints: log.checkpoints.clone(), ..paper(leaves, group, &signer) };
+        let found = forged.verdict().unwrap_err();
+        assert_eq!((found.leaf, found.kind), (from, FaultKind::Rewritten { to }));
+        // With the key it fits, unless one of the old checkpoints is left, or remembered elsewhere.
+        let resigned = paper(forged.leaves.clone(), group, &signer);
+        assert!(resigned.verdict().is_ok());
+        assert_eq!(fault(resigned.against(Some(&log.last()))), (599, FaultKind::Forked));
+        forged.checkpoints.pop();
+        forged.checkpoints.push(resigned.checkpoints.last().unwrap().clone());
+        assert_eq!(fault(forged.verdict()), (to, FaultKind::Forked));
+        // With another key nothing is believed.
+        let mut swapped = paper(forged.leaves.clone(), group, &stranger);
+        swapped.keys.clone_from(&log.keys);
+        let (leaf, kind) = fault(swapped.verdict());
+        assert_eq!((leaf, kind), (0, FaultKind::Unsigned(NoteError::Untrusted)));
+    }
+}
+
+#[test]
+fn a_key_swapped_half_way_is_named_from_there() {
+    let (signer, stranger) = (signer(), signer());
+    let log = log(60, 7, &signer);
+    let mut swapped = log.clone();
+    let other = paper(log.leaves.clone(), 7, &stranger);
+    swapped.checkpoints.splice(4.., other.checkpoints.into_iter().skip(4));
+    assert_eq!(fault(swapped.verdict()), (28, FaultKind::Unsigned(NoteError::Untrusted)));
+}
+
+#[test]
+fn a_log_rolled_back_is_found_by_a_checkpoint_kept_elsewhere() {
+    let signer = signer();
+    let whole = log(60, 1, &signer);
+    let older = paper(whole.leaves.iter().take(40).cloned().collect(), 1, &signer);
+    assert!(older.verdict().is_ok(), "by itself it is a good log");
+    assert_eq!(fault(older.against(Some(&whole.last()))), (40, FaultKind::RolledBack));
+    assert!(whole.against(Some(&older.last())).is_ok(), "it only grew");
+}
+
+#[test]
+fn what_is_gone_must_have_been_given_up_on_the_record() {
+    let signer = signer();
+    let whole = log(60, 7, &signer);
+    let mut log = whole.clone();
+    log.leaves[5].held = Held::Missing;
+    assert_eq!(fault(log.verdict()), (5, FaultKind::Removed));
+    log.leaves[5].held = Held::Erased { subject: "a1".to_owned() };
+    assert_eq!(fault(log.verdict()), (5, FaultKind::Removed));
+    assert_eq!(fault(log.exported()), (5, FaultKind::Removed));
+
+    let tell = |fact| {
+        let entry = Entry::new(Phase::Erasure, RequestId::random(), Timestamp::from_secs(1)).with_fact(fact);
+        let mut leaves = log.leaves.clone();
+        leaves.push(Prepared::new(entry).unwrap().at(60));
+        paper(leaves, 7, &signer)
     };
-    // Between two, the others pushed up.
-    let mut pushed = leaves.clone();
-    pushed.insert(2, stranger(&Head { count: 2, hash: leaves[1].hash }));
-    for (leaf, seq) in pushed.iter_mut().zip(1..) {
-        leaf.seq = seq;
-    }
-    assert_eq!(fault(&pushed, head), (3, FaultKind::Inserted));
-    // A second leaf with a number that is taken.
-    let mut double = leaves.clone();
-    double.insert(3, leaves[2].clone());
-    assert_eq!(fault(&double, head), (3, FaultKind::Inserted));
-    // Behind the end.
-    let mut behind = leaves;
-    behind.push(stranger(&head));
-    assert_eq!(fault(&behind, head), (6, FaultKind::Inserted));
+    let erased = tell(Fact::Erased { subject: "a1".to_owned() }).verdict().unwrap();
+    assert_eq!((erased.whole, erased.erased), (60, 1));
+    assert_eq!(fault(tell(Fact::Erased { subject: "b2".to_owned() }).verdict()), (5, FaultKind::Removed));
+    let mut pruned = tell(Fact::Pruned { below: 6 });
+    pruned.leaves[5].held = Held::Missing;
+    assert!(pruned.verdict().is_ok());
+    pruned.leaves[6].held = Held::Missing;
+    assert_eq!(fault(pruned.verdict()), (6, FaultKind::Removed));
 }
 
 #[test]
-fn swapped_leaves_are_found() {
-    let (mut leaves, head) = log(5);
-    leaves.swap(1, 3);
-    leaves[1].seq = 2;
-    leaves[3].seq = 4;
-    assert_eq!(fault(&leaves, head), (2, FaultKind::Moved { from: 4 }));
+fn content_that_is_sealed_is_counted_and_the_tree_verifies_all_the_same() {
+    let mut log = log(60, 7, &signer());
+    log.leaves.iter_mut().for_each(|leaf| leaf.held = Held::Sealed);
+    let verified = log.verdict().unwrap();
+    assert_eq!((verified.whole, verified.sealed), (0, 60));
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn no_single_changed_byte_passes(place in 0usize..4, at in any::<prop::sample::Index>(), flip in 1u8..) {
-        let (mut leaves, head) = log(4);
-        let leaf = &mut leaves[place];
+        let mut log = log(4, 2, &signer());
+        let leaf = &mut log.leaves[place];
         let mut record = leaf.record.clone().into_bytes();
         let at = at.index(record.len());
         record[at] ^= flip;
         if let Ok(record) = String::from_utf8(record) {
             leaf.record = record;
-            prop_assert!(verify(&leaves, head).is_err());
+            prop_assert_eq!(fault(log.verdict()), (place as u64, FaultKind::Edited));
         }
     }
 }

@@ -10,8 +10,9 @@ use std::{
 
 use bytes::Bytes;
 use crewgate_audit::{
-    AuditError, AuditLayer, AuditStore, BarrierLayer, Entry, Head, Lane, Leaf, MemoryStore, Phase, Query,
-    Receipt, RefusalQuota, Seat,
+    AuditError, AuditLayer, AuditStore, BarrierLayer, Entry, Lane, Leaf, Log, MemoryStore, Phase, Place,
+    Query, RefusalQuota, Seat,
+    tlog::{Hash, Tiles, VerifierKey},
 };
 use crewgate_core::{
     ApprovalId, Departure, Effect, Ending, Fact, Operation, Refusal, RequestId, SystemClock, Timestamp,
@@ -37,7 +38,7 @@ async fn the_intent_is_durable_before_the_inner_service_is_called() {
     let barrier = BarrierLayer::new(Arc::new(store.clone()))
         .mask_body(|extensions| extensions.get::<Operation>().map(|_| Bytes::from_static(b"masked")));
     let response = layer(&store).layer(barrier.layer(inner)).oneshot(call(Effect::Write)).await.unwrap();
-    assert_eq!(response.headers()["audit-leaf"], "1");
+    assert_eq!(response.headers()["audit-leaf"], "0");
     assert_eq!(store.open_intents(10).await.unwrap().len(), 1);
     response.into_body().collect().await.unwrap();
 
@@ -89,8 +90,34 @@ impl Told {
     }
 }
 
+impl Tiles for Told {
+    type Error = AuditError;
+
+    fn tile(&self, level: u8, n: u64) -> BoxFuture<'_, Result<Vec<Hash>, AuditError>> {
+        self.inner.tile(level, n)
+    }
+}
+
+impl Log for Told {
+    fn keys(&self) -> Vec<VerifierKey> {
+        self.inner.keys()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<String, AuditError>> {
+        self.inner.checkpoint()
+    }
+
+    fn checkpoints(&self, above: u64, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, String)>, AuditError>> {
+        self.inner.checkpoints(above, limit)
+    }
+
+    fn bundle(&self, n: u64) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
+        self.inner.bundle(n)
+    }
+}
+
 impl AuditStore for Told {
-    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>> {
+    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>> {
         self.lanes.lock().unwrap().push(lane);
         if let Err(error) = self.append {
             return ready(Err(error)).boxed();
@@ -114,10 +141,6 @@ impl AuditStore for Told {
 
     fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         self.inner.leaves(query)
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, AuditError>> {
-        self.inner.head()
     }
 
     fn open_intents(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {

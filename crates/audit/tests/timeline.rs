@@ -107,7 +107,7 @@ async fn a_run_is_told_from_the_question_to_the_last_byte() {
             "59000 being started",
             "60000 POST /kickoff",
             "60010 > {\"inputs\":{}}",
-            "60010 on the record as leaf 5; the call leaves",
+            "60010 on the record as leaf 4; the call leaves",
             "60500 upstream answers 200",
             "60500 < one ",
             "60800 < two",
@@ -124,5 +124,5 @@ async fn a_leaf_that_cannot_be_read_is_named() {
     if let Some(leaf) = leaves.get_mut(2) {
         leaf.record.truncate(40);
     }
-    assert_eq!(Timeline::of(&leaves), Err(crewgate_audit::AuditError::Corrupt { seq: 3 }));
+    assert_eq!(Timeline::of(&leaves), Err(crewgate_audit::AuditError::Corrupt { leaf: 2 }));
 }

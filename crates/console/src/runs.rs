@@ -39,7 +39,7 @@ pub(crate) struct Which {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     #[serde(default)]
-    after: u64,
+    after: Option<u64>,
 }
 
 pub(crate) async fn list(
@@ -74,10 +74,10 @@ pub(crate) async fn show(
     let owned = console.run(&who, &id).await?;
     // First on the record, then on the screen. It is part of the run's own story from now on.
     console.note(&who, "run.read", Some(owned.run), None).await?;
-    let query = Query::run(owned.run).after(page.after).limit(MAX_STEPS_LEAVES);
+    let query = Query { after: page.after, limit: MAX_STEPS_LEAVES, ..Query::run(owned.run) };
     let leaves = console.audit.leaves(query).await.map_err(|error| Problem::unavailable(&error))?;
     let full = usize::try_from(MAX_STEPS_LEAVES).is_ok_and(|limit| leaves.len() >= limit);
-    let next = leaves.last().filter(|_| full).map(|leaf| leaf.seq);
+    let next = leaves.last().filter(|_| full).map(|leaf| leaf.index);
     let timeline = Timeline::of(&leaves).map_err(|error| Problem::unavailable(&error))?;
     let steps = timeline.steps.iter().zip(timeline.lines()).map(|(step, line)| step_view(step, line.text));
     let approval =

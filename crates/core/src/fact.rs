@@ -305,6 +305,11 @@ pub enum Fact {
         /// SHA-256 of those bytes, hex.
         sha256: String,
     },
+    /// A person's key to what the record holds of them was destroyed.
+    Erased {
+        /// The pseudonym all leaves of that person share.
+        subject: String,
+    },
     /// Refusals of strangers for which there was no room: counted, not told one by one.
     Folded {
         /// Their address; `None` for all that could not be told apart.
@@ -370,6 +375,11 @@ pub enum Fact {
         running: PolicyHash,
         /// What is wrong, and where: the first of all mistakes.
         reason: String,
+    },
+    /// What the record held beside its oldest leaves was given up: its time is over.
+    Pruned {
+        /// Leaves from this one on keep theirs.
+        below: u64,
     },
     /// A request arrived.
     Received {

@@ -35,6 +35,7 @@ use crate::{
     telemetry::Instruments,
     tickets::ReleaseDesk,
     well_known::WellKnown,
+    witness,
 };
 
 /// How often approved requests that start by themselves are looked for; the store's hint is usually faster.
@@ -93,7 +94,12 @@ impl Gateway {
     ) -> Result<Running, StartError> {
         let settings = Arc::new(settings);
         private(&settings.store).map_err(|error| StartError::of("the store cannot be created", error))?;
-        let store = SqliteStore::open(&settings.store, Options::default().clock(Arc::clone(&clock)))
+        let options = Options::default().clock(Arc::clone(&clock));
+        let options = match &settings.record_keys {
+            Some(keys) => options.keys(keys.clone()),
+            None => options,
+        };
+        let store = SqliteStore::open(&settings.store, options)
             .await
             .map_err(|error| StartError::of("the store cannot be opened", error))?;
         let makings = Arc::new(Makings {
@@ -219,7 +225,7 @@ impl Gateway {
             let service = ops::service(Arc::new(checkup), registry);
             listeners.spawn(listener.serve(service, stopped.clone(), drain));
         }
-        let background = vec![
+        let mut background = vec![
             tokio::spawn(gatekeeper.verifier().keep_fresh()),
             tokio::spawn(revocations.clone().keep_fresh()),
             tokio::spawn(scribe.clone().run()),
@@ -227,6 +233,8 @@ impl Gateway {
             tokio::spawn(forget(sessions)),
             tokio::spawn(auto_runs(approvals, parts.releases.clone(), revocations, Arc::clone(&clock))),
         ];
+        let witnesses = settings.witnesses.iter().cloned();
+        background.extend(witnesses.map(|to| tokio::spawn(witness::keep_asking(store.clone(), to))));
         Ok(Running {
             data: data_address,
             console: console_address,

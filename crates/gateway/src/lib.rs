@@ -61,6 +61,7 @@ mod violations;
 mod way_over;
 mod well_known;
 mod wire;
+mod witness;
 
 pub use self::{
     app::{Gateway, Running, StartError},

@@ -174,11 +174,11 @@ impl World {
 async fn entries(database: &Path) -> Vec<Entry> {
     let store = SqliteStore::open_read_only(database).await.unwrap();
     let mut entries = Vec::new();
-    let mut after = 0;
+    let mut after = None;
     loop {
-        let leaves = store.leaves(Query::default().after(after).limit(500)).await.unwrap();
+        let leaves = store.leaves(Query { after, limit: 500, ..Query::default() }).await.unwrap();
         let Some(last) = leaves.last() else { return entries };
-        after = last.seq;
+        after = Some(last.index);
         entries.extend(leaves.iter().map(|leaf| leaf.entry().unwrap()));
     }
 }

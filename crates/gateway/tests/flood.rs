@@ -55,11 +55,11 @@ async fn ten_thousand_strangers_leave_a_bounded_record_and_do_not_stop_callers()
     let ground = house.stop().await;
 
     let store = ground.folder.store().await;
-    let (mut told, mut leaves_of_counts, mut counted, mut outcomes, mut after) = (0, 0, 0, 0, 0);
+    let (mut told, mut leaves_of_counts, mut counted, mut outcomes, mut after) = (0, 0, 0, 0, None);
     loop {
-        let leaves = store.leaves(Query::default().after(after).limit(5000)).await.unwrap();
+        let leaves = store.leaves(Query { after, limit: 5000, ..Query::default() }).await.unwrap();
         let Some(last) = leaves.last() else { break };
-        after = last.seq;
+        after = Some(last.index);
         for entry in leaves.iter().map(|leaf| leaf.entry().unwrap()) {
             let folded: Vec<(Option<String>, u64)> = entry
                 .facts

@@ -4,7 +4,7 @@
 mod house;
 
 use bytes::Bytes;
-use crewgate_audit::{AuditStore, Phase, Query, Timeline, run_leaves};
+use crewgate_audit::{AuditStore, Log, Phase, Query, Timeline, run_leaves};
 use crewgate_core::{ApprovalStep, Ending, Fact, Layer};
 use crewgate_store::SqliteStore;
 use crewgate_testkit::Script;
@@ -384,7 +384,7 @@ async fn only_crewai_can_say_that_a_task_waits() {
     let house = House::with(asking()).await;
     let alice = house.alice();
     house.post("/support/kickoff", &alice, topic()).await;
-    let leaves = async || house.running.store().head().await.unwrap().count;
+    let leaves = async || house.running.store().head().await.unwrap().size;
     until("the kickoff on the record", async || (leaves().await == 2).then_some(())).await;
     let theirs = house.support.run_ids().remove(0);
     let body = json!({ "kickoff_id": theirs, "execution_id": theirs, "task_id": theirs, "task_output": "x" });

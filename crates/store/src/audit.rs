@@ -1,21 +1,20 @@
 //! The record's port.
 
-use crewgate_audit::{AuditError, AuditStore, Entry, Head, Lane, Leaf, Query, Receipt, Seat};
+use crewgate_audit::{
+    AuditError, AuditStore, Entry, Lane, Leaf, Log, Place, Query, Seat,
+    tlog::{Hash, TILE, Tile, Tiles, VerifierKey},
+};
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{SqliteStore, fault::Fault, lanes::heard, rows, tx::Sorted};
 
 impl SqliteStore {
-    fn put(
-        &self,
-        seat: OwnedSemaphorePermit,
-        entry: Entry,
-    ) -> BoxFuture<'static, Result<Receipt, AuditError>> {
+    fn put(&self, seat: OwnedSemaphorePermit, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>> {
         let Some(lanes) = &self.shared().lanes else { return ready(Err(AuditError::Unavailable)).boxed() };
         // Serialised and digested here, on the caller's time, not on the writer's.
-        match Sorted::new(entry) {
+        match Sorted::new(entry, &lanes.seal) {
             Ok(sorted) => heard(lanes.send(seat, move |tx| Box::pin(tx.record(sorted)))).boxed(),
             Err(error) => ready(Err(error)).boxed(),
         }
@@ -23,7 +22,7 @@ impl SqliteStore {
 }
 
 impl AuditStore for SqliteStore {
-    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>> {
+    fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>> {
         let Some(lanes) = &self.shared().lanes else { return ready(Err(AuditError::Unavailable)).boxed() };
         let seats = match lane {
             Lane::Intent => &lanes.intent,
@@ -61,10 +60,11 @@ impl AuditStore for SqliteStore {
     fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         async move {
             let mut sql = QueryBuilder::<Sqlite>::new(rows::LEAF);
-            match (query.newest_first, rows::signed(query.after)?) {
-                (true, 0) => sql.push(" WHERE seq > 0"),
-                (true, before) => sql.push(" WHERE seq < ").push_bind(before),
-                (false, after) => sql.push(" WHERE seq > ").push_bind(after),
+            let after = query.after.map(rows::signed).transpose()?;
+            match (query.newest_first, after) {
+                (true, Some(before)) => sql.push(" WHERE idx < ").push_bind(before),
+                (false, Some(after)) => sql.push(" WHERE idx > ").push_bind(after),
+                (_, None) => sql.push(" WHERE true"),
             };
             let text = |value: Option<String>, column: &str, sql: &mut QueryBuilder<Sqlite>| {
                 if let Some(value) = value {
@@ -74,33 +74,118 @@ impl AuditStore for SqliteStore {
             text(query.run.map(|run| run.to_string()), "run", &mut sql);
             text(query.request.map(|request| request.to_string()), "request", &mut sql);
             text(query.approval.map(|approval| approval.to_string()), "approval", &mut sql);
-            text(query.principal, "principal", &mut sql);
+            if let Some(principal) = query.principal {
+                // Without the key nobody can tell which leaves are whose.
+                let seal = self.shared().reading.seal.as_ref().ok_or(AuditError::Unavailable)?;
+                sql.push(" AND leaf.subject = ").push_bind(seal.pseudonym(&principal).to_vec());
+            }
             text(query.phase.map(|phase| phase.as_str().to_owned()), "phase", &mut sql);
-            sql.push(if query.newest_first { " ORDER BY seq DESC LIMIT " } else { " ORDER BY seq LIMIT " });
+            sql.push(if query.newest_first { " ORDER BY idx DESC LIMIT " } else { " ORDER BY idx LIMIT " });
             sql.push_bind(i64::from(query.limit));
-            let found = sql.build().fetch_all(self.readers()).await.map_err(read)?;
-            found.iter().map(|row| rows::leaf(row).map_err(AuditError::from)).collect()
-        }
-        .boxed()
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, AuditError>> {
-        async move {
-            let mut conn = self.readers().acquire().await.map_err(read)?;
-            Ok(rows::head(&mut conn).await?)
+            self.read(&sql.build().fetch_all(self.readers()).await.map_err(read)?)
         }
         .boxed()
     }
 
     fn open_intents(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         async move {
-            let sql = "SELECT seq, prev, hash, record, body, frames FROM leaf
-                       WHERE seq IN (SELECT seq FROM open_intent) ORDER BY seq LIMIT ?1";
-            let found =
-                sqlx::query(sql).bind(i64::from(limit)).fetch_all(self.readers()).await.map_err(read)?;
-            found.iter().map(|row| rows::leaf(row).map_err(AuditError::from)).collect()
+            let sql =
+                format!("{} WHERE idx IN (SELECT leaf FROM open_intent) ORDER BY idx LIMIT ?1", rows::LEAF);
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(i64::from(limit));
+            self.read(&query.fetch_all(self.readers()).await.map_err(read)?)
         }
         .boxed()
+    }
+}
+
+impl Tiles for SqliteStore {
+    type Error = AuditError;
+
+    fn tile(&self, level: u8, n: u64) -> BoxFuture<'_, Result<Vec<Hash>, AuditError>> {
+        async move {
+            let mut conn = self.readers().acquire().await.map_err(read)?;
+            // Bytes that are no tile are none: verification then names the leaf below.
+            Ok(rows::tile(&mut conn, level, n)
+                .await?
+                .and_then(|bytes| Tile::hashes_of(&bytes))
+                .unwrap_or_default())
+        }
+        .boxed()
+    }
+}
+
+impl Log for SqliteStore {
+    fn keys(&self) -> Vec<VerifierKey> {
+        self.shared().reading.keys.clone()
+    }
+
+    fn checkpoint(&self) -> BoxFuture<'_, Result<String, AuditError>> {
+        async move {
+            let mut conn = self.readers().acquire().await.map_err(read)?;
+            rows::checkpoint(&mut conn).await?.map(|(_, note)| note).ok_or(AuditError::Unavailable)
+        }
+        .boxed()
+    }
+
+    fn checkpoints(&self, above: u64, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, String)>, AuditError>> {
+        async move {
+            let Ok(above) = rows::signed(above) else { return Ok(Vec::new()) };
+            let sql = "SELECT size, note FROM checkpoint WHERE size > ?1 ORDER BY size LIMIT ?2";
+            let query = sqlx::query_as(sql).bind(above).bind(i64::from(limit));
+            let found: Vec<(i64, String)> = query.fetch_all(self.readers()).await.map_err(read)?;
+            found.into_iter().map(|(size, note)| Ok((rows::unsigned(size)?, note))).collect()
+        }
+        .boxed()
+    }
+
+    fn bundle(&self, n: u64) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
+        async move {
+            let (Ok(begin), Ok(end)) = (rows::signed(n * TILE), rows::signed((n + 1) * TILE)) else {
+                return Ok(Vec::new());
+            };
+            let mut sql = QueryBuilder::<Sqlite>::new(rows::LEAF);
+            sql.push(" WHERE idx >= ")
+                .push_bind(begin)
+                .push(" AND idx < ")
+                .push_bind(end)
+                .push(" ORDER BY idx");
+            self.read(&sql.build().fetch_all(self.readers()).await.map_err(read)?)
+        }
+        .boxed()
+    }
+}
+
+impl SqliteStore {
+    /// Adds a witness's signature line to the checkpoint of this size; whether it is good is for the caller to know.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] when it could not be written.
+    pub async fn cosign(&self, size: u64, line: String) -> Result<(), AuditError> {
+        self.change(move |tx| {
+            Box::pin(async move {
+                let sql = "UPDATE checkpoint SET note = note || ?1, cosigned = cosigned + 1 WHERE size = ?2";
+                let query = sqlx::query(sql).bind(line).bind(rows::signed(size)?);
+                query.execute(&mut tx.conn).await.map_err(read)?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The largest checkpoint a witness has cosigned.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Unavailable`] when the store cannot be read.
+    pub async fn cosigned(&self) -> Result<Option<String>, AuditError> {
+        let sql = "SELECT note FROM checkpoint WHERE cosigned > 0 ORDER BY size DESC LIMIT 1";
+        sqlx::query_scalar(sql).fetch_optional(self.readers()).await.map_err(read)
+    }
+
+    fn read(&self, rows: &[SqliteRow]) -> Result<Vec<Leaf>, AuditError> {
+        let seal = self.shared().reading.seal.as_ref();
+        rows.iter().map(|row| rows::leaf(row, seal).map_err(AuditError::from)).collect()
     }
 }
 
@@ -115,7 +200,7 @@ struct Reserved {
 }
 
 impl Seat for Reserved {
-    fn submit(self: Box<Self>, entry: Entry) -> BoxFuture<'static, Result<Receipt, AuditError>> {
+    fn submit(self: Box<Self>, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>> {
         let Self { store, seat } = *self;
         store.put(seat, entry)
     }

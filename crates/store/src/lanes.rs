@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crewgate_audit::{Entry, RefusalQuota};
+use crewgate_audit::{Entry, RefusalQuota, SealKey};
 use crewgate_core::Clock;
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -31,10 +31,12 @@ pub(crate) struct Lanes {
     pub(crate) refusal: Arc<Semaphore>,
     control: Arc<Semaphore>,
     wait: Duration,
+    /// Those who stand in line seal what they bring: it is their time, not the writer's.
+    pub(crate) seal: SealKey,
 }
 
 impl Lanes {
-    pub(crate) fn new(options: &Options) -> (Self, mpsc::UnboundedReceiver<Message>) {
+    pub(crate) fn new(options: &Options, seal: SealKey) -> (Self, mpsc::UnboundedReceiver<Message>) {
         let (line, inbox) = mpsc::unbounded_channel();
         let seats = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         let lanes = Self {
@@ -44,6 +46,7 @@ impl Lanes {
             refusal: seats(options.refusal_seats),
             control: seats(options.control_seats),
             wait: options.seat_wait,
+            seal,
         };
         (lanes, inbox)
     }

@@ -9,6 +9,9 @@
 //! that fails *poisons* the store: that batch is answered "unknown", everything after it "unavailable", and
 //! [`poisoned`](SqliteStore::poisoned) tells the process to end. It never syncs a second time after a failure.
 //!
+//! **The log grows by transactions.** The leaves of one go into the tree together; its tiles and a signed checkpoint are
+//! written with them, so that what is signed is what is there. What lies beside a leaf is sealed before it is in line.
+//!
 //! **Row and leaf in one transaction.** A move of an approval writes its row and the leaf that tells it. An intent that
 //! releases an approval marks it as sent in the same transaction, or is refused; its outcome settles it. After a crash,
 //! what was sent and has no outcome is indeterminate, and nothing is ever sent twice. An intent that relies on a
@@ -18,7 +21,7 @@
 //! `approval::machine`, leaves are made and verified by `audit`.
 //!
 //! ```
-//! use crewgate_audit::{AuditStore, Entry, Lane, Phase, Query, verify};
+//! use crewgate_audit::{AuditStore, Entry, Lane, Phase, verify};
 //! use crewgate_core::{RequestId, Timestamp};
 //! use crewgate_store::{Options, SqliteStore};
 //!
@@ -26,14 +29,15 @@
 //! # let path = std::env::temp_dir().join(format!("crewgate-doc-{}.db", std::process::id()));
 //! let store = SqliteStore::open(&path, Options::default()).await?;
 //! let entry = Entry::new(Phase::Control, RequestId::random(), Timestamp::from_secs(1));
-//! assert_eq!(store.append(Lane::Outcome, entry).await?.seq, 1);
+//! assert_eq!(store.append(Lane::Outcome, entry).await?.index, 0);
 //! store.close().await;
 //!
 //! // Somebody else, later, without a gateway: the record is as it was written.
 //! let reader = SqliteStore::open_read_only(&path).await?;
-//! assert_eq!(verify(&reader.leaves(Query::default()).await?, reader.head().await?), Ok(()));
-//! # std::fs::remove_file(&path)?;
-//! # std::fs::remove_file(path.with_extension("db.lock"))?;
+//! assert!(verify(&reader, None, |_, _| ()).await?.is_ok());
+//! # for end in ["db", "db.lock", "db.signing-key", "db.seal-key"] {
+//! #     std::fs::remove_file(path.with_extension(end))?;
+//! # }
 //! # Ok(()) }
 //! ```
 
@@ -43,6 +47,7 @@ mod command;
 mod fault;
 mod grants;
 mod inventory;
+mod keys;
 mod lanes;
 mod open;
 mod options;
@@ -57,6 +62,7 @@ mod vault;
 mod writer;
 
 pub use self::{
+    keys::Keys,
     options::{
         DEFAULT_BATCH, DEFAULT_CHECKPOINT_PAGES, DEFAULT_CONTROL_SEATS, DEFAULT_INTENT_SEATS,
         DEFAULT_OUTCOME_SEATS, DEFAULT_READERS, DEFAULT_REFUSAL_SEATS, DEFAULT_SEAT_WAIT, OpenError, Options,

@@ -1,6 +1,7 @@
 //! Opening a database, and refusing to.
 
 use std::{
+    collections::HashMap,
     fs::{File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
@@ -8,19 +9,24 @@ use std::{
 };
 
 use crewgate_approval::Hint;
-use crewgate_audit::Head;
+use crewgate_audit::{
+    Entry, Phase,
+    tlog::{Hash, SignedCheckpoint, TILE, Tile, Tree},
+};
+use crewgate_core::{Fact, RequestId};
 use sqlx::{
-    Connection, Row, SqlSafeStr, SqliteConnection,
+    Connection, SqlSafeStr, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::watch;
 
 use crate::{
+    keys::Keys,
     lanes::{Lanes, Refusals},
     options::{OpenError, Options},
     rows,
-    store::{Shared, SqliteStore},
+    store::{Reading, Shared, SqliteStore},
     tx::Tx,
     writer::{Life, Writer},
 };
@@ -50,14 +56,26 @@ pub(crate) async fn open(path: &Path, options: Options) -> Result<SqliteStore, O
     if busy != 0 {
         return Err(OpenError::Busy);
     }
+    let latest = checkpoint(&mut conn).await?;
+    let keys = match &options.keys {
+        Some(keys) => keys.clone(),
+        None => match Keys::beside(path)? {
+            Some(keys) => keys,
+            // Made for a new record only: an old one with new keys would be another log under its name.
+            None if latest.is_none() => Keys::make_beside(path)?,
+            None => return Err(OpenError::Key("the keys of the record are not beside it".to_owned())),
+        },
+    };
     sync_directory(path)?;
-    let head = head(&mut conn).await?;
+    let tree = tree(&mut conn, latest.as_ref(), &keys).await?;
 
-    let mut tx = Tx { conn, head, moved: false, bytes: 0 };
-    recover(&mut tx, &options).await?;
+    let reading = Reading { keys: keys.verifiers(), seal: Some(keys.seal.clone()) };
+    let (lanes, inbox) = Lanes::new(&options, keys.seal.clone());
+    let persons = HashMap::new();
+    let mut tx = Tx { conn, tree, pending: Vec::new(), keys, persons, moved: false, bytes: 0 };
+    recover(&mut tx, latest.as_ref(), &options).await?;
     let readers = readers(path, options.readers).await?;
 
-    let (lanes, inbox) = Lanes::new(&options);
     let (life, alive) = watch::channel(Life::Running);
     let (commits, hint) = (Arc::new(AtomicU64::new(0)), Hint::new());
     let refusals = Arc::new(Refusals::new(options.refusals_per_minute));
@@ -73,18 +91,19 @@ pub(crate) async fn open(path: &Path, options: Options) -> Result<SqliteStore, O
         lock,
     };
     tokio::spawn(writer.run());
-    Ok(SqliteStore::new(Shared { readers, lanes: Some(lanes), refusals, alive, commits, hint }))
+    Ok(SqliteStore::new(Shared { readers, lanes: Some(lanes), refusals, alive, commits, hint, reading }))
 }
 
-pub(crate) async fn open_read_only(path: &Path) -> Result<SqliteStore, OpenError> {
+pub(crate) async fn open_read_only(path: &Path, reading: Reading) -> Result<SqliteStore, OpenError> {
     let readers = readers(path, 1).await?;
     let mut conn = readers.acquire().await?;
     version(&mut conn).await?;
-    let known = migrator().iter().map(|migration| migration.version).max();
-    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(|e| OpenError::Migration(e.to_string()))?;
+    let known: Vec<i64> = migrator().iter().map(|migration| migration.version).collect();
+    let found: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version")
+            .fetch_all(&mut *conn)
+            .await
+            .map_err(|e| OpenError::Migration(e.to_string()))?;
     if found != known {
         return Err(OpenError::Migration("start the gateway once to bring it up to date".to_owned()));
     }
@@ -97,6 +116,7 @@ pub(crate) async fn open_read_only(path: &Path) -> Result<SqliteStore, OpenError
         alive,
         commits: Arc::default(),
         hint: Hint::new(),
+        reading,
     }))
 }
 
@@ -149,40 +169,106 @@ fn migrator() -> Migrator {
         step(10, "revocations", include_str!("../migrations/sqlite/0010_revocations.sql")),
         step(11, "used ids", include_str!("../migrations/sqlite/0011_used_ids.sql")),
         step(12, "seen tokens", include_str!("../migrations/sqlite/0012_seen_tokens.sql")),
+        step(30, "log", include_str!("../migrations/sqlite/0030_log.sql")),
     ])
 }
 
-/// Where the log ends, by its head and by its last leaf. If the two disagree, going on would bury the evidence.
-async fn head(conn: &mut SqliteConnection) -> Result<Head, OpenError> {
-    let damaged = |reason: String| OpenError::Damaged { reason };
-    let head = rows::head(conn).await.map_err(|fault| damaged(fault.to_string()))?;
-    let last =
-        sqlx::query("SELECT seq, prev, hash, record, body, frames FROM leaf ORDER BY seq DESC LIMIT 1");
-    let last = last.fetch_optional(&mut *conn).await?;
-    let last = last.as_ref().map(rows::leaf).transpose().map_err(|fault| damaged(fault.to_string()))?;
-    let end = last.map_or_else(Head::default, |leaf| Head { count: leaf.seq, hash: leaf.hash });
-    if end != head {
-        return Err(damaged(format!("it should end with leaf {} and ends with {}", head.count, end.count)));
-    }
-    let leaves = sqlx::query("SELECT count(*) AS leaves FROM leaf").fetch_one(conn).await?;
-    let leaves = rows::unsigned(leaves.try_get("leaves")?).map_err(|fault| damaged(fault.to_string()))?;
-    if leaves != head.count {
-        return Err(damaged(format!("it should have {} leaves and has {leaves}", head.count)));
-    }
-    Ok(head)
+fn damaged(reason: impl ToString) -> OpenError {
+    OpenError::Damaged { reason: reason.to_string() }
 }
 
-async fn recover(tx: &mut Tx, options: &Options) -> Result<(), OpenError> {
+/// The latest checkpoint, whoever signed it.
+async fn checkpoint(conn: &mut SqliteConnection) -> Result<Option<SignedCheckpoint>, OpenError> {
+    let Some((size, note)) = rows::checkpoint(conn).await.map_err(damaged)? else { return Ok(None) };
+    let signed = SignedCheckpoint::parse(&note).map_err(damaged)?;
+    if signed.claimed().head.size == size {
+        Ok(Some(signed))
+    } else {
+        Err(damaged("its checkpoint was edited"))
+    }
+}
+
+/// The tree to go on with, by its checkpoint, its edge and the leaves under that. If they disagree, going on would
+/// bury the evidence.
+async fn tree(
+    conn: &mut SqliteConnection,
+    latest: Option<&SignedCheckpoint>,
+    keys: &Keys,
+) -> Result<Tree, OpenError> {
+    let head = match latest {
+        Some(signed) if signed.claimed().origin != keys.origin() => {
+            let (theirs, ours) = (&signed.claimed().origin, keys.origin());
+            return Err(OpenError::Key(format!(
+                "the record is the log `{theirs}`, and the key signs for `{ours}`"
+            )));
+        }
+        Some(signed) => {
+            let verified = signed.verify(&keys.verifiers());
+            verified.map_err(|error| damaged(format!("its checkpoint cannot be trusted: {error}")))?.head
+        }
+        None => Tree::default().head(),
+    };
+    let mut edge = Vec::new();
+    for ((n, width), level) in Tree::edge_of(head.size).zip(0_u8..) {
+        let tile = rows::tile(conn, level, n).await.map_err(damaged)?;
+        let tile = tile.and_then(|bytes| Tile::hashes_of(&bytes)).unwrap_or_default();
+        edge.push(if width == 0 { Vec::new() } else { tile });
+    }
+    let tree = Tree::resume(head.size, edge).filter(|tree| tree.head() == head);
+    let tree = tree.ok_or_else(|| damaged("the edge of its tree is not the signed one"))?;
+
+    let begin = head.size.saturating_sub(1) / TILE * TILE;
+    let sql = "SELECT idx, record FROM leaf WHERE idx >= ?1 OR idx < 0 ORDER BY idx";
+    let begin = rows::signed(begin).map_err(damaged)?;
+    let last: Vec<(i64, Vec<u8>)> = sqlx::query_as(sql).bind(begin).fetch_all(&mut *conn).await?;
+    let end = last.last().map_or(0, |(index, _)| index.saturating_add(1));
+    if Ok(end) != rows::signed(head.size).map_err(|_| ()) {
+        return Err(damaged(format!("it should have {} leaves and has {end}", head.size)));
+    }
+    let n = head.size.saturating_sub(1) / TILE;
+    let written = rows::tile(conn, 0, n).await.map_err(damaged)?.and_then(|bytes| Tile::hashes_of(&bytes));
+    let found = last.iter().map(|(_, record)| Hash::leaf(record));
+    if !found.eq(written.unwrap_or_default()) {
+        return Err(damaged("its last leaves are not the signed ones"));
+    }
+    Ok(tree)
+}
+
+/// What the last process left undone, and what is new with this one.
+async fn recover(tx: &mut Tx, latest: Option<&SignedCheckpoint>, options: &Options) -> Result<(), OpenError> {
     let database = |fault: crate::fault::Fault| OpenError::Database(fault.to_string());
+    let now = options.clock.now();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut tx.conn).await?;
-    let settled = tx.settle_interrupted(options.clock.now()).await.map_err(database)?;
-    tx.write_head().await.map_err(database)?;
+    match latest {
+        // An empty log is signed too: there is never a time at which nothing is.
+        None => {
+            let tree = tx.tree.clone();
+            tx.sign(&tree).await.map_err(database)?;
+        }
+        Some(latest) => {
+            for key in tx.keys.verifiers() {
+                if latest.time_by(&key).map_err(damaged)?.is_none() {
+                    let what = format!("key.add {key}");
+                    let entry = Entry::new(Phase::Key, RequestId::random(), now);
+                    let entry = entry.with_fact(Fact::Control { by: None, what });
+                    tx.tell_entry(entry).await.map_err(database)?;
+                }
+            }
+        }
+    }
+    let settled = tx.settle_interrupted(now).await.map_err(database)?;
+    let tree = tx.grow().await.map_err(database)?;
     sqlx::query("COMMIT").execute(&mut tx.conn).await?;
+    tx.tree = tree;
     if settled > 0 {
         tracing::warn!(
             settled,
             "approvals were sent when the last process ended: their outcome is not known"
         );
+    }
+    let open: i64 = sqlx::query_scalar("SELECT count(*) FROM open_intent").fetch_one(&mut tx.conn).await?;
+    if open > 0 {
+        tracing::warn!(open, "calls had left when the last process ended: nobody knows how they ended");
     }
     Ok(())
 }

@@ -3,6 +3,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use crewgate_audit::DEFAULT_REFUSALS_PER_MINUTE;
 use crewgate_core::{Clock, SystemClock};
 
+use crate::Keys;
+
 /// Commands that share one transaction. An fsync takes a millisecond or so, a command some ten microseconds: with 256
 /// the disk, not the number of transactions, is the limit.
 pub const DEFAULT_BATCH: usize = 256;
@@ -41,6 +43,7 @@ pub struct Options {
     pub(crate) seat_wait: Duration,
     pub(crate) checkpoint_pages: u64,
     pub(crate) readers: u32,
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Default for Options {
@@ -56,6 +59,7 @@ impl Default for Options {
             seat_wait: DEFAULT_SEAT_WAIT,
             checkpoint_pages: DEFAULT_CHECKPOINT_PAGES,
             readers: DEFAULT_READERS,
+            keys: None,
         }
     }
 }
@@ -71,6 +75,13 @@ impl Options {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Keys that sign and seal the record. Default: those beside the database, made when there are none.
+    #[must_use]
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
         self
     }
 
@@ -123,6 +134,8 @@ pub enum OpenError {
         /// What was found.
         reason: String,
     },
+    /// The keys that sign or seal the record are missing, or are not those of this record.
+    Key(String),
     /// Another process writes to it.
     Locked {
         /// The lock file.
@@ -146,6 +159,7 @@ impl fmt::Display for OpenError {
             Self::Damaged { reason } => {
                 write!(f, "the record was changed from outside: {reason}; `audit verify` tells more")
             }
+            Self::Key(reason) => f.write_str(reason),
             Self::Locked { path } => {
                 write!(f, "another gateway writes to this database ({} is locked)", path.display())
             }

@@ -1,8 +1,7 @@
 //! Rows, and what they mean.
 
-use bytes::Bytes;
 use crewgate_approval::{Approval, Grant, NewApproval, NewGrant, Revoked, State, Vote};
-use crewgate_audit::{Hash, Head, Leaf};
+use crewgate_audit::{Content, Held, Leaf, SealKey, tlog::Hash};
 use crewgate_core::{ApprovalId, GrantId, IdKind, PrincipalKey, RunId, Timestamp};
 use crewgate_runs::OwnedId;
 use serde::{Serialize, de::DeserializeOwned};
@@ -27,30 +26,49 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fa
     serde_json::from_str(text).map_err(|_| Fault::unreadable(what))
 }
 
-pub(crate) async fn head(conn: &mut SqliteConnection) -> Result<Head, Fault> {
-    let (count, hash): (i64, Vec<u8>) =
-        sqlx::query_as("SELECT count, hash FROM head WHERE only = 1").fetch_one(conn).await?;
-    Ok(Head { count: unsigned(count)?, hash: hash_of(&hash) })
+/// The latest checkpoint and the size it is kept under.
+pub(crate) async fn checkpoint(conn: &mut SqliteConnection) -> Result<Option<(u64, String)>, Fault> {
+    let sql = "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1";
+    let found: Option<(i64, String)> = sqlx::query_as(sql).fetch_optional(conn).await?;
+    found.map(|(size, note)| Ok((unsigned(size)?, note))).transpose()
 }
 
-/// A hash of another length is none: it equals nothing that was ever computed, and verification finds it.
-fn hash_of(bytes: &[u8]) -> Hash {
-    <[u8; 32]>::try_from(bytes).map(Hash::from).unwrap_or_default()
+pub(crate) async fn tile(conn: &mut SqliteConnection, level: u8, n: u64) -> Result<Option<Vec<u8>>, Fault> {
+    let query = sqlx::query_scalar("SELECT hashes FROM tile WHERE level = ?1 AND n = ?2");
+    Ok(query.bind(level).bind(signed(n)?).fetch_optional(conn).await?)
 }
 
-pub(crate) const LEAF: &str = "SELECT seq, prev, hash, record, body, frames FROM leaf";
+pub(crate) const LEAF: &str =
+    "SELECT idx, record, leaf.subject, key, sealed, wrapped FROM leaf LEFT JOIN subject_key USING (subject)";
 
-pub(crate) fn leaf(row: &SqliteRow) -> Result<Leaf, Fault> {
+pub(crate) fn leaf(row: &SqliteRow, seal: Option<&SealKey>) -> Result<Leaf, Fault> {
     // As bytes: what somebody wrote into the file need not be text, and must still be shown to whoever verifies.
     let record: Vec<u8> = row.try_get("record")?;
+    let hash = Hash::leaf(&record);
     Ok(Leaf {
-        seq: unsigned(row.try_get("seq")?)?,
-        prev: hash_of(row.try_get("prev")?),
-        hash: hash_of(row.try_get("hash")?),
+        index: unsigned(row.try_get("idx")?)?,
         record: String::from_utf8_lossy(&record).into_owned(),
-        body: row.try_get::<Option<Vec<u8>>, _>("body")?.map(Bytes::from),
-        frames: Bytes::from(row.try_get::<Vec<u8>, _>("frames")?),
+        held: held(row, seal, hash)?,
     })
+}
+
+/// Opens what lies beside a leaf: the house's key opens the person's, that one the record's, and that one the content.
+fn held(row: &SqliteRow, seal: Option<&SealKey>, hash: Hash) -> Result<Held, Fault> {
+    let (subject, key): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("subject")?, row.try_get("key")?);
+    let (sealed, wrapped): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("sealed")?, row.try_get("wrapped")?);
+    let (Some(subject), Some(key), Some(sealed)) = (subject, key, sealed) else { return Ok(Held::Missing) };
+    let Some(wrapped) = wrapped else { return Ok(Held::Erased { subject: hex(subject) }) };
+    let Some(seal) = seal else { return Ok(Held::Sealed) };
+    let open = || {
+        let person = seal.unwrap_key(subject, wrapped)?;
+        let content = person.unwrap_key(hash.as_bytes(), key)?.open(hash.as_bytes(), sealed)?;
+        Content::decode(content.into())
+    };
+    Ok(open().map_or(Held::Broken, Held::Open))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(crate) const APPROVAL: &str = "SELECT asked, state, votes, leases, version FROM approval";

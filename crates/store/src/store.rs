@@ -8,12 +8,14 @@ use std::{
 };
 
 use crewgate_approval::Hint;
+use crewgate_audit::{SealKey, tlog::VerifierKey};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::watch;
 
 use crate::{
     fault::{Fault, FromFault},
+    keys::Keys,
     lanes::{Lanes, Refusals},
     open,
     options::{OpenError, Options},
@@ -38,6 +40,13 @@ pub(crate) struct Shared {
     pub(crate) alive: watch::Receiver<Life>,
     pub(crate) commits: Arc<AtomicU64>,
     pub(crate) hint: Hint,
+    pub(crate) reading: Reading,
+}
+
+/// What is needed to believe and to open what is read.
+pub(crate) struct Reading {
+    pub(crate) keys: Vec<VerifierKey>,
+    pub(crate) seal: Option<SealKey>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -62,14 +71,28 @@ impl SqliteStore {
         open::open(path.as_ref(), options).await
     }
 
-    /// Opens the database at this path to be read, beside the process that writes to it or without one. Every
-    /// change is answered "unavailable".
+    /// Opens the database at this path to be read, beside the process that writes to it or without one, with the keys
+    /// beside it if they are there. Every change is answered "unavailable".
     ///
     /// # Errors
     ///
     /// [`OpenError`].
     pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        open::open_read_only(path.as_ref()).await
+        let keys = Keys::beside(path.as_ref())?;
+        Self::open_read_only_with(path, keys.as_ref()).await
+    }
+
+    /// As [`open_read_only`](Self::open_read_only), with these keys; without any nothing is believed or opened.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub async fn open_read_only_with(path: impl AsRef<Path>, keys: Option<&Keys>) -> Result<Self, OpenError> {
+        let reading = Reading {
+            keys: keys.map(Keys::verifiers).unwrap_or_default(),
+            seal: keys.map(|keys| keys.seal.clone()),
+        };
+        open::open_read_only(path.as_ref(), reading).await
     }
 
     pub(crate) fn new(shared: Shared) -> Self {

@@ -1,6 +1,6 @@
 //! What a command can do inside the writer's transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crewgate_approval::{
     Approval, Lease, State,
@@ -8,16 +8,24 @@ use crewgate_approval::{
     machine,
     machine::Transition,
 };
-use crewgate_audit::{AuditError, Entry, Head, Phase, Prepared, Receipt};
+use crewgate_audit::{
+    AuditError, Entry, Phase, Place, Prepared, SealKey,
+    tlog::{Checkpoint, Hash, Tree},
+};
 use crewgate_core::{ApprovalId, Effect, Fact, GrantId, RequestId, RunId, Timestamp};
 use sqlx::SqliteConnection;
 
-use crate::{fault::Fault, rows};
+use crate::{fault::Fault, keys::Keys, rows};
 
 /// The writer's connection, and what it knows of the log without asking.
 pub(crate) struct Tx {
     pub(crate) conn: SqliteConnection,
-    pub(crate) head: Head,
+    pub(crate) tree: Tree,
+    /// Leaves of this transaction, not yet in the tree.
+    pub(crate) pending: Vec<Hash>,
+    pub(crate) keys: Keys,
+    /// Keys of persons that were used lately, by pseudonym.
+    pub(crate) persons: HashMap<Pseudonym, SealKey>,
     /// Whether an approval has moved: whoever waits for one is told after the commit.
     pub(crate) moved: bool,
     /// Bytes of leaves written since the last checkpoint.
@@ -27,8 +35,9 @@ pub(crate) struct Tx {
 impl Tx {
     /// Puts an entry on the record, with what follows from it: a released approval counts as sent with its intent, and
     /// is settled with its outcome; an intent spends the uses of the grants it relies on.
-    pub(crate) async fn record(&mut self, entry: Sorted) -> Result<Receipt, AuditError> {
-        let Sorted { prepared, phase, request, run, release, grants, effect, time, end } = entry;
+    pub(crate) async fn record(&mut self, entry: Sorted) -> Result<Place, AuditError> {
+        let Sorted { sealed, phase, release, grants, effect, time, end } = entry;
+        let (request, run) = (sealed.request, sealed.run);
         match phase {
             Phase::Intent => {
                 if let Some(lease) = release {
@@ -44,22 +53,22 @@ impl Tx {
                     let used = grants::spend(&grant, effect, request, time);
                     uses.extend(used.map_err(|_| AuditError::GrantOver)?);
                 }
-                let receipt = self.leaf(prepared).await?;
-                self.open_intent(request, receipt).await?;
+                let place = self.leaf(sealed).await?;
+                self.open_intent(request, place).await?;
                 for used in &uses {
                     self.step_grant(used, run).await?;
                 }
-                Ok(receipt)
+                Ok(place)
             }
             Phase::Outcome => {
-                let receipt = self.leaf(prepared).await?;
+                let place = self.leaf(sealed).await?;
                 self.close_intent(request).await?;
                 if let Some(lease) = release {
                     self.settle(lease, end, run, time).await?;
                 }
-                Ok(receipt)
+                Ok(place)
             }
-            _ => Ok(self.leaf(prepared).await?),
+            _ => Ok(self.leaf(sealed).await?),
         }
     }
 
@@ -136,37 +145,83 @@ impl Tx {
         self.tell_entry(entry).await
     }
 
-    /// Writes a leaf.
+    /// Writes an entry that only tells.
     pub(crate) async fn tell_entry(&mut self, entry: Entry) -> Result<(), Fault> {
-        let prepared = Prepared::new(entry).map_err(|error| Fault::Unavailable(error.to_string()))?;
-        self.leaf(prepared).await?;
+        let sealed =
+            Sealed::new(entry, &self.keys.seal).map_err(|error| Fault::Unavailable(error.to_string()))?;
+        self.leaf(sealed).await?;
         Ok(())
     }
 
-    async fn leaf(&mut self, prepared: Prepared) -> Result<Receipt, Fault> {
-        let leaf = prepared.after(self.head);
-        let seq = rows::signed(leaf.seq)?;
-        sqlx::query(
-            "INSERT INTO leaf (seq, prev, hash, record, body, frames) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )
-        .bind(seq)
-        .bind(leaf.prev.as_bytes().as_slice())
-        .bind(leaf.hash.as_bytes().as_slice())
-        .bind(leaf.record.as_str())
-        .bind(leaf.body.as_deref())
-        .bind(leaf.frames.as_ref())
-        .execute(&mut self.conn)
-        .await?;
-        let size = leaf.record.len() + leaf.frames.len() + leaf.body.as_ref().map_or(0, bytes::Bytes::len);
-        self.bytes = self.bytes.saturating_add(u64::try_from(size).unwrap_or(u64::MAX));
-        self.head = Head { count: leaf.seq, hash: leaf.hash };
-        Ok(Receipt { seq: leaf.seq })
+    async fn leaf(&mut self, leaf: Sealed) -> Result<Place, Fault> {
+        let index = self.tree.size() + u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        let (subject, person) = self.person(&leaf).await?;
+        let key =
+            person.wrap(leaf.hash.as_bytes(), &leaf.key).map_err(|e| Fault::Unavailable(e.to_string()))?;
+        sqlx::query("INSERT INTO leaf (idx, record, subject, key, sealed) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .bind(rows::signed(index)?)
+            .bind(leaf.record.as_str())
+            .bind(subject.as_slice())
+            .bind(key)
+            .bind(leaf.content.as_slice())
+            .execute(&mut self.conn)
+            .await?;
+        let size = u64::try_from(leaf.record.len() + leaf.content.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(size);
+        self.pending.push(leaf.hash);
+        Ok(Place { index })
     }
 
-    async fn open_intent(&mut self, request: RequestId, receipt: Receipt) -> Result<(), Fault> {
-        let sql = "INSERT INTO open_intent (request, seq) VALUES (?1, ?2)
-                   ON CONFLICT (request) DO UPDATE SET seq = excluded.seq";
-        let query = sqlx::query(sql).bind(request.to_string()).bind(rows::signed(receipt.seq)?);
+    /// Whose key a leaf is sealed with: of the person it names, else of whom its request, the request that is part of,
+    /// or its run belongs to; else nobody's, who has one too.
+    async fn person(&mut self, leaf: &Sealed) -> Result<(Pseudonym, SealKey), Fault> {
+        let subject = match leaf.subject {
+            Some(subject) => subject,
+            None => {
+                let nobody = self.keys.seal.pseudonym("");
+                let sql = "SELECT subject FROM leaf
+                           WHERE (request IN (?1, ?2) OR run = ?3) AND subject IS NOT NULL AND subject <> ?4
+                           ORDER BY idx LIMIT 1";
+                let query = sqlx::query_scalar(sql)
+                    .bind(leaf.request.to_string())
+                    .bind(leaf.part_of.map(|request| request.to_string()))
+                    .bind(leaf.run.map(|run| run.to_string()))
+                    .bind(nobody.as_slice());
+                let found: Option<Vec<u8>> = query.fetch_optional(&mut self.conn).await?;
+                found.and_then(|subject| subject.try_into().ok()).unwrap_or(nobody)
+            }
+        };
+        if let Some(key) = self.persons.get(&subject) {
+            return Ok((subject, key.clone()));
+        }
+        let sql = "SELECT wrapped FROM subject_key WHERE subject = ?1";
+        let query = sqlx::query_scalar(sql).bind(subject.as_slice());
+        let wrapped: Option<Vec<u8>> = query.fetch_optional(&mut self.conn).await?;
+        let key = match wrapped {
+            Some(wrapped) => self.keys.seal.unwrap_key(&subject, &wrapped).ok_or(Fault::unreadable("key"))?,
+            None => {
+                let key = SealKey::generate().map_err(|e| Fault::Unavailable(e.to_string()))?;
+                let wrapped =
+                    self.keys.seal.wrap(&subject, &key).map_err(|e| Fault::Unavailable(e.to_string()))?;
+                sqlx::query("INSERT INTO subject_key (subject, wrapped) VALUES (?1, ?2)")
+                    .bind(subject.as_slice())
+                    .bind(wrapped)
+                    .execute(&mut self.conn)
+                    .await?;
+                key
+            }
+        };
+        if self.persons.len() >= KNOWN_PERSONS {
+            self.persons.clear();
+        }
+        self.persons.insert(subject, key.clone());
+        Ok((subject, key))
+    }
+
+    async fn open_intent(&mut self, request: RequestId, place: Place) -> Result<(), Fault> {
+        let sql = "INSERT INTO open_intent (request, leaf) VALUES (?1, ?2)
+                   ON CONFLICT (request) DO UPDATE SET leaf = excluded.leaf";
+        let query = sqlx::query(sql).bind(request.to_string()).bind(rows::signed(place.index)?);
         query.execute(&mut self.conn).await?;
         Ok(())
     }
@@ -177,13 +232,41 @@ impl Tx {
         Ok(())
     }
 
-    /// Writes where the log ends; the last thing before a commit.
-    pub(crate) async fn write_head(&mut self) -> Result<(), Fault> {
-        let query = sqlx::query("UPDATE head SET count = ?1, hash = ?2 WHERE only = 1")
-            .bind(rows::signed(self.head.count)?)
-            .bind(self.head.hash.as_bytes().as_slice());
-        query.execute(&mut self.conn).await?;
+    /// Puts the transaction's leaves into the tree and signs it; the last thing before a commit. The tree to go on with
+    /// once that has happened: until then nobody may see what was signed.
+    pub(crate) async fn grow(&mut self) -> Result<Tree, Fault> {
+        let mut tree = self.tree.clone();
+        let tiles = tree.extend(std::mem::take(&mut self.pending));
+        for tile in &tiles {
+            sqlx::query("INSERT OR REPLACE INTO tile (level, n, hashes) VALUES (?1, ?2, ?3)")
+                .bind(tile.level)
+                .bind(rows::signed(tile.n)?)
+                .bind(tile.to_bytes())
+                .execute(&mut self.conn)
+                .await?;
+        }
+        if !tiles.is_empty() {
+            self.sign(&tree).await?;
+        }
+        Ok(tree)
+    }
+
+    /// Keeps a checkpoint of this tree.
+    pub(crate) async fn sign(&mut self, tree: &Tree) -> Result<(), Fault> {
+        let checkpoint = Checkpoint { origin: self.keys.origin().to_owned(), head: tree.head() };
+        let signed = checkpoint.sign(&self.keys.signers).ok_or_else(|| Fault::unreadable("signing key"))?;
+        sqlx::query("INSERT INTO checkpoint (size, note) VALUES (?1, ?2)")
+            .bind(rows::signed(tree.size())?)
+            .bind(signed.as_str())
+            .execute(&mut self.conn)
+            .await?;
         Ok(())
+    }
+
+    /// Forgets what a rollback took back.
+    pub(crate) fn forget(&mut self, leaves: usize) {
+        self.pending.truncate(leaves);
+        self.persons.clear();
     }
 
     /// After a crash: what was sent and has no outcome is indeterminate, for good. What was not sent goes back to
@@ -203,12 +286,43 @@ impl Tx {
     }
 }
 
+/// What stands for a person; see [`SealKey::pseudonym`].
+pub(crate) type Pseudonym = [u8; 16];
+
+/// Persons whose keys are kept unwrapped; a few hundred bytes each.
+const KNOWN_PERSONS: usize = 4096;
+
+/// A leaf made ready outside of the writer: hashed, and its content sealed with a key of its own.
+pub(crate) struct Sealed {
+    record: String,
+    hash: Hash,
+    key: SealKey,
+    content: Vec<u8>,
+    subject: Option<Pseudonym>,
+    request: RequestId,
+    part_of: Option<RequestId>,
+    run: Option<RunId>,
+}
+
+impl Sealed {
+    fn new(entry: Entry, seal: &SealKey) -> Result<Self, AuditError> {
+        let subject = entry.principal().map(|principal| seal.pseudonym(&principal.to_string()));
+        let part_of = entry.facts.iter().find_map(|fact| match fact {
+            Fact::PartOf { request } => Some(*request),
+            _ => None,
+        });
+        let (request, run) = (entry.request, entry.run);
+        let Prepared { record, hash, content } = Prepared::new(entry)?;
+        let key = SealKey::generate()?;
+        let content = key.seal(hash.as_bytes(), &content.encode())?;
+        Ok(Self { record, hash, key, content, subject, request, part_of, run })
+    }
+}
+
 /// An entry prepared outside of the writer, with the few things the writer decides by.
 pub(crate) struct Sorted {
-    prepared: Prepared,
+    sealed: Sealed,
     phase: Phase,
-    request: RequestId,
-    run: Option<RunId>,
     release: Option<Lease>,
     grants: BTreeSet<GrantId>,
     effect: Effect,
@@ -217,18 +331,16 @@ pub(crate) struct Sorted {
 }
 
 impl Sorted {
-    pub(crate) fn new(entry: Entry) -> Result<Self, AuditError> {
+    pub(crate) fn new(entry: Entry, seal: &SealKey) -> Result<Self, AuditError> {
         let release = entry.release();
         Ok(Self {
             phase: entry.phase,
-            request: entry.request,
-            run: entry.run,
             release: release.map(|(approval, number): (ApprovalId, u64)| Lease { approval, number }),
             grants: entry.grants(),
             effect: entry.effect(),
             time: entry.time,
             end: end_of(&entry.facts),
-            prepared: Prepared::new(entry)?,
+            sealed: Sealed::new(entry, seal)?,
         })
     }
 }

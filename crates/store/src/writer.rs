@@ -95,7 +95,7 @@ impl Writer {
         closing: bool,
     ) -> Result<(), Poison> {
         let counts = self.refusals.due(&*self.options.clock, closing);
-        let counts = counts.and_then(|entry| Sorted::new(entry).ok());
+        let counts = counts.and_then(|entry| Sorted::new(entry, &self.tx.keys.seal).ok());
         if !batch.is_empty() || counts.is_some() {
             self.transaction(std::mem::take(batch), counts).await?;
         }
@@ -111,7 +111,6 @@ impl Writer {
         mut batch: Vec<Box<dyn Command>>,
         counts: Option<Sorted>,
     ) -> Result<(), Poison> {
-        let before = self.tx.head;
         self.tx.moved = false;
         let done = async {
             execute(&mut self.tx, "BEGIN IMMEDIATE").await?;
@@ -121,18 +120,22 @@ impl Writer {
             if let Some(counts) = counts {
                 self.tx.record(counts).await.map_err(|error| Fault::Unavailable(error.to_string()))?;
             }
-            self.tx.write_head().await
+            self.tx.grow().await
         };
-        if let Err(fault) = done.await {
-            // Nothing was committed, that is certain; whether the connection still works is not.
-            self.tx.head = before;
-            let rolled_back = rollback(&mut self.tx).await;
-            tracing::error!(%fault, "a transaction was rolled back");
-            answer(batch, Err(fault));
-            return rolled_back;
-        }
+        let tree = match done.await {
+            Ok(tree) => tree,
+            Err(fault) => {
+                // Nothing was committed, that is certain; whether the connection still works is not.
+                self.tx.forget(0);
+                let rolled_back = rollback(&mut self.tx).await;
+                tracing::error!(%fault, "a transaction was rolled back");
+                answer(batch, Err(fault));
+                return rolled_back;
+            }
+        };
         match execute(&mut self.tx, "COMMIT").await {
             Ok(()) => {
+                self.tx.tree = tree;
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 self.uncheckpointed = self.uncheckpointed.saturating_add(PAGES_PER_COMMIT);
                 answer(batch, Ok(()));
@@ -198,11 +201,12 @@ impl Writer {
 impl Tx {
     /// Runs one command so that it leaves all or nothing. An error means that the whole transaction is lost.
     async fn savepoint(&mut self, command: &mut dyn Command) -> Result<(), Fault> {
-        let (head, moved) = (self.head, self.moved);
+        let (leaves, moved) = (self.pending.len(), self.moved);
         execute(self, "SAVEPOINT command").await?;
         if !command.run(self).await {
             execute(self, "ROLLBACK TO command").await?;
-            (self.head, self.moved) = (head, moved);
+            self.forget(leaves);
+            self.moved = moved;
         }
         execute(self, "RELEASE command").await
     }

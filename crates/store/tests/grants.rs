@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use crewgate_approval::{Grant, GrantState, GrantStore, NewGrant};
-use crewgate_audit::{AuditError, AuditStore, Entry, Lane, Phase, Query};
+use crewgate_audit::{AuditError, AuditStore, Entry, Lane, Log, Phase, Query};
 use crewgate_core::{
     Action, Basis, Effect, Fact, GrantId, GrantStep, PrincipalKey, RequestId, RunId, Timestamp,
 };
@@ -164,16 +164,18 @@ async fn a_database_from_before_grants_is_brought_up_to_date() {
     store.append(Lane::Outcome, entry).await.unwrap();
     store.close().await;
     let mut conn = intruder(&dir.db()).await;
-    for sql in
-        ["DROP TABLE role_grant", "DROP TABLE mask_token", "DELETE FROM _sqlx_migrations WHERE version >= 2"]
-    {
+    for sql in [
+        "DROP TABLE role_grant",
+        "DROP TABLE mask_token",
+        "DELETE FROM _sqlx_migrations WHERE version IN (2, 3)",
+    ] {
         sqlx::query(sql).execute(&mut conn).await.unwrap();
     }
     drop(conn);
     // Who only reads does not change it.
     assert!(SqliteStore::open_read_only(dir.db()).await.is_err());
     let store = dir.open().await;
-    assert_eq!(store.head().await.unwrap().count, 1);
+    assert_eq!(store.head().await.unwrap().size, 1);
     store.give(given("ana")).await.unwrap();
     verified(&store).await;
 }

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use crewgate_approval::{ApprovalStore, Lease, LeaseError, NewApproval, Phase as Stands, State};
-use crewgate_audit::{AuditError, AuditStore, Entry, Lane, Phase, Query};
+use crewgate_audit::{AuditError, AuditStore, Entry, Lane, Log, Phase, Query};
 use crewgate_core::{ApprovalStep, Fact, RequestId, Timestamp};
 use crewgate_store::SqliteStore;
 use crewgate_testkit::suites::approval::{asked, person, start, yes};

@@ -33,9 +33,9 @@ async fn a_command_that_is_refused_does_not_take_the_others_with_it() {
     let good = store.append(Lane::Intent, entry(Phase::Intent, 0));
     let bad = store.append(Lane::Intent, entry(Phase::Intent, 0).with_fact(release));
     let also_good = store.append(Lane::Intent, entry(Phase::Intent, 0));
-    assert_eq!(good.await.unwrap().seq, 1);
+    assert_eq!(good.await.unwrap().index, 0);
     assert_eq!(bad.await, Err(AuditError::Conflict));
-    assert_eq!(also_good.await.unwrap().seq, 2);
+    assert_eq!(also_good.await.unwrap().index, 1);
     assert_eq!(store.commits(), 1);
     assert_eq!(verified(&store).await.len(), 2);
 }

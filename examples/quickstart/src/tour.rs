@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use crewgate_audit::{Query, Timeline, run_leaves, verify_log};
+use crewgate_audit::{Query, Timeline, run_leaves, verify};
 use crewgate_store::SqliteStore;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ async fn record(folder: &Path, run: &str, guide: &mut Guide) -> Result<()> {
     for line in lines.iter().take(12) {
         println!("      +{:.3}s {}", line.at.as_secs_f64(), line.text.chars().take(110).collect::<String>());
     }
-    let verified = verify_log(&store, |_, _| {}).await?;
+    let verified = verify(&store, None, |_, _| ()).await?;
     guide.step("the record verifies", verified.is_ok(), &format!("{verified:?}"))?;
     store.close().await;
 
@@ -191,15 +191,15 @@ async fn record(folder: &Path, run: &str, guide: &mut Guide) -> Result<()> {
     fs::copy(&database, &tampered)?;
     let mut connection =
         SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&tampered)).await?;
-    sqlx::query("UPDATE leaf SET record = replace(record, 'dev:alice', 'dev:mallo') WHERE seq = 5")
-        .execute(&mut connection)
-        .await?;
-    sqlx::query("UPDATE leaf SET record = replace(record, 'alice', 'mallo') WHERE seq = 5")
+    sqlx::query("UPDATE leaf SET record = json_set(record, '$.time', 0) WHERE idx = 5")
         .execute(&mut connection)
         .await?;
     connection.close().await?;
+    for end in ["signing-key", "seal-key"] {
+        fs::copy(database.with_extension(format!("db.{end}")), tampered.with_extension(format!("db.{end}")))?;
+    }
     let store = SqliteStore::open_read_only(&tampered).await?;
-    let verified = verify_log(&store, |_, _| {}).await?;
+    let verified = verify(&store, None, |_, _| ()).await?;
     let fault = verified.err().map(|fault| fault.to_string()).unwrap_or_default();
     guide.step(&format!("an edited copy does not: {fault}"), fault.contains("leaf 5"), &fault)?;
     store.close().await;

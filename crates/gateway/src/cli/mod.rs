@@ -20,6 +20,7 @@ mod roles;
 mod runs;
 mod serve;
 mod token;
+mod witness;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -44,7 +45,7 @@ pub struct Arguments {
 enum Command {
     /// List, read and decide what waits for approval, with your own token.
     Approvals(approvals::Arguments),
-    /// Check the record, and report on the way over.
+    /// Verify, prove and export the record, and report on the way over.
     Audit(audit::Arguments),
     /// Check configuration and policy, and say what is wrong where.
     Check(ConfigFile),
@@ -79,6 +80,8 @@ enum Command {
     Serve(ConfigFile),
     /// Explain a token, print your own, or list whose are in use.
     Token(token::Arguments),
+    /// Watch records of gateways: cosign what they sign, as long as they only grow.
+    Witness(witness::Arguments),
 }
 
 /// Where the configuration is.
@@ -138,6 +141,7 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
         Command::Runs(arguments) => runs::run(arguments, output).await,
         Command::Serve(config) => serve::run(&config).await,
         Command::Token(arguments) => token::run(arguments, output).await,
+        Command::Witness(arguments) => witness::run(arguments).await,
     }
 }
 

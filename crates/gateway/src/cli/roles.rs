@@ -110,7 +110,7 @@ async fn grants(settings: &Settings, principal: &Principal, now: Timestamp) -> R
         return Ok(Vec::new());
     }
     let filter = GrantFilter { over: true, limit: MAX_GRANTS, ..GrantFilter::at(now).of(&principal.key) };
-    let store = open(&settings.store).await?;
+    let store = open(settings).await?;
     let found = GrantStore::list(&store, filter).await;
     found.map_err(|error| Failure::unavailable(error.to_string()))
 }

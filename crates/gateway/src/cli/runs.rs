@@ -4,16 +4,17 @@ use std::{
     time::Duration,
 };
 
-use crewgate_audit::{Leaf, StepKind, Timeline, run_leaves};
+use crewgate_audit::{Held, Leaf, StepKind, Timeline, run_leaves};
 use crewgate_core::RunId;
 use crewgate_runs::{OwnedId, RunFilter, RunLedger};
-use crewgate_store::SqliteStore;
+use crewgate_store::{OpenError, SqliteStore};
 use serde_json::{Value, json};
 
 use super::{
     ConfigFile,
     output::{Failure, Output},
 };
+use crate::config::Settings;
 
 /// Arguments of `runs`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +62,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let settings = arguments.config.load()?;
-    let store = open(&settings.store).await?;
+    let store = open(&settings).await?;
     match arguments.command {
         Command::List { crew, owner, limit } => {
             let owner = match owner.as_deref().map(|owner| owner.split_once(':')) {
@@ -91,10 +92,16 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
 }
 
 /// The store of the configuration, for reading beside a running gateway or without one.
-pub(super) async fn open(path: &std::path::Path) -> Result<SqliteStore, Failure> {
-    SqliteStore::open_read_only(path)
-        .await
-        .map_err(|error| Failure::unavailable(format!("{} cannot be read: {error}", path.display())))
+pub(super) async fn open(settings: &Settings) -> Result<SqliteStore, Failure> {
+    let store = match &settings.record_keys {
+        Some(keys) => SqliteStore::open_read_only_with(&settings.store, Some(keys)).await,
+        None => SqliteStore::open_read_only(&settings.store).await,
+    };
+    store.map_err(|error| unreadable(&settings.store, &error))
+}
+
+pub(super) fn unreadable(path: &std::path::Path, error: &OpenError) -> Failure {
+    Failure::unavailable(format!("{} cannot be read: {error}", path.display()))
 }
 
 async fn timeline(store: &SqliteStore, id: &str) -> Result<(Vec<Leaf>, Timeline), Failure> {
@@ -165,5 +172,11 @@ fn record(leaf: &Leaf) -> Value {
     let record: Value =
         serde_json::from_str(&leaf.record).unwrap_or_else(|_| Value::String(leaf.record.clone()));
     let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
-    json!({ "seq": leaf.seq, "hash": leaf.hash.to_string(), "record": record, "body": leaf.body.as_ref().map(text) })
+    let content = match &leaf.held {
+        Held::Open(content) => Some(content),
+        _ => None,
+    };
+    let facts = content.map(|content| serde_json::from_slice::<Value>(&content.facts).unwrap_or_default());
+    let body = content.and_then(|content| content.request_body.as_ref()).map(text);
+    json!({ "leaf": leaf.index, "hash": leaf.hash().to_string(), "record": record, "facts": facts, "body": body })
 }

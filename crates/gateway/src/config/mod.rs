@@ -14,6 +14,7 @@ mod mask;
 mod operation;
 mod raw;
 mod read;
+mod record;
 mod role;
 mod settings;
 mod units;
@@ -33,7 +34,7 @@ pub use self::{
     mask::MaskSettings,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
-        LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings,
+        LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings, WitnessSettings,
     },
     units::Secret,
 };

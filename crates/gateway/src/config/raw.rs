@@ -355,6 +355,18 @@ pub(super) struct Approval {
 pub(super) struct Record {
     #[serde(default)]
     pub(super) readers: Vec<Text>,
+    #[serde(default)]
+    pub(super) signing_keys: Vec<Spanned<SecretRef>>,
+    pub(super) seal_key: Option<Spanned<SecretRef>>,
+    #[serde(default)]
+    pub(super) witness: Vec<Witness>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Witness {
+    pub(super) url: Text,
+    pub(super) key: Text,
 }
 
 #[derive(Debug, Deserialize)]

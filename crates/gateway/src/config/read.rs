@@ -13,7 +13,7 @@ use super::{
     check::{Checker, name, url},
     crew, exchange,
     issuer::issuer,
-    mask, operation, raw, role,
+    mask, operation, raw, record, role,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, Settings, TelemetrySettings, TlsSettings,
@@ -64,6 +64,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         Some(path) if !path.is_empty() => Ok(beside.join(path)),
         _ => Err(format!("`{text}` is not a store: `sqlite:<file>`")),
     });
+    let record_keys = record::keys(check, &raw.record);
+    let witnesses = record::witnesses(check, &raw.record);
     let gateway = gateway(check, &raw.gateway);
     if let (Some(gateway), Some(crew)) = (&gateway, raw.crews.iter().find(|crew| crew.human_input))
         && gateway.public_url.is_none()
@@ -126,6 +128,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         exchange: exchanged,
         events,
         revokers,
+        record_keys,
+        witnesses,
         telemetry,
         masks,
     })

@@ -65,6 +65,10 @@ pub struct Settings {
     pub events: Vec<EventSettings>,
     /// Roles that may revoke tokens.
     pub revokers: BTreeSet<String>,
+    /// What signs and seals the record; `None`: what lies beside the store.
+    pub record_keys: Option<crewgate_store::Keys>,
+    /// Who else is asked to sign what the record says of itself.
+    pub witnesses: Vec<WitnessSettings>,
     /// Logs, traces, metrics.
     pub telemetry: TelemetrySettings,
     /// What is masked, and with what.
@@ -83,6 +87,15 @@ impl GatewaySettings {
             }
         }
     }
+}
+
+/// A witness of the record.
+#[derive(Debug, Clone)]
+pub struct WitnessSettings {
+    /// Where it takes checkpoints, without a slash at its end.
+    pub url: String,
+    /// Its public key.
+    pub key: crewgate_audit::tlog::VerifierKey,
 }
 
 /// The data plane.

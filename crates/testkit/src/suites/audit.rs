@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use crewgate_audit::{
-    AuditStore, Entry, Frame, Head, Lane, Leaf, Phase, Query, Verifier, verify, verify_log,
+    AuditStore, Entry, Frame, Lane, Leaf, Log, Phase, Query, prove, tlog::Head, tlog::TILE, verify,
 };
 use crewgate_core::{
     ApprovalId, ApprovalStep, Effect, Ending, Fact, IdKind, PrincipalKey, PrincipalKind, RequestId, RunId,
@@ -24,12 +24,13 @@ pub type Store = Arc<dyn AuditStore>;
 /// When a rule is broken.
 pub async fn conforms(make: impl AsyncFn() -> Store) {
     entries_come_back_as_they_went(make().await).await;
-    the_chain_has_no_gap_under_concurrency(make().await).await;
+    the_log_has_no_gap_under_concurrency(make().await).await;
     an_entry_is_in_line_before_its_future_is_polled(make().await).await;
     a_seat_takes_exactly_one_entry_and_gives_room_back(make().await).await;
     queries_select(make().await).await;
     open_intents_are_those_without_an_outcome(make().await).await;
     pages_join(make().await).await;
+    every_leaf_can_be_proved(make().await).await;
 }
 
 /// Reads the whole log and verifies it.
@@ -39,7 +40,8 @@ pub async fn conforms(make: impl AsyncFn() -> Store) {
 /// When it does not verify.
 pub async fn verified(store: &Store) -> Vec<Leaf> {
     let leaves = store.leaves(Query::default().limit(u32::MAX)).await.unwrap();
-    assert_eq!(verify(&leaves, store.head().await.unwrap()), Ok(()));
+    let verified = verify(store, None, |_, _| ()).await.unwrap().unwrap();
+    assert_eq!((verified.head.size, verified.whole), (leaves.len() as u64, leaves.len() as u64));
     leaves
 }
 
@@ -89,15 +91,15 @@ async fn entries_come_back_as_they_went(store: Store) {
     ];
     let mut empty = entry(Phase::Control);
     empty.request_body = Some(Bytes::new());
-    for (wanted, seq) in [(full, 1), (empty, 2)] {
-        assert_eq!(store.append(Lane::Outcome, wanted.clone()).await.unwrap().seq, seq);
+    for (wanted, index) in [(full, 0), (empty, 1)] {
+        assert_eq!(store.append(Lane::Outcome, wanted.clone()).await.unwrap().index, index);
         let found = store.leaves(Query::request(wanted.request)).await.unwrap();
         assert_eq!(found.iter().map(|leaf| leaf.entry().unwrap()).collect::<Vec<_>>(), [wanted]);
     }
     assert_eq!(verified(&store).await.len(), 2);
 }
 
-async fn the_chain_has_no_gap_under_concurrency(store: Store) {
+async fn the_log_has_no_gap_under_concurrency(store: Store) {
     let tasks: Vec<_> = (0..8)
         .map(|_| {
             let store = Arc::clone(&store);
@@ -112,7 +114,7 @@ async fn the_chain_has_no_gap_under_concurrency(store: Store) {
         task.await.unwrap();
     }
     assert_eq!(verified(&store).await.len(), 32);
-    assert_eq!(store.head().await.unwrap().count, 32);
+    assert_eq!(store.head().await.unwrap().size, 32);
 }
 
 async fn an_entry_is_in_line_before_its_future_is_polled(store: Store) {
@@ -120,7 +122,7 @@ async fn an_entry_is_in_line_before_its_future_is_polled(store: Store) {
     let seat = store.reserve().await.unwrap();
     drop(seat.submit(entry(Phase::Outcome)));
     // What is put in line later is durable later.
-    assert_eq!(store.append(Lane::Outcome, entry(Phase::Control)).await.unwrap().seq, 3);
+    assert_eq!(store.append(Lane::Outcome, entry(Phase::Control)).await.unwrap().index, 2);
     assert_eq!(verified(&store).await.len(), 3);
 }
 
@@ -129,9 +131,9 @@ async fn a_seat_takes_exactly_one_entry_and_gives_room_back(store: Store) {
         drop(store.reserve().await.unwrap());
     }
     let seat = store.reserve().await.unwrap();
-    assert_eq!(store.head().await.unwrap().count, 0);
+    assert_eq!(store.head().await.unwrap().size, 0);
     seat.submit(entry(Phase::Outcome)).await.unwrap();
-    assert_eq!(store.head().await.unwrap().count, 1);
+    assert_eq!(store.head().await.unwrap().size, 1);
 }
 
 async fn queries_select(store: Store) {
@@ -148,18 +150,18 @@ async fn queries_select(store: Store) {
         store.append(Lane::Outcome, entry).await.unwrap();
     }
     let found = async |query: Query| {
-        store.leaves(query).await.unwrap().iter().map(|leaf| leaf.seq).collect::<Vec<_>>()
+        store.leaves(query).await.unwrap().iter().map(|leaf| leaf.index).collect::<Vec<_>>()
     };
-    assert_eq!(found(Query::default()).await, [1, 2, 3, 4]);
-    assert_eq!(found(Query::default().newest_first()).await, [4, 3, 2, 1]);
-    assert_eq!(found(Query::default().newest_first().after(3)).await, [2, 1]);
-    assert_eq!(found(Query::default().after(1).limit(2)).await, [2, 3]);
+    assert_eq!(found(Query::default()).await, [0, 1, 2, 3]);
+    assert_eq!(found(Query::default().newest_first()).await, [3, 2, 1, 0]);
+    assert_eq!(found(Query::default().newest_first().after(2)).await, [1, 0]);
+    assert_eq!(found(Query::default().after(0).limit(2)).await, [1, 2]);
     assert_eq!(found(Query::default().limit(0)).await, [0_u64; 0]);
-    assert_eq!(found(Query::run(run)).await, [1, 3, 4]);
-    assert_eq!(found(Query::run(run).phase(Phase::Outcome)).await, [3]);
+    assert_eq!(found(Query::run(run)).await, [0, 2, 3]);
+    assert_eq!(found(Query::run(run).phase(Phase::Outcome)).await, [2]);
     assert_eq!(found(Query::run(RunId::random())).await, [0_u64; 0]);
-    assert_eq!(found(Query { approval: Some(approval), ..Query::default() }).await, [4]);
-    assert_eq!(found(Query { principal: Some("okta:anna".to_owned()), ..Query::default() }).await, [1, 2]);
+    assert_eq!(found(Query { approval: Some(approval), ..Query::default() }).await, [3]);
+    assert_eq!(found(Query { principal: Some("okta:anna".to_owned()), ..Query::default() }).await, [0, 1, 3]);
     assert_eq!(
         found(Query { principal: Some("okta:ann%".to_owned()), ..Query::default() }).await,
         [0_u64; 0]
@@ -174,27 +176,37 @@ async fn open_intents_are_those_without_an_outcome(store: Store) {
     let [_, second, _] = intents;
     store.append(Lane::Outcome, Entry { phase: Phase::Outcome, ..second }).await.unwrap();
     let open = store.open_intents(10).await.unwrap();
-    assert_eq!(open.iter().map(|leaf| leaf.seq).collect::<Vec<_>>(), [1, 3]);
-    assert_eq!(store.open_intents(1).await.unwrap().iter().map(|leaf| leaf.seq).collect::<Vec<_>>(), [1]);
+    assert_eq!(open.iter().map(|leaf| leaf.index).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(store.open_intents(1).await.unwrap().iter().map(|leaf| leaf.index).collect::<Vec<_>>(), [0]);
 }
 
 async fn pages_join(store: Store) {
-    for _ in 0..25 {
+    let many = TILE + 20;
+    for _ in 1..many {
         drop(store.append(Lane::Outcome, entry(Phase::Control)));
     }
     store.append(Lane::Outcome, entry(Phase::Control)).await.unwrap();
-    let mut verifier = Verifier::new();
+    let (mut read, mut after) = (Vec::new(), None);
     loop {
-        let page = store.leaves(Query::default().after(verifier.head().count).limit(10)).await.unwrap();
-        if page.is_empty() {
-            break;
-        }
-        page.iter().try_for_each(|leaf| verifier.next(leaf)).unwrap();
+        let page = store.leaves(Query { after, limit: 10, ..Query::default() }).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.index);
+        read.extend(page);
     }
-    assert_eq!(verifier.head().count, 26);
-    let head = store.head().await.unwrap();
-    verifier.finish(head).unwrap();
+    assert_eq!(read, verified(&store).await);
+    assert_eq!(read.iter().map(|leaf| leaf.index).collect::<Vec<_>>(), (0..many).collect::<Vec<_>>());
     let mut told = Vec::new();
-    assert_eq!(verify_log(&*store, |verified, of| told.push((verified, of))).await, Ok(Ok(head)));
-    assert_eq!(told.first(), Some(&(26, 26)));
+    verify(&store, None, |verified, of| told.push((verified, of))).await.unwrap().unwrap();
+    assert_eq!(told, [(TILE, many), (many, many)]);
+}
+
+async fn every_leaf_can_be_proved(store: Store) {
+    for index in 0..5 {
+        store.append(Lane::Outcome, entry(Phase::Control)).await.unwrap();
+        for leaf in 0..=index {
+            let receipt = prove(&store, leaf, None).await.unwrap().unwrap();
+            assert_eq!(receipt.verify(&store.keys(), &[]).unwrap().head, store.head().await.unwrap());
+        }
+    }
+    assert_eq!(prove(&store, 5, None).await.unwrap(), None);
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(room: &Room, arguments: &Arguments, output: Output) -> R
     if arguments.cases.is_empty() {
         let since = arguments.since.map(|since| Timestamp::from(std::time::SystemTime::from(since)));
         let mut seen = BTreeSet::new();
-        let store = open(&room.settings.store).await?;
+        let store = open(&room.settings).await?;
         each_entry(&store, Query::default(), |entry| {
             if since.is_some_and(|since| entry.started < since) || seen.contains(&entry.request) {
                 return;
@@ -139,7 +139,7 @@ impl std::fmt::Display for Report {
 /// The question of a recorded call.
 pub(super) async fn recorded(room: &Room, id: &str) -> Result<Question, Failure> {
     let request: RequestId = id.parse().map_err(|_| Failure::usage(format!("`{id}` is no request id")))?;
-    let store = open(&room.settings.store).await?;
+    let store = open(&room.settings).await?;
     let mut found = None;
     let query = Query { request: Some(request), ..Query::default() };
     each_entry(&store, query, |entry| {
@@ -161,12 +161,12 @@ pub(super) async fn each_entry(
     query: Query,
     mut each: impl FnMut(&Entry),
 ) -> Result<(), Failure> {
-    let mut after = 0;
+    let mut after = None;
     loop {
         let page = Query { after, limit: PAGE, ..query.clone() };
         let leaves = store.leaves(page).await.map_err(|error| Failure::unavailable(error.to_string()))?;
         let Some(last) = leaves.last() else { return Ok(()) };
-        after = last.seq;
+        after = Some(last.index);
         for leaf in &leaves {
             each(&leaf.entry().map_err(|error| Failure::no(error.to_string()))?);
         }

@@ -48,7 +48,7 @@ type Key = (Option<PolicyHash>, Divergence, String, String, String, String, Vec<
 
 pub(super) async fn run(room: &Room, arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let since = arguments.since.map(|since| Timestamp::from(std::time::SystemTime::from(since)));
-    let store = open(&room.settings.store).await?;
+    let store = open(&room.settings).await?;
     let mut found: BTreeMap<Key, (u64, Timestamp, Option<String>)> = BTreeMap::new();
     let mut last = None;
     each_entry(&store, Query::default().phase(Phase::Control), |entry| {

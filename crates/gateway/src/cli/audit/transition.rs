@@ -1,92 +1,18 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{self, IsTerminal, Write},
-};
+//! The report on the way over.
 
-use crewgate_audit::{AuditStore, Entry, Query, verify_log};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crewgate_audit::{AuditStore, Entry, Query};
 use crewgate_core::{Fact, Timestamp};
+use crewgate_store::SqliteStore;
 use serde::Serialize;
-use serde_json::json;
 
-use super::{
-    ConfigFile,
-    output::{Failure, Output},
-    runs::open,
-};
-
-/// Arguments of `audit`.
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    config: ConfigFile,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Report on the way over: who still uses a shared key, and what observe mode would have refused.
-    Transition,
-    /// Check the whole record: every leaf, their order, and that none is missing.
-    Verify,
-}
-
-/// Leaves read at once.
-pub(super) const PAGE: u32 = 1000;
-
-pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let settings = arguments.config.load()?;
-    let store = open(&settings.store).await?;
-    match arguments.command {
-        Command::Transition => {
-            let report = report(&store).await?;
-            output.print(&report, ToString::to_string)
-        }
-        Command::Verify => {
-            let mut bar = Bar::default();
-            let verified = verify_log(&store, |done, all| bar.show(done, all)).await;
-            bar.clear();
-            let verified = verified.map_err(|error| Failure::unavailable(error.to_string()))?;
-            let report = match &verified {
-                Ok(head) => json!({ "ok": true, "leaves": head.count, "head": head.hash.to_string() }),
-                Err(fault) => {
-                    json!({ "ok": false, "fault": { "seq": fault.seq, "what": fault.to_string() } })
-                }
-            };
-            output.print(&report, |_| match &verified {
-                Ok(head) => format!("ok: {} leaves, head {}", head.count, head.hash),
-                Err(fault) => format!("TAMPERED: {fault}"),
-            })?;
-            verified.map(|_| ()).map_err(|fault| Failure::no(format!("the record was changed: {fault}")))
-        }
-    }
-}
-
-/// Progress on a terminal; nothing elsewhere.
-#[derive(Default)]
-struct Bar {
-    shown: bool,
-}
-
-impl Bar {
-    fn show(&mut self, done: u64, all: u64) {
-        let mut err = io::stderr();
-        if err.is_terminal() {
-            self.shown = true;
-            let _ = write!(err, "\rverified {done} of {all} leaves");
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown {
-            let _ = writeln!(io::stderr());
-        }
-    }
-}
+use super::PAGE;
+use crate::cli::{output::Failure, runs::unreadable};
 
 /// What is left of the old ways, by crew.
 #[derive(Debug, Default, Serialize)]
-struct Transition {
+pub(super) struct Transition {
     shared_keys: BTreeMap<String, KeyUse>,
     would_have_been_refused: Vec<Refused>,
 }
@@ -118,18 +44,19 @@ struct Refused {
 ///
 /// When the record cannot be read.
 pub async fn transition(database: &std::path::Path) -> Result<String, Failure> {
-    Ok(report(&open(database).await?).await?.to_string())
+    let store = SqliteStore::open_read_only(database).await;
+    Ok(report(&store.map_err(|error| unreadable(database, &error))?).await?.to_string())
 }
 
-async fn report(store: &dyn AuditStore) -> Result<Transition, Failure> {
-    let (mut report, mut after) = (Transition::default(), 0);
+pub(super) async fn report(store: &dyn AuditStore) -> Result<Transition, Failure> {
+    let (mut report, mut after) = (Transition::default(), None);
     let mut refused = Refusals::new();
     let mut counted = BTreeSet::new();
     loop {
         let query = Query { after, limit: PAGE, ..Query::default() };
         let leaves = store.leaves(query).await.map_err(|error| Failure::unavailable(error.to_string()))?;
         let Some(last) = leaves.last() else { break };
-        after = last.seq;
+        after = Some(last.index);
         for leaf in &leaves {
             let entry = leaf.entry().map_err(|error| Failure::no(error.to_string()))?;
             // An outcome repeats its intent: each request counts once.
