@@ -1,10 +1,10 @@
 //! What it costs to put a call on the record: in memory, and durably on this machine's disk.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
-use std::{hint::black_box, time::Duration};
+use std::{hint::black_box, io::Write, time::Duration};
 
 use bytes::Bytes;
-use crewgate_audit::{AuditStore, Entry, Lane, MemoryStore, Phase, Prepared};
+use crewgate_audit::{AuditStore, Entry, Lane, MemoryStore, Phase, Prepared, verify};
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, RunId, Timestamp};
 use crewgate_store::{Options, SqliteStore};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -54,17 +54,53 @@ fn record(c: &mut Criterion) {
     let store = runtime.block_on(SqliteStore::open(path.join("bench.db"), Options::default())).unwrap();
     let mut group = c.benchmark_group("record/sqlite");
     group.measurement_time(Duration::from_secs(8));
-    for concurrent in [1_u64, 64] {
-        // Per intent, so that the two compare: what group commit shares is the fsync.
+    for concurrent in [1_u64, 64, 256] {
+        // Per intent, so that they compare: what group commit shares is the fsync.
         group.throughput(Throughput::Elements(concurrent));
         group.bench_function(format!("{concurrent} at once"), |b| {
             b.to_async(&runtime).iter(|| async {
-                for receipt in join_all((0..concurrent).map(|_| store.append(Lane::Intent, intent()))).await {
-                    receipt.unwrap();
+                for place in join_all((0..concurrent).map(|_| store.append(Lane::Intent, intent()))).await {
+                    place.unwrap();
                 }
             });
         });
     }
+    group.finish();
+    runtime.block_on(store.close());
+
+    // The least any record can cost: the same bytes, written and synced once.
+    let prepared = Prepared::new(intent()).unwrap();
+    let bytes = prepared.record.len() + prepared.content.encode().len();
+    let mut group = c.benchmark_group("record/raw");
+    group.measurement_time(Duration::from_secs(8));
+    for concurrent in [1_usize, 256] {
+        group.throughput(Throughput::Elements(concurrent as u64));
+        let mut file = std::fs::File::create(path.join("raw")).unwrap();
+        let block = vec![b'x'; bytes * concurrent];
+        group.bench_function(format!("{concurrent} at once"), |b| {
+            b.iter(|| {
+                file.write_all(&block).unwrap();
+                file.sync_data().unwrap();
+            });
+        });
+    }
+    group.finish();
+
+    // Reading everything back, as `audit verify` does.
+    let store = runtime.block_on(async {
+        let store = SqliteStore::open(path.join("verify.db"), Options::default()).await.unwrap();
+        for _ in 0..40 {
+            for place in join_all((0..256).map(|_| store.append(Lane::Intent, intent()))).await {
+                place.unwrap();
+            }
+        }
+        store
+    });
+    let mut group = c.benchmark_group("record/verify");
+    group.sample_size(10).throughput(Throughput::Elements(40 * 256));
+    group.bench_function("sqlite", |b| {
+        b.to_async(&runtime).iter(|| async { verify(&store, None, |_, _| ()).await.unwrap().unwrap() });
+    });
     group.finish();
     runtime.block_on(store.close());
     std::fs::remove_dir_all(path).unwrap();

@@ -182,8 +182,10 @@ struct Walk<'a> {
 /// What is gone, and what the record says may be.
 #[derive(Default)]
 struct Erasures {
-    subjects: BTreeMap<String, u64>,
-    told: std::collections::BTreeSet<String>,
+    /// Leaves whose person's key is gone, by pseudonym.
+    subjects: BTreeMap<String, Vec<u64>>,
+    /// The last leaf that tells of an erasure, by pseudonym.
+    told: BTreeMap<String, u64>,
     missing: Vec<Range<u64>>,
     pruned: u64,
 }
@@ -408,7 +410,7 @@ impl<'a> Walk<'a> {
     fn content(&mut self, leaf: &Leaf) -> Result<(), Stop> {
         let index = leaf.index;
         if let Some(record) = leaf.parse() {
-            self.erasures.told.extend(record.erases.map(Into::into));
+            self.erasures.told.extend(record.erases.map(|subject| (subject.into_owned(), index)));
             self.erasures.pruned = self.erasures.pruned.max(record.prunes.unwrap_or_default());
         }
         match &leaf.held {
@@ -417,7 +419,7 @@ impl<'a> Walk<'a> {
             Held::Sealed => self.counts.sealed += 1,
             Held::Erased { subject } => {
                 self.counts.erased += 1;
-                self.erasures.subjects.entry(subject.clone()).or_insert(index);
+                self.erasures.subjects.entry(subject.clone()).or_default().push(index);
             }
             Held::Missing => {
                 self.counts.erased += 1;
@@ -433,10 +435,14 @@ impl<'a> Walk<'a> {
 
 impl Erasures {
     fn check(&self) -> Result<(), Stop> {
-        let untold = self.subjects.iter().filter(|(subject, _)| !self.told.contains(*subject));
+        // An erasure speaks of what was written before it.
+        let untold = self.subjects.iter().filter_map(|(subject, leaves)| {
+            let told = self.told.get(subject);
+            leaves.iter().copied().find(|leaf| told.is_none_or(|told| leaf > told))
+        });
         let gone = self.missing.iter().find(|range| range.end > self.pruned);
         let gone = gone.map(|range| range.start.max(self.pruned));
-        match untold.map(|(_, leaf)| *leaf).chain(gone).min() {
+        match untold.chain(gone).min() {
             Some(leaf) => Err(fault(leaf, FaultKind::Removed)),
             None => Ok(()),
         }

@@ -282,6 +282,11 @@ fn what_is_gone_must_have_been_given_up_on_the_record() {
     let erased = tell(Fact::Erased { subject: "a1".to_owned() }).verdict().unwrap();
     assert_eq!((erased.whole, erased.erased), (60, 1));
     assert_eq!(fault(tell(Fact::Erased { subject: "b2".to_owned() }).verdict()), (5, FaultKind::Removed));
+    let mut later = tell(Fact::Erased { subject: "a1".to_owned() });
+    later.leaves.push(Prepared::new(entry(61)).unwrap().at(61));
+    later.leaves[61].held = Held::Erased { subject: "a1".to_owned() };
+    let later = paper(later.leaves, 7, &signer);
+    assert_eq!(fault(later.verdict()), (61, FaultKind::Removed), "it was written after the erasure");
     let mut pruned = tell(Fact::Pruned { below: 6 });
     pruned.leaves[5].held = Held::Missing;
     assert!(pruned.verdict().is_ok());

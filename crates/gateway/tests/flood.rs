@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crewgate_audit::{AuditStore, DEFAULT_REFUSALS_PER_MINUTE, Phase, Query};
+use crewgate_audit::{AuditStore, DEFAULT_REFUSALS_PER_MINUTE, Log, Phase, Query};
 use crewgate_core::Fact;
 use tokio::task::JoinSet;
 
@@ -26,7 +26,7 @@ fn minute() -> u64 {
 async fn ten_thousand_strangers_leave_a_bounded_record_and_do_not_stop_callers() {
     let house = House::with(Plan { gateway: "per_address = \"1000000/s\"", ..Plan::default() }).await;
     let (address, begin) = (house.data(), minute());
-    let before = house.running.store().head().await.unwrap().count;
+    let before = house.running.store().head().await.unwrap().size;
     assert_eq!(before, 0);
     let mut strangers = JoinSet::new();
     for _ in 0..CONNECTIONS {
@@ -101,7 +101,7 @@ async fn an_address_over_its_limit_is_told_when_to_come_back_and_leaves_no_recor
         wire.send(&request("GET", "/support/inputs", &[], b"")).await;
         assert_eq!(wire.answer().await.unwrap().status, 401);
     }
-    let leaves = async || house.running.store().head().await.unwrap().count;
+    let leaves = async || house.running.store().head().await.unwrap().size;
     until("the refusals on the record", async || (leaves().await == 3).then_some(())).await;
     for _ in 0..50 {
         wire.send(&request("GET", "/support/inputs", &[], b"")).await;

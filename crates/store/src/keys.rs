@@ -1,7 +1,7 @@
 //! The keys of a record, and where they lie when nobody says where.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -81,27 +81,33 @@ impl Keys {
         Self::new(signers, seal).map(Some)
     }
 
-    /// Makes keys and writes them beside this database, readable by us alone.
+    /// Makes the keys that are not beside this database yet, readable by us alone. Only for a record of which nothing is
+    /// signed: a crash may have left one without the other.
     pub(crate) fn make_beside(database: &Path) -> Result<Self, OpenError> {
         let failed = |error: &dyn std::fmt::Display| OpenError::Key(format!("no key could be made: {error}"));
         // No two records have one name, wherever they are.
-        let name = SealKey::generate().map_err(|error| failed(&error))?.pseudonym("");
-        let name = format!("crewgate/{}", crate::rows::hex(name.first_chunk::<8>().unwrap_or(&[0; 8])));
-        let signer = Signer::generate(&name, KeyKind::Log).map_err(|error| failed(&error))?;
         let seal = SealKey::generate().map_err(|error| failed(&error))?;
-        let paths = paths(database);
-        for (path, text) in paths.iter().zip([signer.expose(), seal.expose()]) {
-            write(path, &text).map_err(|error| failed(&format!("{}: {error}", path.display())))?;
-        }
-        let [signing, sealing] = paths;
-        tracing::warn!(
-            origin = name,
-            key = %signer.verifier(),
-            signing = %signing.display(),
-            seal = %sealing.display(),
-            "no keys were given for the record: new ones lie beside it. Keep copies elsewhere, and give auditors the public key"
+        let name = format!(
+            "crewgate/{}",
+            crate::rows::hex(seal.pseudonym("").first_chunk::<8>().unwrap_or(&[0; 8]))
         );
-        Self::new(vec![signer], seal)
+        let signer = Signer::generate(&name, KeyKind::Log).map_err(|error| failed(&error))?;
+        for (path, text) in paths(database).iter().zip([signer.expose(), seal.expose()]) {
+            if read(path)?.is_none() {
+                write(path, &text).map_err(|error| failed(&format!("{}: {error}", path.display())))?;
+                tracing::warn!(
+                    file = %path.display(),
+                    "no key was given for the record: a new one lies beside it. Keep a copy elsewhere"
+                );
+            }
+        }
+        let keys = Self::beside(database)?.ok_or_else(|| failed(&"it is gone again"))?;
+        let public: Vec<_> = keys.verifiers().iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            keys = public.join(" "),
+            "the record's public key: give it to whoever is to verify it"
+        );
+        Ok(keys)
     }
 }
 
@@ -122,9 +128,11 @@ fn read(path: &Path) -> Result<Option<String>, OpenError> {
     }
 }
 
-/// Durable before anything is signed with it.
+/// Durable before anything is signed with it, and there whole or not at all.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let next = path.with_extension("next");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
     writeln!(file, "{text}")?;
-    file.sync_all()
+    file.sync_all()?;
+    fs::rename(next, path)
 }

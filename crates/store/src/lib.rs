@@ -44,6 +44,7 @@
 mod approvals;
 mod audit;
 mod command;
+mod erase;
 mod fault;
 mod grants;
 mod inventory;
@@ -62,6 +63,7 @@ mod vault;
 mod writer;
 
 pub use self::{
+    erase::EraseError,
     keys::Keys,
     options::{
         DEFAULT_BATCH, DEFAULT_CHECKPOINT_PAGES, DEFAULT_CONTROL_SEATS, DEFAULT_INTENT_SEATS,

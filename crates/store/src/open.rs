@@ -47,7 +47,9 @@ pub(crate) async fn open(path: &Path, options: Options) -> Result<SqliteStore, O
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         // SQLite's own checkpoints swallow their errors; the writer does it and looks.
-        .pragma("wal_autocheckpoint", "0");
+        .pragma("wal_autocheckpoint", "0")
+        // What is erased is overwritten, not only forgotten.
+        .pragma("secure_delete", "ON");
     let mut conn = SqliteConnection::connect_with(&connect).await?;
     version(&mut conn).await?;
     migrator().run_direct(None, &mut conn, false).await.map_err(|e| OpenError::Migration(e.to_string()))?;
@@ -57,14 +59,14 @@ pub(crate) async fn open(path: &Path, options: Options) -> Result<SqliteStore, O
         return Err(OpenError::Busy);
     }
     let latest = checkpoint(&mut conn).await?;
-    let keys = match &options.keys {
-        Some(keys) => keys.clone(),
-        None => match Keys::beside(path)? {
-            Some(keys) => keys,
-            // Made for a new record only: an old one with new keys would be another log under its name.
-            None if latest.is_none() => Keys::make_beside(path)?,
-            None => return Err(OpenError::Key("the keys of the record are not beside it".to_owned())),
-        },
+    let keys = match (&options.keys, &latest) {
+        (Some(keys), _) => keys.clone(),
+        // Made for a new record only: an old one with new keys would be another log under its name.
+        (None, None) => Keys::make_beside(path)?,
+        (None, Some(_)) => {
+            let missing = || OpenError::Key("the keys of the record are not beside it".to_owned());
+            Keys::beside(path)?.ok_or_else(missing)?
+        }
     };
     sync_directory(path)?;
     let tree = tree(&mut conn, latest.as_ref(), &keys).await?;

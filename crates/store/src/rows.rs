@@ -57,7 +57,9 @@ fn held(row: &SqliteRow, seal: Option<&SealKey>, hash: Hash) -> Result<Held, Fau
     let (subject, key): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("subject")?, row.try_get("key")?);
     let (sealed, wrapped): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("sealed")?, row.try_get("wrapped")?);
     let (Some(subject), Some(key), Some(sealed)) = (subject, key, sealed) else { return Ok(Held::Missing) };
-    let Some(wrapped) = wrapped else { return Ok(Held::Erased { subject: hex(subject) }) };
+    let erased = || Ok(Held::Erased { subject: hex(subject) });
+    // Emptied where the key was destroyed: its person may have come again and have another one.
+    let Some(wrapped) = wrapped.filter(|_| !sealed.is_empty()) else { return erased() };
     let Some(seal) = seal else { return Ok(Held::Sealed) };
     let open = || {
         let person = seal.unwrap_key(subject, wrapped)?;

@@ -6,13 +6,13 @@ mod support;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crewgate_audit::{
-    AuditError, AuditStore, Entry, Held, Lane, Log, Phase, Query, SealKey,
+    AuditError, AuditStore, Entry, FaultKind, Held, Lane, Log, Phase, Query, SealKey, prove,
     tlog::{KeyKind, SignedCheckpoint, Signer},
     verify,
 };
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, Timestamp};
-use crewgate_store::{Keys, OpenError, Options, SqliteStore};
-use support::{Dir, entry, verified};
+use crewgate_store::{EraseError, Keys, OpenError, Options, SqliteStore};
+use support::{Dir, entry, intruder, verified};
 
 fn beside(dir: &Dir, end: &str) -> PathBuf {
     let mut path = dir.db().into_os_string();
@@ -148,4 +148,55 @@ async fn nothing_about_a_person_stands_in_the_file() {
     assert_eq!(reader.leaves(found).await, Err(AuditError::Unavailable));
     assert!(verify(&reader, None, |_, _| ()).await.unwrap().is_err(), "without a key nothing is believed");
     reader.close().await;
+}
+
+#[tokio::test]
+async fn an_erased_person_is_unreadable_and_every_proof_holds() {
+    let dir = Dir::new();
+    let store = dir.open().await;
+    for time in 0..4 {
+        store.append(Lane::Outcome, by("anna", time)).await.unwrap();
+        store.append(Lane::Outcome, by("bob", time)).await.unwrap();
+    }
+    let before = SignedCheckpoint::parse(&store.checkpoint().await.unwrap()).unwrap();
+    let receipt = prove(&store, 0, None).await.unwrap().unwrap();
+    store.hold("okta:anna", true).await.unwrap();
+    assert_eq!(store.erase("okta:anna").await, Err(EraseError::Held));
+    assert_eq!(store.erase("okta:nobody").await, Err(EraseError::Unknown));
+    store.hold("okta:anna", false).await.unwrap();
+    assert_eq!(store.erase("okta:anna").await, Ok(4));
+    // She comes again: what is new is hers and readable, what is old is not.
+    store.append(Lane::Outcome, by("anna", 9)).await.unwrap();
+    let of = async |person: &str| {
+        let query = Query { principal: Some(person.to_owned()), ..Query::default() };
+        let leaves = store.leaves(query).await.unwrap();
+        leaves.iter().filter(|leaf| matches!(leaf.held, Held::Open(_))).count()
+    };
+    assert_eq!((of("okta:anna").await, of("okta:bob").await), (1, 4));
+    let verified = verify(&store, Some(&before), |_, _| ()).await.unwrap().unwrap();
+    assert_eq!((verified.erased, verified.sealed), (4, 0));
+    assert!(receipt.verify(&store.keys(), &[]).is_ok());
+    let told = store.leaves(Query::default().phase(Phase::Erasure)).await.unwrap();
+    assert!(!format!("{told:?}").contains("anna"), "{told:?}");
+    store.close().await;
+    assert!(verify(&dir.open().await, Some(&before), |_, _| ()).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn what_is_old_is_given_up_unless_it_is_on_hold() {
+    let dir = Dir::new();
+    let store = dir.open().await;
+    for time in 0..4 {
+        store.append(Lane::Outcome, by("anna", time)).await.unwrap();
+        store.append(Lane::Outcome, by("bob", time)).await.unwrap();
+    }
+    store.hold("okta:bob", true).await.unwrap();
+    assert_eq!(store.prune(Timestamp::from_secs(2)).await, Ok(2));
+    assert_eq!(store.prune(Timestamp::from_secs(2)).await, Ok(0));
+    let verified = verify(&store, None, |_, _| ()).await.unwrap().unwrap();
+    assert_eq!(verified.erased, 2);
+    let mut conn = intruder(&dir.db()).await;
+    sqlx::query("UPDATE leaf SET sealed = NULL WHERE idx = 6").execute(&mut conn).await.unwrap();
+    let found = verify(&store, None, |_, _| ()).await.unwrap().unwrap_err();
+    assert_eq!((found.leaf, found.kind), (6, FaultKind::Removed), "newer than what was given up");
 }

@@ -6,10 +6,13 @@ use super::Generation;
 use crate::config::Settings;
 
 /// Tables that are read again while calls are served.
-const LIVE: [&str; 7] = ["approvers", "mask", "person", "policy", "record", "revocation", "role"];
+const LIVE: [&str; 6] = ["approvers", "mask", "person", "policy", "revocation", "role"];
 
 /// Keys of a crew that are.
 const LIVE_IN_CREW: [&str; 6] = ["fleet", "inputs", "operation", "prompt", "prompts", "undeclared_inputs"];
+
+/// The key of `[record]` that is.
+const LIVE_IN_RECORD: &str = "readers";
 
 /// What differs from the configuration the process started with, or from what is in use, and takes effect only with a
 /// restart, in words: sorted, each once.
@@ -33,7 +36,16 @@ fn differing(running: &str, read: &str) -> BTreeSet<String> {
     let (running, read) = (table(running), table(read));
     let mut needed = BTreeSet::new();
     for key in running.keys().chain(read.keys()).filter(|key| !LIVE.contains(&key.as_str())) {
-        if key == "crew" {
+        if key == "record" {
+            let fixed = |whole: &Table| {
+                let mut fixed = whole.get(key).and_then(Value::as_table).cloned().unwrap_or_default();
+                fixed.retain(|key, _| key != LIVE_IN_RECORD);
+                fixed
+            };
+            if fixed(&running) != fixed(&read) {
+                needed.insert("[record]".to_owned());
+            }
+        } else if key == "crew" {
             crews(running.get(key), read.get(key), &mut needed);
         } else if running.get(key) != read.get(key) {
             needed.insert(format!("[{key}]"));
@@ -104,6 +116,8 @@ mod tests {
         assert_eq!(told("127.0.0.1:0", "127.0.0.1:1"), ["[gateway]"]);
         assert_eq!(told("https://a.example", "https://b.example"), ["crew `support`"]);
         assert_eq!(told("[policy]", "[store]\nurl = \"sqlite:x\"\n[policy]"), ["[store]"]);
+        assert_eq!(told("[policy]", "[record]\nreaders = [\"analysts\"]\n[policy]"), [""; 0]);
+        assert_eq!(told("[policy]", "[record]\nseal_key = { env = \"X\" }\n[policy]"), ["[record]"]);
         let renamed = ["the end of crew `support`", "the new crew `sales`"];
         assert_eq!(told("name = \"support\"", "name = \"sales\""), renamed);
     }

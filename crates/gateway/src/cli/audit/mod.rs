@@ -11,6 +11,7 @@ use crewgate_audit::{
     tlog::{KeyKind, Receipt, SignedCheckpoint, Signer, VerifierKey},
     verify,
 };
+use crewgate_store::{EraseError, Options, SqliteStore};
 use serde_json::{Value, json};
 
 pub use self::transition::transition;
@@ -33,6 +34,13 @@ pub(super) struct Arguments {
 enum Command {
     /// Print what the record says of itself, signed: kept elsewhere, it shows later that nothing was taken back.
     Checkpoint,
+    /// Destroy the key of a person: nobody reads what the record holds of them, and every proof holds. The gateway must
+    /// be stopped.
+    Erase {
+        /// Whose, `issuer:subject`.
+        #[arg(long)]
+        subject: String,
+    },
     /// Write the record as plain files that anybody can verify.
     Export {
         /// An empty folder, or one that is not there yet.
@@ -40,6 +48,15 @@ enum Command {
         /// Only what was signed: no facts, no bodies.
         #[arg(long)]
         without_content: bool,
+    },
+    /// Keep what the record holds of a person from being erased or pruned. The gateway must be stopped.
+    Hold {
+        /// Whose, `issuer:subject`.
+        #[arg(long)]
+        subject: String,
+        /// No longer.
+        #[arg(long)]
+        release: bool,
     },
     /// Print the public keys by which the record can be verified.
     Key,
@@ -58,6 +75,12 @@ enum Command {
         /// Under the latest checkpoint a witness has cosigned, instead of the latest.
         #[arg(long)]
         witnessed: bool,
+    },
+    /// Give up facts and bodies older than this, except those on hold; the leaves stay. The gateway must be stopped.
+    Prune {
+        /// How old, such as `180d`.
+        #[arg(long)]
+        older_than: humantime::Duration,
     },
     /// Report on the way over: who still uses a shared key, and what observe mode would have refused.
     Transition,
@@ -106,6 +129,21 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             let report = json!({ "leaves": head.size, "root": head.root.to_string(), "folder": folder });
             output.print(&report, |_| format!("{} leaves are in {}", head.size, folder.display()))
         }
+        Command::Erase { subject } => {
+            let store = writer(&config).await?;
+            let erased = store.erase(&subject).await;
+            store.close().await;
+            given_up(erased, output)
+        }
+        Command::Hold { subject, release } => {
+            let store = writer(&config).await?;
+            let held = store.hold(&subject, !release).await;
+            store.close().await;
+            held.map_err(kept)?;
+            output.print(&json!({ "held": !release }), |_| {
+                format!("{}on hold", if release { "no longer " } else { "" })
+            })
+        }
         Command::Key => {
             let keys: Vec<String> = store().await?.keys().iter().map(ToString::to_string).collect();
             output.print(&json!({ "keys": keys }), |_| keys.join("\n"))
@@ -129,6 +167,14 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             let receipt = receipt.ok_or_else(|| Failure::no(format!("leaf {leaf} is not in that tree")))?;
             let text = receipt.to_string();
             output.print(&json!({ "receipt": text }), |_| text.trim_end().to_owned())
+        }
+        Command::Prune { older_than } => {
+            let age = std::time::SystemTime::now().checked_sub(*older_than);
+            let before = age.ok_or_else(|| Failure::usage("nothing is that old"))?;
+            let store = writer(&config).await?;
+            let pruned = store.prune(before.into()).await;
+            store.close().await;
+            given_up(pruned, output)
         }
         Command::Transition => {
             let report = transition::report(&store().await?).await?;
@@ -154,6 +200,27 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             let report = json!({ "ok": true, "leaf": receipt.index, "of": size, "record": record });
             output.print(&report, |_| format!("ok: leaf {} of {size}\n{record:#}", receipt.index))
         }
+    }
+}
+
+/// The store, to be written to: nobody else may do so meanwhile.
+async fn writer(config: &ConfigFile) -> Result<SqliteStore, Failure> {
+    let settings = config.load()?;
+    let options =
+        settings.record_keys.iter().fold(Options::default(), |options, keys| options.keys(keys.clone()));
+    let store = SqliteStore::open(&settings.store, options).await;
+    store.map_err(|error| Failure::unavailable(format!("stop the gateway first, if it runs: {error}")))
+}
+
+fn given_up(done: Result<u64, EraseError>, output: Output) -> Result<(), Failure> {
+    let leaves = done.map_err(kept)?;
+    output.print(&json!({ "leaves": leaves }), |_| format!("{leaves} leaves have lost what lay beside them"))
+}
+
+fn kept(error: EraseError) -> Failure {
+    match error {
+        EraseError::Store(error) => unavailable(error),
+        error => Failure::no(error.to_string()),
     }
 }
 
