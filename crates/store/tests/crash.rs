@@ -151,7 +151,7 @@ fn traced(inject: &str, database: &Path, trace: &Path) -> Option<Vec<String>> {
     }
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", inject, "-o"])
+        .args(["-f", "-qq", "-y", "-e", "trace=fsync,fdatasync", "-e", inject, "-o"])
         .arg(trace)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "a_child_writes_and_tells_what_was_signed", "--ignored", "--nocapture"])

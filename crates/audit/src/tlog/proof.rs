@@ -169,11 +169,11 @@ pub fn verify_subtree_inclusion(
 }
 
 /// Whether the proof shows that the tree of `new` leaves with this root begins with the tree of `old` leaves with that
-/// one. An empty tree says nothing about what follows it: every tree begins with it, and the proof is empty.
+/// one. Every tree begins with the empty one, so nothing proves that: it is `false`.
 #[must_use]
 pub fn verify_consistency(old: u64, new: u64, proof: &[Hash], old_root: Hash, new_root: Hash) -> bool {
-    if old == 0 || old == new {
-        return old <= new && proof.is_empty() && (old != new || old_root == new_root);
+    if old == new {
+        return old > 0 && proof.is_empty() && old_root == new_root;
     }
     verify_subtree_consistency(0..old, new, proof, old_root, new_root)
 }

@@ -122,7 +122,11 @@ impl WitnessState {
         if request.old != known.size || (known.size == head.size && known.root != head.root) {
             return WitnessAnswer::Conflict(known.size);
         }
-        if !verify_consistency(known.size, head.size, &request.proof, known.root, head.root) {
+        let grew = match known.size {
+            0 => request.proof.is_empty(),
+            size => verify_consistency(size, head.size, &request.proof, known.root, head.root),
+        };
+        if !grew {
             return WitnessAnswer::Inconsistent;
         }
         let line = signer.sign(request.checkpoint.text(), time);
