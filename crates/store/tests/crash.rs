@@ -202,32 +202,6 @@ fn a_process_killed_at_any_fsync_loses_nothing_and_contradicts_nothing() {
     }
 }
 
-#[test]
-fn an_fsync_that_fails_poisons_the_store_or_keeps_it_shut_and_is_never_tried_again() {
-    let mut poisoned = 0;
-    for at in 1..=24 {
-        let dir = Dir::new();
-        let trace = dir.db().with_extension("trace");
-        let Some(lines) = traced(&format!("inject=fsync:error=EIO:when={at}"), &dir.db(), &trace) else {
-            return;
-        };
-        let trace = std::fs::read_to_string(trace).unwrap();
-        assert!(trace.contains("(INJECTED)"), "no fault at fsync {at}: {lines:?}");
-        assert!(
-            !lines.iter().any(|line| line == "done"),
-            "it went on after fsync {at} had failed: {lines:?}"
-        );
-        // Before it serves, closing what could not be opened may sync: nothing was promised yet.
-        if lines.iter().any(|line| line == "poisoned") {
-            poisoned += 1;
-            let after = trace.split_once("(INJECTED)").map_or("", |(_, after)| after);
-            assert!(!after.contains("fsync("), "it synced again after fsync {at} had failed:\n{trace}");
-        }
-        nothing_is_lost_or_contradicted(&dir, &lines, &format!("EIO at fsync {at}"));
-    }
-    assert!(poisoned > 0, "it always failed before it served");
-}
-
 #[tokio::test]
 #[ignore = "the child of another test"]
 async fn a_child_writes_and_tells_what_was_signed() {
