@@ -175,7 +175,7 @@ pub fn verify_consistency(old: u64, new: u64, proof: &[Hash], old_root: Hash, ne
     if old == new {
         return old > 0 && proof.is_empty() && old_root == new_root;
     }
-    verify_subtree_consistency(0..old, new, proof, old_root, new_root)
+    old > 0 && verify_subtree_consistency(0..old, new, proof, old_root, new_root)
 }
 
 /// Whether the proof shows that a tree of `size` leaves with this root has a subtree with that one.
@@ -187,6 +187,10 @@ pub fn verify_subtree_consistency(
     subtree_root: Hash,
     root: Hash,
 ) -> bool {
+    if subtree.is_empty() && subtree.start <= size {
+        // Nothing is in every tree.
+        return proof.is_empty() && subtree_root == Hash::of(b"");
+    }
     if !is_subtree(&subtree) || subtree.end > size {
         return false;
     }
