@@ -20,7 +20,8 @@ impl CedarPolicy {
     /// from this text with nothing done is a denial wherever a duty is asked.
     #[must_use]
     pub fn export(&self) -> String {
-        // Printed from the JSON form: layout, comments and the order of files leave no trace.
+        // Printed from the JSON form: layout, comments and the order of files leave no trace, and a condition after
+        // `unless` is the same one denied after `when`.
         let text = |rule: &Rule| {
             let rule = rule.compiled();
             let plain =
