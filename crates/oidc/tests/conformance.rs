@@ -22,7 +22,8 @@ fn spoiled(token: &str) -> String {
 async fn tokens_of_the_conformance_suite_get_the_answers_it_wants() {
     let bench = Bench::new();
     let idp = &bench.idp;
-    let refused: [(&str, fn(&DevIdp) -> String, Reason); 10] = [
+    type Made = fn(&DevIdp) -> String;
+    let refused: [(&str, Made, Reason); 10] = [
         ("IdTokenSigAlgNone", |idp| idp.token().sign_none(), Reason::AlgRefused),
         ("InvalidSignatureHS256", |idp| idp.token().sign_hs256_with_public_key(), Reason::AlgRefused),
         ("InvalidIss", |idp| idp.token().issuer("https://idp.test/1").sign(), Reason::IssuerUnknown),

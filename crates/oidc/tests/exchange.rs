@@ -1,5 +1,5 @@
 //! Tokens of ours for those of others: whose they are, what is left of them, and when they end.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "shared test support")]
 
 mod support;

@@ -225,6 +225,7 @@ pub fn verify_subtree_consistency(
 
 /// Whether these leaves can stand under one node: they begin at a multiple of the power of two they fit in.
 fn is_subtree(span: &Range<u64>) -> bool {
-    let fits = |width: u64| width.checked_next_power_of_two().is_some_and(|width| span.start % width == 0);
+    let fits =
+        |width: u64| width.checked_next_power_of_two().is_some_and(|width| span.start.is_multiple_of(width));
     span.start < span.end && fits(span.end - span.start)
 }
