@@ -1,5 +1,5 @@
 //! The record from outside: every command of its guide, and a witness.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![allow(unused_imports, dead_code, reason = "each test crate uses its part of the support module")]
 
 mod house;

@@ -109,7 +109,8 @@ fn a_disk_that_takes_no_more_poisons_the_store_and_loses_nothing_acknowledged() 
         for request in acknowledged {
             assert!(found.contains(request), "{request} is lost");
         }
-        store.append(Lane::Outcome, entry(Phase::Control, 0)).await.expect("a new process writes again");
+        // A new process writes again.
+        store.append(Lane::Outcome, entry(Phase::Control, 0)).await.unwrap();
         store.close().await;
     });
 }

@@ -1,5 +1,5 @@
 //! Somebody with the file and a SQL prompt: what they change is found and named.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

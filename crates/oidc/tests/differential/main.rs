@@ -177,7 +177,7 @@ async fn two_other_readers_accept_whatever_we_accept() {
             (Err(rejection), true) => {
                 let applies = |(reason, changes, _): &&(Reason, &[&str], &str)| {
                     let made = |change: &&str| case.changes.iter().any(|made| made.starts_with(change));
-                    *reason == rejection.reason() && changes.iter().any(|change| made(change))
+                    *reason == rejection.reason() && changes.iter().any(made)
                 };
                 match RULES.iter().find(applies) {
                     Some((reason, _, rule)) => *explained.entry((reason.code(), *rule)).or_insert(0) += 1,
