@@ -12,7 +12,7 @@ use crate::{
     fetch::Form,
     issuer::Issuer,
     json::{self, Json, Object},
-    keyset::{allowed_algorithm, check_signature},
+    signed::signer,
 };
 
 /// Questions to one issuer at once. Anybody can send an unknown token; beyond this the next one is told to come again.
@@ -156,11 +156,12 @@ impl Desk {
         if jws.typ.as_deref() != Some("token-introspection+jwt") {
             return Err(wrong("another typ"));
         }
-        let algorithm =
-            allowed_algorithm(&jws, &issuer.config.algorithms).map_err(|_| wrong("another alg"))?;
-        let set = issuer.ready().await?;
-        let key = set.select(jws.kid.as_deref(), algorithm).map_err(|_| wrong("an unknown key"))?;
-        check_signature(&key, algorithm, &jws).map_err(|_| wrong("a wrong signature"))?;
+        signer(issuer, &jws).await.map_err(|rejection| match rejection.reason() {
+            Reason::AlgRefused => wrong("another alg"),
+            Reason::KeyUnknown => wrong("an unknown key"),
+            Reason::Signature => wrong("a wrong signature"),
+            _ => rejection,
+        })?;
         let mut claims = jws.payload_object().map_err(|_| wrong("a payload that is no object"))?;
         let ours = |name: &str, value: &str| {
             claims.get(name).and_then(Json::as_strings).is_some_and(|found| found.contains(&value))

@@ -197,6 +197,10 @@ async fn a_signed_answer_must_be_the_issuers_and_for_us() {
     let signed = "application/token-introspection+jwt";
     house.answers(signed, sign(&|token| token));
     house.verify("opaque").await.unwrap();
+    // A new key signs answers as it signs tokens.
+    house.desk.idp.rotate();
+    house.answers(signed, sign(&|token| token));
+    house.verify("opaque-1").await.unwrap();
     let stranger = DevIdp::offline(URL, Arc::new(house.clock.clone()));
     for body in [
         sign(&|token| token.audience("another")),
