@@ -48,7 +48,7 @@ fn a_declared_operation_is_described_by_its_members_and_sent_as_it_was_decided()
     assert_eq!(operation.message.free_text, [["note"]]);
     let outgoing = render(&operation).unwrap();
     assert_eq!((outgoing.method, outgoing.path.as_str()), (Method::POST, "/reports/export"));
-    assert_eq!(outgoing.body, r#"{"dataset":"hr-2026","note":"for Maria"}"#);
+    assert_eq!(outgoing.body, body.to_string());
 
     let operation = ask(&crew(), Method::GET, "/reports", None).unwrap();
     assert_eq!((&operation.action, operation.effect), (&Action::of("reports.list"), Effect::Read));
