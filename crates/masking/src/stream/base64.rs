@@ -35,6 +35,8 @@ enum State {
     Live(Box<Live>),
     /// Behind a hit, in the same run.
     Hit,
+    /// Behind a hit, in what fills its last group up: the next character is another run's.
+    Filled,
 }
 
 /// A run that has been text so far.
@@ -76,7 +78,7 @@ impl Runs {
 
     pub(super) fn push(&mut self, text: &str, masker: &Masker, hits: &mut Vec<Hit>) {
         let (begun, bytes, mut index) = (self.at, text.as_bytes(), 0);
-        let mut hidden = matches!(self.state, State::Hit).then_some(begun);
+        let mut hidden = matches!(self.state, State::Hit | State::Filled).then_some(begun);
         loop {
             index += self.skip(bytes.get(index..).unwrap_or_default());
             let Some(&byte) = bytes.get(index) else { break };
@@ -88,8 +90,12 @@ impl Runs {
                 && byte == b'='
             {
                 // What fills the last group up belongs to it.
-                self.state = State::Hit;
+                self.state = State::Filled;
                 hidden = Some(self.at);
+            }
+            if let (State::Filled, Some(_)) = (&self.state, digit) {
+                hide(&mut hidden, self.at, hits);
+                self.state = State::Outside;
             }
             match (&mut self.state, digit) {
                 (State::Outside, Some(digit)) => {
@@ -108,9 +114,9 @@ impl Runs {
                         hidden = Some(self.at + 1);
                     }
                 }
-                (State::Hit, Some(_)) => {}
-                (State::Hit, None) if byte == b'=' => {}
-                (State::Dead | State::Hit | State::Live(_), None) => {
+                (State::Hit | State::Filled, Some(_)) => {}
+                (State::Hit | State::Filled, None) if byte == b'=' => self.state = State::Filled,
+                (State::Dead | State::Hit | State::Filled | State::Live(_), None) => {
                     hide(&mut hidden, self.at, hits);
                     self.state = State::Outside;
                 }
@@ -132,7 +138,7 @@ impl Runs {
             match self.state {
                 State::Dead => at += digits(at),
                 State::Outside => {}
-                State::Live(_) | State::Hit => return at,
+                State::Live(_) | State::Hit | State::Filled => return at,
             }
             if at >= bytes.len() {
                 return at;
@@ -162,7 +168,7 @@ impl Runs {
     pub(super) fn decided(&self) -> usize {
         match &self.state {
             State::Live(live) => live.start + live.view.as_ref().map_or(0, |view| view.told / 3 * 4),
-            State::Outside | State::Dead | State::Hit => self.at,
+            State::Outside | State::Dead | State::Hit | State::Filled => self.at,
         }
     }
 

@@ -184,7 +184,8 @@ impl Channel {
         if ended {
             (decided, known) = (come, come);
         }
-        self.hits.sort_by_key(|hit| (hit.start, Reverse(hit.end), hit.told.is_none()));
+        // The rest of a hit that was told comes first: in one piece it would reach over whatever begins here.
+        self.hits.sort_by_key(|hit| (hit.start, hit.told.is_some(), Reverse(hit.end)));
         let (mut out, held, begun) = (Masked::default(), std::mem::take(&mut self.held), self.told);
         let part = |from: usize, to: usize| held.get(from - begun..to - begun).unwrap_or_default();
         let mut hits = std::mem::take(&mut self.hits).into_iter().peekable();

@@ -61,6 +61,7 @@ const RULES: &[(Reason, &[&str], &str)] = &[
         &["claim client_id", "claim azp", "claim groups"],
         "what is read of a token has its type",
     ),
+    (Reason::Claims, &["claim act"], "who acts is named by an object with a sub (RFC 8693 section 4.1)"),
     (Reason::Type, &["claim nonce", "claim at_hash", "claim c_hash"], "an ID token is no access token"),
     (Reason::Bound, &["claim cnf"], "a bound token is no bearer token (RFC 7800, RFC 9449 section 7.1)"),
     (Reason::GroupsOverage, &["claim hasgroups"], "too many groups are not none"),
