@@ -74,7 +74,9 @@
 
 mod algorithm;
 mod bearer;
+mod builder;
 mod cache;
+mod check;
 mod ci;
 mod claims;
 mod config;
@@ -106,6 +108,7 @@ mod verify;
 pub use self::{
     algorithm::{Algorithm, DEFAULT_ALGORITHMS, UnknownAlgorithm},
     bearer::Bearer,
+    builder::VerifierBuilder,
     cache::DEFAULT_CACHED_TOKENS,
     claims::{Claims, MAX_SUBJECT},
     config::{
@@ -132,6 +135,6 @@ pub use self::{
         Revocations, RevokeError, STALE, StoreError,
     },
     used::{MAX_USED, MemoryUsed, UsedIds},
-    verifier::{Verifier, VerifierBuilder},
+    verifier::Verifier,
     verify::VerifyToken,
 };
