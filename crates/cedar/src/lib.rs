@@ -69,6 +69,7 @@
 //! assert!(policy.export().contains(r#"unless { context.done.contains("approval:data-owners") }"#));
 //! ```
 
+mod abreast;
 mod duty;
 mod engine;
 mod error;

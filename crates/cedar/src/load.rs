@@ -3,7 +3,6 @@ use std::{
     fmt::Write as _,
     path::Path,
     sync::Arc,
-    thread,
 };
 
 use cedar_policy::{
@@ -15,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     CedarPolicy, LoadError, Vocabulary, Zone,
+    abreast::abreast,
     engine::Engine,
     facts::Types,
     folder,
@@ -22,7 +22,7 @@ use crate::{
     rule::{Reader, Rule, label},
     schema::Schemas,
     session::Sessions,
-    source::statements,
+    source::{Statement, statements},
     words::Words,
 };
 
@@ -39,15 +39,7 @@ impl CedarPolicy {
     pub fn load(files: Vec<(String, String)>, vocabulary: &Vocabulary) -> Result<Self, Vec<LoadError>> {
         let schemas = Schemas::of(vocabulary)?;
         let words = Words::of(vocabulary);
-        let mut errors = Vec::new();
-        let mut rules = Vec::new();
-        for (index, (file, whole)) in files.iter().enumerate() {
-            let reader = Reader { words: &words, file, whole, index };
-            for some in statements(whole).chunks(AT_ONCE) {
-                rules.extend(reader.read(some, &mut errors));
-                thread::yield_now();
-            }
-        }
+        let (rules, mut errors) = read(&words, &files);
         let rules = distinct(rules, &files, &mut errors);
         let validator = Validator::new(schemas.validation.clone());
         let as_written: Vec<&Policy> = rules.values().map(|rule| &rule.policy).collect();
@@ -96,6 +88,19 @@ impl CedarPolicy {
     }
 }
 
+/// Every statement of the files, and what is wrong with them.
+fn read(words: &Words<'_>, files: &[(String, String)]) -> (Vec<Rule>, Vec<LoadError>) {
+    let statements: Vec<Vec<Statement<'_>>> = files.iter().map(|(_, whole)| statements(whole)).collect();
+    let mut parts = Vec::new();
+    for (index, ((file, whole), statements)) in files.iter().zip(&statements).enumerate() {
+        let some = statements.chunks(AT_ONCE);
+        parts.extend(some.map(|some| (Reader { words, file, whole, index }, some)));
+    }
+    let read = abreast(&parts, |(reader, some)| reader.read(some));
+    let (rules, errors): (Vec<_>, Vec<_>) = read.into_iter().unzip();
+    (rules.into_iter().flatten().collect(), errors.into_iter().flatten().collect())
+}
+
 /// Rules by id; two of one id are an error.
 fn distinct(
     rules: Vec<Rule>,
@@ -142,20 +147,22 @@ fn validate(
         let at = label(finding).map_or(start, |byte| rule.begin.saturating_add(byte));
         (id, at > start, at_byte(rule, files, at, message).with_help(help))
     };
-    let mut found = Vec::new();
     // It judges each by itself.
-    for some in policies.chunks(AT_ONCE) {
+    let parts: Vec<_> = policies.chunks(AT_ONCE).collect();
+    let found = abreast(&parts, |some| {
         let set = PolicySet::from_policies(some.iter().copied().cloned()).map_err(|error| {
             vec![LoadError::of_declarations(error.to_string(), "give each rule an id of its own")]
         })?;
         let result = validator.validate(&set, ValidationMode::Strict);
-        found.extend(result.validation_errors().map(|error| one(error.policy_id(), error, None)));
-        found.extend(result.validation_warnings().map(|warning| {
+        let errors = result.validation_errors().map(|error| one(error.policy_id(), error, None));
+        let warnings = result.validation_warnings().map(|warning| {
             let never = matches!(warning, ValidationWarning::ImpossiblePolicy(_));
             one(warning.policy_id(), warning, never.then_some(NEVER))
-        }));
-        thread::yield_now();
-    }
+        });
+        Ok(errors.chain(warnings).collect::<Vec<_>>())
+    });
+    let found: Vec<_> =
+        found.into_iter().collect::<Result<Vec<_>, Vec<LoadError>>>()?.into_iter().flatten().collect();
     // What is found about a rule as a whole follows from what is found in it.
     let broken: BTreeSet<RuleId> =
         found.iter().filter(|(_, inside, _)| *inside).map(|(id, _, _)| id.clone()).collect();

@@ -74,15 +74,16 @@ pub(crate) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads statements that follow each other in the file.
-    pub(crate) fn read(&self, some: &[Statement<'_>], errors: &mut Vec<LoadError>) -> Vec<Rule> {
+    pub(crate) fn read(&self, some: &[Statement<'_>]) -> (Vec<Rule>, Vec<LoadError>) {
+        let mut errors = Vec::new();
         let begin = some.first().map_or(0, |statement| statement.offset);
         let together = self.together(some);
         let one = |(n, statement): (usize, &Statement<'_>)| {
             let parsed = together.as_ref().and_then(|set| set.policy(&PolicyId::new(format!("policy{n}"))));
             match parsed {
-                Some(policy) => self.rule(*statement, policy.clone(), begin, errors),
+                Some(policy) => self.rule(*statement, policy.clone(), begin, &mut errors),
                 None => match Policy::parse(None, statement.text) {
-                    Ok(policy) => self.rule(*statement, policy, statement.offset, errors),
+                    Ok(policy) => self.rule(*statement, policy, statement.offset, &mut errors),
                     Err(parse) => {
                         errors.extend(self.unparsed(*statement, &parse));
                         None
@@ -90,7 +91,8 @@ impl Reader<'_> {
                 },
             }
         };
-        some.iter().enumerate().filter_map(one).collect()
+        let rules = some.iter().enumerate().filter_map(one).collect();
+        (rules, errors)
     }
 
     /// All of them parsed at once, which takes half the time of one by one; `None` when one of them is no rule. Cedar
