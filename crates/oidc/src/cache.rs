@@ -30,7 +30,7 @@ pub(crate) struct Verified {
     /// Where its use is counted.
     pub(crate) sighting: Option<Arc<Sighting>>,
     /// Who acts for the principal, and for whom they did.
-    pub(crate) act: Option<Box<Json>>,
+    pub(crate) act: Option<Box<Json<'static>>>,
 }
 
 /// What a token can be revoked by beyond what its principal shows.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// `cnf` (RFC 7800) with the one member we can check. What we cannot check binds all the same.
-pub(crate) fn binding(claims: &Object) -> Result<Binding, Rejection> {
+pub(crate) fn binding(claims: &Object<'_>) -> Result<Binding, Rejection> {
     let Some(cnf) = claims.get("cnf") else { return Ok(Binding::None) };
     let wrong = |found: &str| {
         Rejection::new(Reason::Bound).expecting("cnf with jkt or x5t#S256 alone").finding(found)
@@ -21,9 +21,10 @@ pub(crate) fn binding(claims: &Object) -> Result<Binding, Rejection> {
     let mut members = members.iter();
     match (members.next(), members.next()) {
         (Some((name, Json::String(thumbprint))), None) => {
-            let bytes = URL_SAFE_NO_PAD.decode(thumbprint).ok().and_then(|bytes| bytes.try_into().ok());
-            match (name.as_str(), bytes) {
-                ("jkt", Some::<[u8; 32]>(_)) => Ok(Binding::Key(thumbprint.as_str().into())),
+            let bytes =
+                URL_SAFE_NO_PAD.decode(thumbprint.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+            match (name.as_ref(), bytes) {
+                ("jkt", Some::<[u8; 32]>(_)) => Ok(Binding::Key(thumbprint.as_ref().into())),
                 ("x5t#S256", Some(bytes)) => Ok(Binding::Certificate(bytes)),
                 _ => Err(wrong(name)),
             }
@@ -33,17 +34,17 @@ pub(crate) fn binding(claims: &Object) -> Result<Binding, Rejection> {
 }
 
 /// By what a token can be revoked.
-pub(crate) fn names(config: &IssuerConfig, claims: &Claims, principal: &Principal) -> Names {
+pub(crate) fn names(config: &IssuerConfig, claims: &Claims<'_>, principal: &Principal) -> Names {
     let id = claims.all.get("jti").and_then(Json::as_str);
     let id = id.map(|id| (config.name.as_str().into(), id.into()));
-    let alias = (claims.subject != principal.key.subject).then(|| claims.subject.as_str().into());
+    let alias = (claims.subject != principal.key.subject).then(|| claims.subject.as_ref().into());
     Names { alias, ids: id.into_iter().collect(), dated: true }
 }
 
 pub(crate) fn token_type(
     config: &IssuerConfig,
     typ: Option<&str>,
-    payload: &Object,
+    payload: &Object<'_>,
 ) -> Result<(), Rejection> {
     let bare = typ.map(|typ| {
         let lower = typ.to_ascii_lowercase();
@@ -69,17 +70,20 @@ pub(crate) fn token_type(
     }
 }
 
-pub(crate) fn audience(config: &IssuerConfig, claims: &Claims) -> Result<(), Rejection> {
-    if claims.audience.iter().any(|audience| config.audience.contains(audience)) {
+pub(crate) fn audience(config: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Rejection> {
+    let named = claims.audience();
+    if named.iter().any(|audience| config.audience.contains(*audience)) {
         return Ok(());
     }
     let ours: Vec<_> = config.audience.iter().map(String::as_str).collect();
-    Err(Rejection::new(Reason::Audience).expecting(ours.join(" or ")).finding(&claims.audience.join(", ")))
+    Err(Rejection::new(Reason::Audience).expecting(ours.join(" or ")).finding(&named.join(", ")))
 }
 
 /// What settings and profile demand of this issuer's tokens beyond what every token must be.
-pub(crate) fn requirements(config: &IssuerConfig, claims: &Claims) -> Result<(), Rejection> {
-    if !config.clients.is_empty() && !claims.client.as_ref().is_some_and(|id| config.clients.contains(id)) {
+pub(crate) fn requirements(config: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Rejection> {
+    if !config.clients.is_empty()
+        && !claims.client.as_ref().is_some_and(|id| config.clients.contains(id.as_ref()))
+    {
         return Err(Rejection::new(Reason::ClientRefused)
             .expecting(config.clients.iter().map(String::as_str).collect::<Vec<_>>().join(" or "))
             .finding(claims.client.as_deref().unwrap_or("no client")));

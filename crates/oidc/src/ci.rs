@@ -12,7 +12,11 @@ const GITHUB_STRANGERS: [&str; 2] = ["pull_request", "pull_request_target"];
 /// Since 2025 GitLab's `project_*` claims of such a pipeline name the fork, the ref is its author's choice.
 const GITLAB_STRANGERS: [&str; 2] = ["merge_request_event", "external_pull_request_event"];
 
-pub(crate) fn check_github(config: &IssuerConfig, claims: &Object, subject: &str) -> Result<(), Rejection> {
+pub(crate) fn check_github(
+    config: &IssuerConfig,
+    claims: &Object<'_>,
+    subject: &str,
+) -> Result<(), Rejection> {
     let owner = number(claims, "repository_owner_id")?;
     let repository = number(claims, "repository_id")?;
     let event = text(claims, "event_name").ok_or_else(|| wrong("event_name", "nothing"))?;
@@ -32,7 +36,7 @@ pub(crate) fn check_github(config: &IssuerConfig, claims: &Object, subject: &str
     Ok(())
 }
 
-pub(crate) fn github_groups(claims: &Object) -> Vec<String> {
+pub(crate) fn github_groups(claims: &Object<'_>) -> Vec<String> {
     let Some(repository) = text(claims, "repository_id") else { return Vec::new() };
     let base = format!("repository:{repository}");
     let parts = [
@@ -48,7 +52,7 @@ pub(crate) fn github_groups(claims: &Object) -> Vec<String> {
     owner.into_iter().chain([base.clone()]).chain(scoped).collect()
 }
 
-pub(crate) fn check_gitlab(config: &IssuerConfig, claims: &Object) -> Result<(), Rejection> {
+pub(crate) fn check_gitlab(config: &IssuerConfig, claims: &Object<'_>) -> Result<(), Rejection> {
     number(claims, "project_id")?;
     number(claims, "namespace_id")?;
     let source = text(claims, "pipeline_source").ok_or_else(|| wrong("pipeline_source", "nothing"))?;
@@ -63,7 +67,7 @@ pub(crate) fn check_gitlab(config: &IssuerConfig, claims: &Object) -> Result<(),
     }
 }
 
-pub(crate) fn gitlab_groups(claims: &Object) -> Vec<String> {
+pub(crate) fn gitlab_groups(claims: &Object<'_>) -> Vec<String> {
     let Some(project) = text(claims, "project_id") else { return Vec::new() };
     let base = format!("project:{project}");
     let protected = text(claims, "ref_protected") == Some("true");
@@ -78,7 +82,7 @@ pub(crate) fn gitlab_groups(claims: &Object) -> Vec<String> {
 }
 
 /// The nested claims are what the API server knows; `sub` must agree with them.
-pub(crate) fn check_kubernetes(claims: &Object, subject: &str) -> Result<(), Rejection> {
+pub(crate) fn check_kubernetes(claims: &Object<'_>, subject: &str) -> Result<(), Rejection> {
     let (Some(namespace), Some(account)) =
         (kubernetes(claims, &["namespace"]), kubernetes(claims, &["serviceaccount", "name"]))
     else {
@@ -97,11 +101,11 @@ pub(crate) fn check_kubernetes(claims: &Object, subject: &str) -> Result<(), Rej
     Ok(())
 }
 
-pub(crate) fn kubernetes_groups(claims: &Object) -> Vec<String> {
+pub(crate) fn kubernetes_groups(claims: &Object<'_>) -> Vec<String> {
     kubernetes(claims, &["namespace"]).map(|name| format!("namespace:{name}")).into_iter().collect()
 }
 
-fn kubernetes<'a>(claims: &'a Object, path: &[&str]) -> Option<&'a str> {
+fn kubernetes<'a>(claims: &'a Object<'a>, path: &[&str]) -> Option<&'a str> {
     let own = claims.get("kubernetes.io")?;
     let found = path.iter().try_fold(own, |value, name| match value {
         Json::Object(inner) => inner.get(*name),
@@ -110,12 +114,12 @@ fn kubernetes<'a>(claims: &'a Object, path: &[&str]) -> Option<&'a str> {
     found.and_then(Json::as_str)
 }
 
-fn text<'a>(claims: &'a Object, name: &str) -> Option<&'a str> {
+fn text<'a>(claims: &'a Object<'a>, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(Json::as_str)
 }
 
 /// An immutable number, which these providers write as a string.
-fn number<'a>(claims: &'a Object, name: &str) -> Result<&'a str, Rejection> {
+fn number<'a>(claims: &'a Object<'a>, name: &str) -> Result<&'a str, Rejection> {
     let digits = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     text(claims, name).filter(digits).ok_or_else(|| {
         wrong(&format!("{name} as a string of digits"), claims.get(name).map_or("nothing", Json::kind))

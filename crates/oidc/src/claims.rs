@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use crewgate_core::Timestamp;
 
@@ -12,13 +12,12 @@ pub const MAX_SUBJECT: usize = 1024;
 
 /// Registered claims with the types they must have. Reading them is not believing them.
 #[derive(Debug, Clone)]
-pub struct Claims {
-    pub(crate) subject: String,
-    pub(crate) audience: Vec<String>,
+pub struct Claims<'a> {
+    pub(crate) subject: Cow<'a, str>,
     pub(crate) times: Times,
     /// `client_id`, else `azp`, else `cid` (Okta), else `appid` (Entra).
-    pub(crate) client: Option<String>,
-    pub(crate) all: Object,
+    pub(crate) client: Option<Cow<'a, str>>,
+    pub(crate) all: Object<'a>,
 }
 
 /// When a token is valid.
@@ -29,19 +28,19 @@ pub(crate) struct Times {
     pub(crate) not_before: Option<Timestamp>,
 }
 
-impl Claims {
-    pub(crate) fn read(all: Object) -> Result<Self, Rejection> {
+impl<'a> Claims<'a> {
+    pub(crate) fn read(all: Object<'a>) -> Result<Self, Rejection> {
         let subject = required(string(&all, "sub")?, "sub")?;
         if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
             return Err(wrong("sub of 1 to 1024 bytes without control characters", "another"));
         }
-        let audience = match all.get("aud") {
+        match all.get("aud") {
             None => return Err(wrong("aud", "no aud")),
-            Some(aud) => match aud.as_strings() {
-                Some(names) => names.into_iter().map(str::to_owned).collect(),
-                None => return Err(wrong("aud as a string or a list of strings", aud.kind())),
-            },
-        };
+            Some(aud) if !aud.is_strings() => {
+                return Err(wrong("aud as a string or a list of strings", aud.kind()));
+            }
+            Some(_) => {}
+        }
         let times = Times {
             issued: required(instant(&all, "iat")?, "iat")?,
             expires: required(instant(&all, "exp")?, "exp")?,
@@ -52,7 +51,12 @@ impl Claims {
         let (client_id, azp, cid, appid) =
             (string(&all, "client_id")?, string(&all, "azp")?, string(&all, "cid")?, string(&all, "appid")?);
         let client = client_id.or(azp).or(cid).or(appid);
-        Ok(Self { subject, audience, times, client, all })
+        Ok(Self { subject, times, client, all })
+    }
+
+    /// For whom the token is.
+    pub(crate) fn audience(&self) -> Vec<&str> {
+        self.all.get("aud").and_then(Json::as_strings).unwrap_or_default()
     }
 }
 
@@ -93,7 +97,7 @@ fn required<T>(value: Option<T>, name: &str) -> Result<T, Rejection> {
     value.ok_or_else(|| wrong(name, &format!("no {name}")))
 }
 
-fn string(claims: &Object, name: &str) -> Result<Option<String>, Rejection> {
+fn string<'a>(claims: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
     match claims.get(name) {
         None => Ok(None),
         Some(Json::String(text)) => Ok(Some(text.clone())),
@@ -102,7 +106,7 @@ fn string(claims: &Object, name: &str) -> Result<Option<String>, Rejection> {
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds, a fraction allowed, below 2^53 where doubles are still exact.
-pub(crate) fn instant(claims: &Object, name: &str) -> Result<Option<Timestamp>, Rejection> {
+pub(crate) fn instant(claims: &Object<'_>, name: &str) -> Result<Option<Timestamp>, Rejection> {
     const LIMIT: i64 = 1 << 53;
     let expected = || format!("{name} as a number of seconds since 1970");
     match claims.get(name) {

@@ -93,7 +93,7 @@ impl Proofs {
         }
     }
 
-    fn fresh(&self, claims: &Object, now: Timestamp) -> Result<(), Rejection> {
+    fn fresh(&self, claims: &Object<'_>, now: Timestamp) -> Result<(), Rejection> {
         let Some(Json::Integer(issued)) = claims.get("iat") else {
             return Err(wrong("iat as a number of seconds since 1970", "none or another"));
         };
@@ -128,7 +128,7 @@ fn same_resource(stated: &str, ours: &str) -> bool {
     matches!((parts(stated), parts(ours)), (Some(stated), Some(ours)) if stated == ours)
 }
 
-fn text<'a>(claims: &'a Object, name: &str) -> Result<&'a str, Rejection> {
+fn text<'a>(claims: &'a Object<'a>, name: &str) -> Result<&'a str, Rejection> {
     let found = claims.get(name);
     found
         .and_then(Json::as_str)

@@ -210,7 +210,7 @@ impl Source {
     /// Which tokens the events end, those issued until when. Empty: they end none.
     fn told(
         &self,
-        claims: &Object,
+        claims: &Object<'_>,
         issued: Timestamp,
     ) -> Result<Vec<(&'static str, RevokedTokens, Timestamp)>, String> {
         let events = match claims.get("events") {
@@ -240,7 +240,7 @@ impl Source {
     }
 
     /// RFC 9493. An e-mail address is nobody: it can be given to somebody else.
-    fn subject(&self, subject: &Json) -> Result<String, String> {
+    fn subject(&self, subject: &Json<'_>) -> Result<String, String> {
         let Json::Object(members) = subject else { return Err("a subject must be an object".to_owned()) };
         let text = |name: &str| {
             let text = members.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());

@@ -103,7 +103,7 @@ impl Desk {
         issuer: &Arc<Issuer>,
         token: &str,
         clock: &dyn Clock,
-    ) -> Result<Object, Rejection> {
+    ) -> Result<Object<'static>, Rejection> {
         let Ok(_seat) = self.seats.try_acquire() else {
             return Err(not_ready("too many questions at once"));
         };
@@ -128,7 +128,7 @@ impl Desk {
         } else if settings.signed {
             return Err(not_ready("an answer that is not signed"));
         } else {
-            json::parse_object(&answer.body).map_err(|error| not_ready(&error))?
+            json::owned(json::parse_object(&answer.body).map_err(|error| not_ready(&error))?)
         };
         match claims.remove("active") {
             Some(Json::Bool(true)) => {}
@@ -142,14 +142,19 @@ impl Desk {
         }
         // RFC 7662 leaves both open; a program's token has no user, and is its client's.
         if let (None, Some(client)) = (claims.get("sub"), claims.get("client_id").cloned()) {
-            claims.insert("sub".to_owned(), client);
+            claims.insert("sub".into(), client);
         }
         Ok(claims)
     }
 
     /// RFC 9701 section 5: signed by the issuer's own keys, for us, now. It does not say about which token, so that an
     /// answer of yesterday would do for any other of today.
-    async fn signed(&self, issuer: &Arc<Issuer>, body: &[u8], now: Timestamp) -> Result<Object, Rejection> {
+    async fn signed(
+        &self,
+        issuer: &Arc<Issuer>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Object<'static>, Rejection> {
         let wrong = |what: &str| not_ready(&format!("a signed answer with {what}"));
         let text = std::str::from_utf8(body).map_err(|_| wrong("bytes that are no text"))?;
         let jws = Jws::parse(text.trim_end()).map_err(|_| wrong("another shape than a JWT's"))?;
@@ -175,7 +180,7 @@ impl Desk {
             _ => return Err(wrong("no iat of now")),
         }
         match claims.remove("token_introspection") {
-            Some(Json::Object(inner)) => Ok(inner),
+            Some(Json::Object(inner)) => Ok(json::owned(inner)),
             _ => Err(wrong("no token_introspection")),
         }
     }

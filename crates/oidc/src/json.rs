@@ -1,5 +1,6 @@
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Deeper than any token or key set in use (three), far from the stack's end.
@@ -8,22 +9,23 @@ const MAX_DEPTH: u8 = 32;
 /// How `serde_json` hands numbers over when any crate in the build turns on its `arbitrary_precision` feature.
 const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
-/// JSON as strictly as RFC 8725 asks: unique member names, no trailing bytes, finite numbers, bounded depth.
+/// JSON as strictly as RFC 8725 asks: unique member names, no trailing bytes, finite numbers, bounded depth. Texts without
+/// escapes are borrowed from it: most of a token is texts.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Json {
+pub(crate) enum Json<'a> {
     Null,
     Bool(bool),
     Integer(i64),
     Float(f64),
-    String(String),
-    Array(Vec<Json>),
-    Object(Object),
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Object<'a>),
 }
 
-pub(crate) type Object = BTreeMap<String, Json>;
+pub(crate) type Object<'a> = BTreeMap<Cow<'a, str>, Json<'a>>;
 
 /// One object and nothing after it; the error says what is wrong and where, never what is there.
-pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, String> {
+pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object<'_>, String> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = Depth(MAX_DEPTH).deserialize(&mut json).map_err(|e| place(&e))?;
     json.end().map_err(|e| place(&e))?;
@@ -43,7 +45,20 @@ fn place(error: &serde_json::Error) -> String {
     }
 }
 
-impl Json {
+impl Json<'_> {
+    /// The same value for longer than the text it was read from.
+    pub(crate) fn into_owned(self) -> Json<'static> {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(flag) => Json::Bool(flag),
+            Self::Integer(number) => Json::Integer(number),
+            Self::Float(number) => Json::Float(number),
+            Self::String(text) => Json::String(Cow::Owned(text.into_owned())),
+            Self::Array(items) => Json::Array(items.into_iter().map(Json::into_owned).collect()),
+            Self::Object(members) => Json::Object(owned(members)),
+        }
+    }
+
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -60,10 +75,19 @@ impl Json {
         }
     }
 
+    /// Whether it is a string or a list of strings.
+    pub(crate) fn is_strings(&self) -> bool {
+        match self {
+            Self::String(_) => true,
+            Self::Array(items) => items.iter().all(|item| matches!(item, Self::String(_))),
+            _ => false,
+        }
+    }
+
     /// The value as it would be written in configuration: one text, or those of a list; none for anything nested.
     pub(crate) fn as_texts(&self) -> Vec<String> {
         match self {
-            Self::String(text) => vec![text.clone()],
+            Self::String(text) => vec![text.to_string()],
             Self::Integer(number) => vec![number.to_string()],
             Self::Bool(flag) => vec![flag.to_string()],
             Self::Array(items) => items.iter().filter_map(Self::as_str).map(str::to_owned).collect(),
@@ -79,11 +103,11 @@ impl Json {
             Self::Bool(flag) => (*flag).into(),
             Self::Integer(number) => (*number).into(),
             Self::Float(number) => (*number).into(),
-            Self::String(text) => text.as_str().into(),
+            Self::String(text) => text.as_ref().into(),
             Self::Array(items) => items.iter().map(Self::to_value).collect(),
-            Self::Object(members) => {
-                Value::Object(members.iter().map(|(name, value)| (name.clone(), value.to_value())).collect())
-            }
+            Self::Object(members) => Value::Object(
+                members.iter().map(|(name, value)| (name.to_string(), value.to_value())).collect(),
+            ),
         }
     }
 
@@ -100,14 +124,19 @@ impl Json {
     }
 }
 
+/// The same members for longer than the text they were read from.
+pub(crate) fn owned(object: Object<'_>) -> Object<'static> {
+    object.into_iter().map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned())).collect()
+}
+
 /// Levels that may still be opened.
 #[derive(Clone, Copy)]
 struct Depth(u8);
 
 impl<'de> DeserializeSeed<'de> for Depth {
-    type Value = Json;
+    type Value = Json<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
@@ -119,42 +148,46 @@ impl Depth {
 }
 
 impl<'de> Visitor<'de> for Depth {
-    type Value = Json;
+    type Value = Json<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Json, E> {
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
         Ok(Json::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
         Ok(Json::Integer(value))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Json, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Json<'de>, E> {
         // No claim or key parameter comes near 2^63; one that does is refused rather than rounded.
         i64::try_from(value).map(Json::Integer).map_err(|_| E::custom("integer out of range"))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Json, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Json<'de>, E> {
         if value.is_finite() { Ok(Json::Float(value)) } else { Err(E::custom("number out of range")) }
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::String(value.to_owned()))
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(value)))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(Json::String(value))
+    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(value.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+    fn visit_string<E>(self, value: String) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json<'de>, A::Error> {
         let inner = self.deeper()?;
         let mut items = Vec::new();
         while let Some(item) = seq.next_element_seed(inner)? {
@@ -163,10 +196,10 @@ impl<'de> Visitor<'de> for Depth {
         Ok(Json::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let inner = self.deeper()?;
         let mut object = Object::new();
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(Name(name)) = map.next_key()? {
             if object.is_empty() && name == NUMBER_TOKEN {
                 return number(&map.next_value::<String>()?);
             }
@@ -179,7 +212,7 @@ impl<'de> Visitor<'de> for Depth {
     }
 }
 
-fn number<E: Error>(text: &str) -> Result<Json, E> {
+fn number<'a, E: Error>(text: &str) -> Result<Json<'a>, E> {
     if let Ok(integer) = text.parse() {
         return Ok(Json::Integer(integer));
     }
@@ -188,6 +221,11 @@ fn number<E: Error>(text: &str) -> Result<Json, E> {
         _ => Err(E::custom("number out of range")),
     }
 }
+
+/// A member's name. `Cow` by itself would never borrow.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -39,15 +39,15 @@ impl<'a> Jws<'a> {
     }
 
     /// Takes a proof apart: a token that brings its own key (RFC 9449 section 4.2), which proves only itself.
-    pub(crate) fn parse_proof(token: &'a str) -> Result<(Self, Object), Rejection> {
-        let (jws, mut header) = Self::read(token, &["crit", "b64", "zip", "jku", "x5u", "kid", "x5c"])?;
-        match header.remove("jwk") {
+    pub(crate) fn parse_proof(token: &'a str) -> Result<(Self, Object<'static>), Rejection> {
+        let (jws, jwk) = Self::read(token, &["crit", "b64", "zip", "jku", "x5u", "kid", "x5c"])?;
+        match jwk {
             Some(Json::Object(jwk)) => Ok((jws, jwk)),
             _ => Err(Rejection::new(Reason::HeaderRefused).expecting("jwk as an object")),
         }
     }
 
-    fn read(token: &'a str, refused: &[&str]) -> Result<(Self, Object), Rejection> {
+    fn read(token: &'a str, refused: &[&str]) -> Result<(Self, Option<Json<'static>>), Rejection> {
         let malformed = |expected: &str| Rejection::new(Reason::Malformed).expecting(expected);
         if token.len() > MAX_TOKEN {
             return Err(malformed("at most 16 KiB").finding(&format!("{} bytes", token.len())));
@@ -68,11 +68,12 @@ impl<'a> Jws<'a> {
         if header.len() > MAX_HEADER {
             return Err(malformed("a header of at most 2 KiB"));
         }
-        let header = json::parse_object(&header)
+        let mut header = json::parse_object(&header)
             .map_err(|e| malformed("a header that is one JSON object with unique members").finding(&e))?;
         let (alg, kid, typ) = members(&header, refused)?;
         let (payload, signature) = (decode(payload)?, decode(signature)?);
-        Ok((Self { alg, kid, typ, message, payload, signature }, header))
+        let jwk = header.remove("jwk").map(Json::into_owned);
+        Ok((Self { alg, kid, typ, message, payload, signature }, jwk))
     }
 
     /// The payload as strictly typed claims, not yet believed.
@@ -81,11 +82,11 @@ impl<'a> Jws<'a> {
     ///
     /// [`Reason::Malformed`] unless the payload is one JSON object with unique members, [`Reason::Claims`] when a
     /// required claim is missing or a registered one has the wrong type.
-    pub fn claims(&self) -> Result<Claims, Rejection> {
+    pub fn claims(&self) -> Result<Claims<'_>, Rejection> {
         Claims::read(self.payload_object()?)
     }
 
-    pub(crate) fn payload_object(&self) -> Result<Object, Rejection> {
+    pub(crate) fn payload_object(&self) -> Result<Object<'_>, Rejection> {
         json::parse_object(&self.payload).map_err(|e| {
             Rejection::new(Reason::Malformed)
                 .expecting("a payload that is one JSON object with unique members")
@@ -94,7 +95,10 @@ impl<'a> Jws<'a> {
     }
 }
 
-fn members(header: &Object, refuse: &[&str]) -> Result<(String, Option<String>, Option<String>), Rejection> {
+fn members(
+    header: &Object<'_>,
+    refuse: &[&str],
+) -> Result<(String, Option<String>, Option<String>), Rejection> {
     let refused = |expected: &str, found: &str| {
         Rejection::new(Reason::HeaderRefused).expecting(expected).finding(found)
     };
@@ -105,7 +109,7 @@ fn members(header: &Object, refuse: &[&str]) -> Result<(String, Option<String>, 
     }
     let text = |name: &str| match header.get(name) {
         None => Ok(None),
-        Some(Json::String(text)) => Ok(Some(text.clone())),
+        Some(Json::String(text)) => Ok(Some(text.to_string())),
         Some(other) => Err(refused(&format!("{name} as a string"), other.kind())),
     };
     let Some(alg) = text("alg")? else { return Err(refused("alg", "no alg")) };

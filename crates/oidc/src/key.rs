@@ -25,10 +25,10 @@ pub(crate) struct Key {
 impl Key {
     /// Reads one JWK (RFC 7517). The error says why the key is not used.
     /// `also` is a `use` that counts like `sig`.
-    pub(crate) fn read(jwk: &Object, also: Option<&str>) -> Result<Self, &'static str> {
+    pub(crate) fn read(jwk: &Object<'_>, also: Option<&str>) -> Result<Self, &'static str> {
         let text = |name| match jwk.get(name) {
             None => Ok(None),
-            Some(Json::String(text)) => Ok(Some(text.as_str())),
+            Some(Json::String(text)) => Ok(Some(text.as_ref())),
             Some(_) => Err("a member has the wrong type"),
         };
         let kid = text("kid")?.map(str::to_owned);

@@ -162,7 +162,7 @@ pub(crate) fn check_signature(key: &Key, algorithm: Algorithm, jws: &Jws<'_>) ->
     }
 }
 
-fn kid_of(jwk: &Json) -> Option<&str> {
+fn kid_of<'a>(jwk: &'a Json<'_>) -> Option<&'a str> {
     match jwk {
         Json::Object(jwk) => jwk.get("kid").and_then(Json::as_str),
         _ => None,

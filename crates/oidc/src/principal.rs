@@ -18,7 +18,7 @@ const MFA_CLASSES: [&str; 3] = [
 /// The principal these claims speak of. `human` is left to whoever knows who is who.
 pub(crate) fn principal(
     config: &IssuerConfig,
-    claims: &Claims,
+    claims: &Claims<'_>,
     token: &Digest,
 ) -> Result<Principal, Rejection> {
     let groups = groups(config, &claims.all)?;
@@ -26,7 +26,7 @@ pub(crate) fn principal(
         key: PrincipalKey::new(&config.name, subject(config, claims)?),
         kind: kind(config, claims),
         groups: Arc::new(groups),
-        client: claims.client.clone(),
+        client: claims.client.as_deref().map(str::to_owned),
         token: TokenFacts {
             issued: claims.times.issued,
             expires: claims.times.expires,
@@ -41,7 +41,7 @@ pub(crate) fn principal(
 }
 
 /// What the subject is called for ever.
-fn subject<'a>(config: &IssuerConfig, claims: &'a Claims) -> Result<&'a str, Rejection> {
+fn subject<'a>(config: &IssuerConfig, claims: &'a Claims<'a>) -> Result<&'a str, Rejection> {
     let Some(claim) = config.profile.subject() else { return Ok(&claims.subject) };
     match claims.all.get(claim) {
         Some(Json::String(id)) if !id.is_empty() => Ok(id),
@@ -53,7 +53,7 @@ fn subject<'a>(config: &IssuerConfig, claims: &'a Claims) -> Result<&'a str, Rej
     }
 }
 
-fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rejection> {
+fn groups(config: &IssuerConfig, claims: &Object<'_>) -> Result<BTreeSet<Group>, Rejection> {
     // Made a set at once: one that grows keeps room in every part.
     let mut groups = Vec::new();
     for path in &config.groups {
@@ -66,7 +66,7 @@ fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rej
         if elsewhere || too_many {
             return Err(Reason::GroupsOverage.into());
         }
-        let mistyped = |expected: &str, found: &Json| {
+        let mistyped = |expected: &str, found: &Json<'_>| {
             Rejection::new(Reason::Claims)
                 .expecting(format!("{} as {expected}", path.join(".")))
                 .finding(found.kind())
@@ -83,12 +83,12 @@ fn groups(config: &IssuerConfig, claims: &Object) -> Result<BTreeSet<Group>, Rej
 }
 
 /// The value at a path of claims; the error is what stood in the way.
-pub(crate) fn at<'a>(claims: &'a Object, path: &[String]) -> Result<Option<&'a Json>, &'a Json> {
+pub(crate) fn at<'a>(claims: &'a Object<'a>, path: &[String]) -> Result<Option<&'a Json<'a>>, &'a Json<'a>> {
     let mut names = path.iter();
-    let mut found = names.next().and_then(|first| claims.get(first));
+    let mut found = names.next().and_then(|first| claims.get(first.as_str()));
     for name in names {
         found = match found {
-            Some(Json::Object(inner)) => inner.get(name),
+            Some(Json::Object(inner)) => inner.get(name.as_str()),
             None => None,
             Some(other) => return Err(other),
         };
@@ -96,7 +96,7 @@ pub(crate) fn at<'a>(claims: &'a Object, path: &[String]) -> Result<Option<&'a J
     Ok(found)
 }
 
-fn kind(config: &IssuerConfig, claims: &Claims) -> PrincipalKind {
+fn kind(config: &IssuerConfig, claims: &Claims<'_>) -> PrincipalKind {
     let is = |name: &str, value: &str| claims.all.get(name).and_then(Json::as_str) == Some(value);
     if let (KindRule::Auto, Some(kind)) = (config.kind, config.profile.kind(claims)) {
         return kind;
@@ -121,7 +121,7 @@ fn kind(config: &IssuerConfig, claims: &Claims) -> PrincipalKind {
 }
 
 /// RFC 8176 `mfa` among the methods, or a class of authentication that means it. One strong factor is not two.
-fn mfa(claims: &Object) -> bool {
+fn mfa(claims: &Object<'_>) -> bool {
     let methods = claims.get("amr").and_then(Json::as_strings).unwrap_or_default();
     let class = claims.get("acr").and_then(Json::as_str);
     methods.contains(&"mfa") || class.is_some_and(|class| MFA_CLASSES.contains(&class))

@@ -186,7 +186,7 @@ impl Profile {
     }
 
     /// What this provider's tokens must be besides what every token must be.
-    pub(crate) fn check_token(self, config: &IssuerConfig, claims: &Claims) -> Result<(), Rejection> {
+    pub(crate) fn check_token(self, config: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Rejection> {
         let all = &claims.all;
         let must = |name: &str, wanted: &str| match all.get(name).and_then(Json::as_str) {
             Some(found) if found == wanted => Ok(()),
@@ -210,7 +210,7 @@ impl Profile {
     }
 
     /// Groups made of claims that say where a job or workload runs.
-    pub(crate) fn derived_groups(self, claims: &Object) -> Vec<String> {
+    pub(crate) fn derived_groups(self, claims: &Object<'_>) -> Vec<String> {
         match self {
             Self::GithubActions => ci::github_groups(claims),
             Self::Gitlab => ci::gitlab_groups(claims),
@@ -220,7 +220,7 @@ impl Profile {
     }
 
     /// Whether a token is a program's, where this provider says so in its own way.
-    pub(crate) fn kind(self, claims: &Claims) -> Option<PrincipalKind> {
+    pub(crate) fn kind(self, claims: &Claims<'_>) -> Option<PrincipalKind> {
         let text = |name: &str| claims.all.get(name).and_then(Json::as_str);
         let program = match self {
             Self::GithubActions | Self::Gitlab | Self::Kubernetes | Self::Spiffe => true,

@@ -149,7 +149,7 @@ impl Inner {
                 // whoever revokes.
                 let mut claims = claims;
                 let dated = claims.contains_key("iat");
-                claims.entry("iat".to_owned()).or_insert(Json::Integer(now.as_secs()));
+                claims.entry("iat".into()).or_insert(Json::Integer(now.as_secs()));
                 let mut verified = self.judge(index, issuer, Claims::read(claims)?, witness, digest)?;
                 verified.names.dated = dated;
                 Ok(verified)
@@ -176,7 +176,7 @@ impl Inner {
         &self,
         index: usize,
         issuer: &Issuer,
-        claims: Claims,
+        claims: Claims<'_>,
         witness: Witness,
         digest: &Digest,
     ) -> Result<Verified, Rejection> {
@@ -252,7 +252,7 @@ impl Inner {
     }
 
     /// By the unverified `iss`, to the letter; nothing is fetched for a stranger's token.
-    fn route(&self, payload: &Object) -> Result<(usize, &Arc<Issuer>), Rejection> {
+    fn route(&self, payload: &Object<'_>) -> Result<(usize, &Arc<Issuer>), Rejection> {
         let unknown = |found: &str| {
             let urls: Vec<_> = self.issuers.iter().map(|issuer| issuer.config.url.as_str()).collect();
             Rejection::new(Reason::IssuerUnknown).expecting(urls.join(" or ")).finding(found)
@@ -262,7 +262,7 @@ impl Inner {
             Some(other) => return Err(unknown(other.kind())),
             None => return Err(unknown("no iss")),
         };
-        let index = self.by_url.get(url).copied().ok_or_else(|| unknown(url))?;
+        let index = self.by_url.get(url.as_ref()).copied().ok_or_else(|| unknown(url))?;
         self.issuers.get(index).map(|issuer| (index, issuer)).ok_or_else(|| unknown(url))
     }
 

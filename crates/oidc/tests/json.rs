@@ -31,7 +31,7 @@ const PLACES: [(&str, Reads); 3] = [
     ("claims", |text| {
         let token = format!("{}.{}.AA", b64(br#"{"alg":"ES256"}"#), b64(text));
         // What does not fit into a token is not asked.
-        let claims = Jws::parse(&token).and_then(|jws| jws.claims());
+        let claims = Jws::parse(&token).and_then(|jws| jws.claims().map(drop));
         claims.map_or_else(|rejection| rejection.reason() == Reason::Claims, |_| true)
     }),
     ("key set", |text| match KeySet::parse(text) {
@@ -89,7 +89,8 @@ fn numbers_that_are_rounded_are_no_times() {
     for number in ["1e-400", "123e-10000000", "-1e30", "100000000000000000000", "9007199254740993", "-0.5"] {
         let claims = format!(r#"{{"iss":"i","sub":"s","aud":"a","iat":1,"exp":{number}}}"#);
         let token = format!("{}.{}.AA", b64(br#"{"alg":"ES256"}"#), b64(claims.as_bytes()));
-        let claims = Jws::parse(&token).unwrap().claims();
+        let jws = Jws::parse(&token).unwrap();
+        let claims = jws.claims();
         // What is read as zero is a time, in 1970.
         assert!(number.contains("e-") || claims.is_err(), "{number}");
     }

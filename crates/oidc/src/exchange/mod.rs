@@ -222,13 +222,13 @@ impl Exchange {
 }
 
 /// Whose an exchanged token is, and by what else it can be revoked. Its claims are our own word.
-pub(crate) fn origin(claims: &Claims, token: &Digest) -> Result<(Principal, Names), Rejection> {
+pub(crate) fn origin(claims: &Claims<'_>, token: &Digest) -> Result<(Principal, Names), Rejection> {
     let wrong = |what: &str| Rejection::new(Reason::Claims).expecting(what).finding("another");
     let origin = match claims.all.get(ORIGIN) {
         Some(Json::Object(origin)) => origin,
         _ => return Err(wrong("the claim crewgate as an object")),
     };
-    let text = |object: &Object, name: &str| object.get(name).and_then(Json::as_str).map(str::to_owned);
+    let text = |object: &Object<'_>, name: &str| object.get(name).and_then(Json::as_str).map(str::to_owned);
     let principal = origin.get("principal").map(Json::to_value).unwrap_or_default();
     let mut principal: Principal =
         serde_json::from_value(principal).map_err(|_| wrong("whose it is in the claim crewgate"))?;
@@ -251,7 +251,7 @@ pub(crate) fn origin(claims: &Claims, token: &Digest) -> Result<(Principal, Name
 }
 
 /// The chain of actors (RFC 8693 section 4.1), when the token has one.
-pub(crate) fn chain(claims: &Object) -> Result<Option<Box<Json>>, Rejection> {
+pub(crate) fn chain(claims: &Object<'_>) -> Result<Option<Box<Json<'static>>>, Rejection> {
     let mut next = claims.get("act");
     for _ in 0..MAX_ACTORS {
         next = match next {
@@ -262,7 +262,11 @@ pub(crate) fn chain(claims: &Object) -> Result<Option<Box<Json>>, Rejection> {
             Some(_) => return Err(wrong_chain()),
         };
     }
-    if next.is_some() { Err(wrong_chain()) } else { Ok(claims.get("act").cloned().map(Box::new)) }
+    if next.is_some() {
+        Err(wrong_chain())
+    } else {
+        Ok(claims.get("act").cloned().map(Json::into_owned).map(Box::new))
+    }
 }
 
 fn wrong_chain() -> Rejection {
