@@ -11,13 +11,9 @@ use tokio::{
 };
 
 use crate::{
-    Approval, Need, NewApproval, OpenError, ReleaseMode, State, StoreError, Wait, digest, layer::Config,
-    machine, release::unavailable, service::conflict,
+    Approval, Need, NewApproval, OpenError, PREFERENCE_APPLIED, ReleaseMode, State, StoreError, Wait, digest,
+    layer::Config, machine, release::unavailable, service::conflict,
 };
-
-/// How often a held request looks at its row when no hint comes: soon enough that another process's decision is felt
-/// at once, seldom enough that 64 held requests cost 64 reads a second.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// When a caller without a ticket should look again.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(15);
@@ -33,26 +29,34 @@ pub(crate) struct Ask {
     pub(crate) operation: Operation,
     pub(crate) outgoing: Outgoing,
     pub(crate) wait: Wait,
+    /// What the caller is told of its preferences.
+    pub(crate) applied: Option<HeaderValue>,
 }
 
 /// Asks people, and answers the caller as it waits.
 pub(crate) async fn ask<B: Default + Send + 'static>(config: Arc<Config<B>>, asked: Ask) -> Response<B> {
-    match opened(&config, asked).await {
+    let applied = asked.applied.clone();
+    let mut answer = match opened(&config, asked).await {
         Ok((approval, Some((seat, hold)))) => {
-            let answer = held(&config, &approval, hold).await;
+            let who = approval.asked.requester.clone();
+            let answer = held(&config, approval, &who, hold).await;
             drop(seat);
             answer
         }
-        Ok((approval, None)) => later(&config, &approval),
+        Ok((approval, None)) => later(&config, &approval, &State::Pending),
         Err(refusal) => refusal.into_response(),
+    };
+    if let Some(applied) = applied {
+        answer.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
+    answer
 }
 
 type Seat = Option<(OwnedSemaphorePermit, Duration)>;
 
 /// Reserves first, asks then: who is refused here has not bothered anybody.
 async fn opened<B: 'static>(config: &Config<B>, asked: Ask) -> Result<(Approval, Seat), Refusal> {
-    let Ask { trail, request, sets, duties, basis, principal, operation, outgoing, wait } = asked;
+    let Ask { trail, request, sets, duties, basis, principal, operation, outgoing, wait, .. } = asked;
     let tickets = config.tickets.as_ref().filter(|tickets| tickets.offers(&operation));
     let seat = match wait {
         Wait::Hold(hold) if !hold.is_zero() => match Arc::clone(&config.seats).try_acquire_owned() {
@@ -96,44 +100,55 @@ async fn opened<B: 'static>(config: &Config<B>, asked: Ask) -> Result<(Approval,
     Ok((approval, seat))
 }
 
-/// Waits for a change. The hint wakes it, the row decides.
-async fn held<B: Default + Send + 'static>(
+/// Waits for a change, as this caller. The hint wakes it, the row decides.
+pub(crate) async fn held<B: Default + Send + 'static>(
     config: &Config<B>,
-    approval: &Approval,
+    mut approval: Approval,
+    who: &Principal,
     hold: Duration,
 ) -> Response<B> {
     let id = approval.id();
     let deadline = Instant::now() + hold;
     // Listening starts before the first look, so that no ring falls in between.
-    let mut ear = config.store.hint().listen();
+    let mut ear = config.store.hint().listen_for(id);
     loop {
         match config.store.find(id).await {
-            Ok(Some(row)) => match row.state_at(config.clock.now()) {
-                State::Pending => (),
-                State::Approved { .. } => match config.path.get() {
-                    None => return later(config, &row),
-                    Some(release) => {
-                        let principal = row.asked.requester.clone();
-                        if let Some(answer) = release(row, principal).await {
-                            return answer;
-                        }
-                        // Not claimable after all: the next look says why.
-                    }
-                },
-                state => return over(config, &row, state),
-            },
+            Ok(Some(row)) => approval = row,
             Ok(None) => {
                 return conflict("approval_gone", "the approval is gone").with_approval(id).into_response();
             }
             // The caller waits anyway; the store may come back before the hold ends.
             Err(error) => tracing::warn!(%error, approval = %id, "a held request cannot see its approval"),
         }
+        let state = approval.state_at(config.clock.now());
+        match &state {
+            State::Pending => (),
+            // Somebody else starts it; who has a ticket reads the outcome there.
+            State::Executing { .. } => {
+                if let Some(answer) = ticket(config, &approval) {
+                    return answer;
+                }
+            }
+            State::Approved { .. } => match config.path.get() {
+                None => return later(config, &approval, &state),
+                Some(release) => {
+                    if let Some(answer) = release(approval.clone(), who.clone()).await {
+                        return answer;
+                    }
+                    // Not claimable after all: the next look says why.
+                }
+            },
+            _ => return over(config, &approval, state).await,
+        }
         let now = Instant::now();
         if now >= deadline {
-            return later(config, approval);
+            return later(config, &approval, &state);
         }
-        // Either outcome, a ring or the end of the pause, means: look again.
-        let _ = timeout_at(deadline.min(now + LOOK_EVERY), ear.heard()).await;
+        tokio::select! {
+            // Either outcome, a ring or the end of the pause, means: look again.
+            _ = timeout_at(deadline.min(now + config.pause()), ear.heard()) => (),
+            () = config.path.ended() => return later(config, &approval, &state),
+        }
     }
 }
 
@@ -143,21 +158,26 @@ fn ticket<B: 'static>(config: &Config<B>, approval: &Approval) -> Option<Respons
 }
 
 /// The caller is let go; people go on.
-fn later<B: Default + 'static>(config: &Config<B>, approval: &Approval) -> Response<B> {
+pub(crate) fn later<B: Default + 'static>(
+    config: &Config<B>,
+    approval: &Approval,
+    state: &State,
+) -> Response<B> {
     if let Some(answer) = ticket(config, approval) {
         return answer;
     }
-    let sets = approval.sets().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut answer = Refusal::new(
-        By::Approval,
-        StatusCode::ACCEPTED,
-        "approval_pending",
-        format!("it waits for approval by {sets}; nothing was sent"),
-    )
-    .with_approval(approval.id())
-    .with_approvals(approval.sets())
-    .with_retry_after(LOOK_AGAIN_AFTER)
-    .into_response();
+    let (code, detail) = match state {
+        State::Pending => {
+            let sets = approval.sets().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            ("approval_pending", format!("it waits for approval by {sets}; nothing was sent"))
+        }
+        _ => ("approval_starting", "it is approved and being started".to_owned()),
+    };
+    let mut answer = Refusal::new(By::Approval, StatusCode::ACCEPTED, code, detail)
+        .with_approval(approval.id())
+        .with_approvals(approval.sets())
+        .with_retry_after(LOOK_AGAIN_AFTER)
+        .into_response();
     let headers: &mut http::HeaderMap = answer.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AGAIN_AFTER.as_secs()));
     if let Ok(location) = HeaderValue::try_from((config.location)(&approval.id())) {
@@ -167,12 +187,17 @@ fn later<B: Default + 'static>(config: &Config<B>, approval: &Approval) -> Respo
 }
 
 /// It can no longer be started by this caller.
-fn over<B: Default + 'static>(config: &Config<B>, row: &Approval, state: State) -> Response<B> {
+async fn over<B: Default + 'static>(config: &Config<B>, row: &Approval, state: State) -> Response<B> {
     let forbidden = |code, detail: String| Refusal::new(By::Approval, StatusCode::FORBIDDEN, code, detail);
     let refusal = match state {
-        // Somebody else starts or has started it; who has a ticket reads the outcome there.
+        // Somebody else has started it; who has a ticket reads the outcome there.
         State::Executing { .. } | State::Executed { .. } | State::Indeterminate => {
             if let Some(answer) = ticket(config, row) {
+                return answer;
+            }
+            if let (State::Executed { .. }, Some(outcome)) = (&state, &config.outcome)
+                && let Some(answer) = outcome(row.clone()).await
+            {
                 return answer;
             }
             conflict("approval_spent", "the approved request was started elsewhere")
@@ -191,7 +216,7 @@ fn over<B: Default + 'static>(config: &Config<B>, row: &Approval, state: State) 
     refusal.with_approval(row.id()).into_response()
 }
 
-fn crowded() -> Refusal {
+pub(crate) fn crowded() -> Refusal {
     Refusal::new(
         By::Approval,
         StatusCode::SERVICE_UNAVAILABLE,

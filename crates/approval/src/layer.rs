@@ -1,15 +1,26 @@
-use std::{fmt, marker::PhantomData, num::NonZeroU32, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use crewgate_core::{ApprovalId, ApproverSet, Clock, Operation, SystemClock};
-use http::HeaderMap;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Response};
 use tokio::sync::Semaphore;
 use tower_layer::Layer;
 
-use crate::{ApprovalStore, AwaitApproval, ReleaseMode, ReleasePath, Tickets, Wait};
+use crate::{Approval, ApprovalStore, AwaitApproval, ReleaseMode, ReleasePath, Tickets, Wait, WaitingRoom};
 
 /// How long a caller is held where nothing else is said: five seconds under the 30 seconds after which the clients
 /// of CrewAI give up.
 pub const DEFAULT_HOLD: Duration = Duration::from_secs(25);
+
+/// The longest a caller may ask to be held (`Prefer: wait`): under the minute after which proxies cut what is silent.
+pub const DEFAULT_LONGEST_WAIT: Duration = Duration::from_secs(55);
 
 /// Requests held at once. Each costs a task, a look at the store per second, and a connection that waits.
 pub const DEFAULT_HOLD_LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
@@ -22,6 +33,7 @@ pub const DEFAULT_UNDECIDED_FOR: Duration = Duration::from_secs(4 * 3600);
 pub const DEFAULT_USABLE_FOR: Duration = Duration::from_secs(3600);
 
 type Of<T, R> = Arc<dyn Fn(&T) -> R + Send + Sync>;
+type Outcome<B> = Arc<dyn Fn(Approval) -> BoxFuture<'static, Option<Response<B>>> + Send + Sync>;
 type WaitFor = Arc<dyn Fn(&Operation, &HeaderMap) -> Wait + Send + Sync>;
 
 pub(crate) struct Config<B> {
@@ -32,12 +44,27 @@ pub(crate) struct Config<B> {
     pub(crate) release_mode: Of<Operation, ReleaseMode>,
     pub(crate) location: Of<ApprovalId, String>,
     pub(crate) wait_for: WaitFor,
+    pub(crate) longest_wait: Of<Operation, Duration>,
+    pub(crate) outcome: Option<Outcome<B>>,
     pub(crate) tickets: Option<Arc<dyn Tickets<B>>>,
     pub(crate) path: ReleasePath<B>,
     pub(crate) seats: Arc<Semaphore>,
+    pub(crate) hold_limit: usize,
     pub(crate) undecided_for: Duration,
     pub(crate) usable_for: Duration,
     pub(crate) settles_itself: bool,
+}
+
+/// How often held requests look at their rows when no hint comes, all of them together: soon enough that another
+/// process's decision is felt at once where few wait, and no load where many do.
+const LOOKS_PER_SECOND: usize = 64;
+
+impl<B> Config<B> {
+    /// How long a held request leaves its row alone when no hint comes.
+    pub(crate) fn pause(&self) -> Duration {
+        let held = self.hold_limit.saturating_sub(self.seats.available_permits());
+        Duration::from_secs(1).saturating_mul(u32::try_from(1 + held / LOOKS_PER_SECOND).unwrap_or(u32::MAX))
+    }
 }
 
 impl<B> Clone for Config<B> {
@@ -50,6 +77,8 @@ impl<B> Clone for Config<B> {
             release_mode: Arc::clone(&self.release_mode),
             location: Arc::clone(&self.location),
             wait_for: Arc::clone(&self.wait_for),
+            longest_wait: Arc::clone(&self.longest_wait),
+            outcome: self.outcome.clone(),
             tickets: self.tickets.clone(),
             path: self.path.clone(),
             seats: Arc::clone(&self.seats),
@@ -76,9 +105,12 @@ impl<B> AwaitApprovalLayer<B> {
             release_mode: Arc::new(|_| ReleaseMode::Claim),
             location: Arc::new(|id| format!("/approvals/{id}")),
             wait_for: Arc::new(|_, _| Wait::Hold(DEFAULT_HOLD)),
+            longest_wait: Arc::new(|_| DEFAULT_LONGEST_WAIT),
+            outcome: None,
             tickets: None,
             path: ReleasePath::closed(),
             seats: Arc::new(Semaphore::new(DEFAULT_HOLD_LIMIT.get())),
+            hold_limit: DEFAULT_HOLD_LIMIT.get(),
             undecided_for: DEFAULT_UNDECIDED_FOR,
             usable_for: DEFAULT_USABLE_FOR,
             settles_itself: false,
@@ -136,6 +168,32 @@ impl<B> AwaitApprovalLayer<B> {
         self
     }
 
+    /// The longest a caller of an operation may ask to be held by `Prefer: wait`. Default [`DEFAULT_LONGEST_WAIT`].
+    #[must_use]
+    pub fn longest_wait(mut self, longest: impl Fn(&Operation) -> Duration + Send + Sync + 'static) -> Self {
+        self.config.longest_wait = Arc::new(longest);
+        self
+    }
+
+    /// The answer of an approved request that has run, for its requester who comes back; `None` where it is not kept.
+    /// By default it is told only to who waits when it comes.
+    #[must_use]
+    pub fn outcome<F, Fut>(mut self, outcome: F) -> Self
+    where
+        F: Fn(Approval) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<Response<B>>> + Send + 'static,
+    {
+        self.config.outcome = Some(Arc::new(move |approval| Box::pin(outcome(approval))));
+        self
+    }
+
+    /// Where callers who were let go come back to. It shares the seats of those who are held, so it is made when the
+    /// layer is wholly configured.
+    #[must_use]
+    pub fn waiting_room(&self) -> WaitingRoom<B> {
+        WaitingRoom::new(Arc::new(self.config.clone()))
+    }
+
     /// How a held request is released once it is approved.
     #[must_use]
     pub fn release_through(mut self, path: ReleasePath<B>) -> Self {
@@ -147,7 +205,8 @@ impl<B> AwaitApprovalLayer<B> {
     /// [`DEFAULT_HOLD_LIMIT`].
     #[must_use]
     pub fn hold_limit(mut self, limit: NonZeroUsize) -> Self {
-        self.config.seats = Arc::new(Semaphore::new(limit.get().min(Semaphore::MAX_PERMITS)));
+        self.config.hold_limit = limit.get().min(Semaphore::MAX_PERMITS);
+        self.config.seats = Arc::new(Semaphore::new(self.config.hold_limit));
         self
     }
 

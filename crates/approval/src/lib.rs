@@ -128,12 +128,14 @@ mod hold;
 mod layer;
 pub mod machine;
 mod memory;
+mod prefer;
 mod quorum;
 mod release;
 mod releaser;
 mod service;
 mod store;
 mod ticket;
+mod waiting_room;
 mod wire;
 
 pub use self::{
@@ -147,9 +149,11 @@ pub use self::{
     },
     hint::{Ear, Hint},
     layer::{
-        AwaitApprovalLayer, DEFAULT_HOLD, DEFAULT_HOLD_LIMIT, DEFAULT_UNDECIDED_FOR, DEFAULT_USABLE_FOR,
+        AwaitApprovalLayer, DEFAULT_HOLD, DEFAULT_HOLD_LIMIT, DEFAULT_LONGEST_WAIT, DEFAULT_UNDECIDED_FOR,
+        DEFAULT_USABLE_FOR,
     },
     memory::{DEFAULT_MEMORY_LIMIT, MemoryStore},
+    prefer::{PREFERENCE_APPLIED, Preference},
     release::{Release, ReleasePath, Releasing},
     releaser::{DEFAULT_LEASE, Releaser, pending_auto_runs},
     service::AwaitApproval,
@@ -157,4 +161,5 @@ pub use self::{
         ApprovalStore, CancelError, DEFAULT_LIST_LIMIT, Filter, LeaseError, OpenError, StoreError, VoteError,
     },
     ticket::{Tickets, Wait},
+    waiting_room::{WaitingRoom, Watch},
 };

@@ -84,7 +84,7 @@ impl MemoryStore {
         (self.record)(&fact)?;
         rows.insert(approval.id(), approval.clone());
         drop(rows);
-        self.hint.ring();
+        self.hint.ring_for(approval.id());
         Ok(approval)
     }
 
@@ -101,7 +101,7 @@ impl MemoryStore {
         (self.record)(&fact)?;
         *row = approval;
         drop(rows);
-        self.hint.ring();
+        self.hint.ring_for(id);
         Ok(answer)
     }
 

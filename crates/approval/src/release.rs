@@ -1,13 +1,9 @@
-use std::{
-    fmt,
-    future::Future,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use crewgate_core::{ApprovalId, Layer as By, Principal, Refusal};
 use futures_util::future::BoxFuture;
 use http::{Response, StatusCode};
+use tokio::sync::watch;
 
 use crate::{Approval, Digest, Lease, StoreError};
 
@@ -79,15 +75,21 @@ impl Release {
 
 type Path<B> = dyn Fn(Approval, Principal) -> BoxFuture<'static, Option<Response<B>>> + Send + Sync;
 
+enum Way<B> {
+    Unopened,
+    Open(Arc<Path<B>>),
+    Closed,
+}
+
 /// The way by which a held request re-enters the stack once it is approved. The stack contains the layer that needs
-/// the way, so it is made closed, given to the layer, and opened when the stack stands. Clones share it.
-pub struct ReleasePath<B>(Arc<RwLock<Option<Arc<Path<B>>>>>);
+/// the way, so it is made without one, given to the layer, and opened when the stack stands. Clones share it.
+pub struct ReleasePath<B>(watch::Sender<Way<B>>);
 
 impl<B> ReleasePath<B> {
-    /// A closed one: a held request that is approved meanwhile gets its ticket.
+    /// One that leads nowhere yet: a held request that is approved meanwhile gets its ticket.
     #[must_use]
     pub fn closed() -> Self {
-        Self(Arc::new(RwLock::new(None)))
+        Self(watch::Sender::new(Way::Unopened))
     }
 
     /// Opens it: from now on this is how a held request is released. `None` from it means that it could not be
@@ -98,16 +100,26 @@ impl<B> ReleasePath<B> {
         Fut: Future<Output = Option<Response<B>>> + Send + 'static,
     {
         let path: Arc<Path<B>> = Arc::new(move |approval, principal| Box::pin(release(approval, principal)));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(path);
+        self.0.send_replace(Way::Open(path));
     }
 
-    /// Closes it, which also ends the circle of stack, path and stack: without this a discarded stack is never freed.
+    /// Closes it: whoever is held is let go, with a ticket or told where to look, and nobody is held any more. It also
+    /// ends the circle of stack, path and stack: without this a discarded stack is never freed.
     pub fn close(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.0.send_replace(Way::Closed);
     }
 
     pub(crate) fn get(&self) -> Option<Arc<Path<B>>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        match &*self.0.borrow() {
+            Way::Open(path) => Some(Arc::clone(path)),
+            Way::Unopened | Way::Closed => None,
+        }
+    }
+
+    /// Resolves when it is closed for good.
+    pub(crate) async fn ended(&self) {
+        // An error would mean that the sender is gone, which `self` is.
+        let _ = self.0.subscribe().wait_for(|way| matches!(way, Way::Closed)).await;
     }
 }
 
@@ -119,7 +131,7 @@ impl<B> Default for ReleasePath<B> {
 
 impl<B> Clone for ReleasePath<B> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(self.0.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::{
-    End, LeaseError, Release, Releasing, ResponseFuture, digest,
+    End, LeaseError, Preference, Release, Releasing, ResponseFuture, digest,
     hold::{Ask, ask},
     layer::Config,
     release::unavailable,
@@ -91,6 +91,9 @@ where
                 refuse("approval_unspent", "an approved request passes only by way of its release")
             }
             Decision::Ask { approvals, duties, basis } => {
+                let otherwise = (self.config.wait_for)(operation, request.headers());
+                let longest = (self.config.longest_wait)(operation);
+                let (wait, applied) = Preference::of(request.headers()).apply(otherwise, longest);
                 let asked = Ask {
                     trail: extensions.get::<Trail>().cloned(),
                     request: extensions
@@ -105,7 +108,8 @@ where
                     principal: principal.clone(),
                     operation: operation.clone(),
                     outgoing: outgoing.clone(),
-                    wait: (self.config.wait_for)(operation, request.headers()),
+                    wait,
+                    applied,
                 };
                 let config = Arc::clone(&self.config);
                 ResponseFuture::held(async move { Ok(ask(config, asked).await) })

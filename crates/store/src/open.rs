@@ -74,7 +74,7 @@ pub(crate) async fn open(path: &Path, options: Options) -> Result<SqliteStore, O
     let reading = Reading { keys: keys.verifiers(), seal: Some(keys.seal.clone()) };
     let (lanes, inbox) = Lanes::new(&options, keys.seal.clone());
     let persons = HashMap::new();
-    let mut tx = Tx { conn, tree, pending: Vec::new(), keys, persons, moved: false, bytes: 0 };
+    let mut tx = Tx { conn, tree, pending: Vec::new(), keys, persons, moved: Vec::new(), bytes: 0 };
     recover(&mut tx, latest.as_ref(), &options).await?;
     let readers = readers(path, options.readers).await?;
 

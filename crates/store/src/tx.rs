@@ -26,8 +26,8 @@ pub(crate) struct Tx {
     pub(crate) keys: Keys,
     /// Keys of persons that were used lately, by pseudonym.
     pub(crate) persons: HashMap<Pseudonym, SealKey>,
-    /// Whether an approval has moved: whoever waits for one is told after the commit.
-    pub(crate) moved: bool,
+    /// Approvals that have moved: whoever waits for one of them is told after the commit.
+    pub(crate) moved: Vec<ApprovalId>,
     /// Bytes of leaves written since the last checkpoint.
     pub(crate) bytes: u64,
 }
@@ -83,7 +83,7 @@ impl Tx {
         if !rows::insert_approval(&mut self.conn, &next.approval).await? {
             return Ok(false);
         }
-        self.moved = true;
+        self.moved.push(next.approval.id());
         self.tell(&next.approval, next.fact.clone(), next.approval.asked.opened).await?;
         Ok(true)
     }
@@ -134,7 +134,7 @@ impl Tx {
             // One writer, one transaction: the version cannot have changed under it.
             return Err(Fault::Unavailable("an approval was changed from outside".to_owned()));
         }
-        self.moved = true;
+        self.moved.push(approval.id());
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl Writer {
         mut batch: Vec<Box<dyn Command>>,
         counts: Option<Sorted>,
     ) -> Result<(), Poison> {
-        self.tx.moved = false;
+        self.tx.moved.clear();
         let done = async {
             execute(&mut self.tx, "BEGIN IMMEDIATE").await?;
             for command in &mut batch {
@@ -139,8 +139,8 @@ impl Writer {
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 self.uncheckpointed = self.uncheckpointed.saturating_add(PAGES_PER_COMMIT);
                 answer(batch, Ok(()));
-                if self.tx.moved {
-                    self.hint.ring();
+                for approval in self.tx.moved.drain(..) {
+                    self.hint.ring_for(approval);
                 }
                 Ok(())
             }
@@ -201,12 +201,12 @@ impl Writer {
 impl Tx {
     /// Runs one command so that it leaves all or nothing. An error means that the whole transaction is lost.
     async fn savepoint(&mut self, command: &mut dyn Command) -> Result<(), Fault> {
-        let (leaves, moved) = (self.pending.len(), self.moved);
+        let (leaves, moved) = (self.pending.len(), self.moved.len());
         execute(self, "SAVEPOINT command").await?;
         if !command.run(self).await {
             execute(self, "ROLLBACK TO command").await?;
             self.forget(leaves);
-            self.moved = moved;
+            self.moved.truncate(moved);
         }
         execute(self, "RELEASE command").await
     }
