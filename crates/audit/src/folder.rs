@@ -165,10 +165,10 @@ impl Log for Folder {
     }
 }
 
-/// One line of a content file.
-#[derive(Serialize, Deserialize)]
+/// What lies beside one leaf: a line of a content file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+pub(crate) struct Line {
     leaf: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     erased: Option<String>,
@@ -176,7 +176,7 @@ struct Line {
     open: Option<Parts>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parts {
     salt: String,
@@ -188,7 +188,7 @@ struct Parts {
 }
 
 impl Line {
-    fn of(leaf: &Leaf) -> Option<Self> {
+    pub(crate) fn of(leaf: &Leaf) -> Option<Self> {
         let line = Self { leaf: leaf.index, erased: None, open: None };
         match &leaf.held {
             Held::Open(content) => {
@@ -207,7 +207,7 @@ impl Line {
         }
     }
 
-    fn held(self) -> (u64, Held) {
+    pub(crate) fn held(self) -> (u64, Held) {
         let held = match (self.open, self.erased) {
             (Some(parts), None) => parts.content().map_or(Held::Broken, Held::Open),
             (None, Some(subject)) => Held::Erased { subject },

@@ -16,6 +16,7 @@ use crate::{
     AuditBody, AuditStore,
     body::Recording,
     open::{FAILED, Open, ended},
+    repeats::Repeats,
     tlog::Hash,
 };
 
@@ -41,7 +42,8 @@ type Remote = dyn Fn(&Extensions) -> Option<String> + Send + Sync;
 ///
 /// It puts a [`Trail`] on the request for all layers further in, and writes what was noted there when the call has
 /// ended: one [`Refused`](crate::Phase::Refused) entry when nothing left, an [`Outcome`](crate::Phase::Outcome) with
-/// the answer as the caller saw it otherwise. A [`RequestId`] found on the request is used, else one is made.
+/// the answer as the caller saw it otherwise. An answer to a question about a run that is the one its caller got last is
+/// not kept a second time: a [`Fact::Repeated`] says where it lies. A [`RequestId`] found on the request is used, else one is made.
 #[derive(Clone)]
 pub struct AuditLayer {
     config: Arc<Config>,
@@ -53,6 +55,7 @@ struct Config {
     clock: Arc<dyn Clock>,
     remote: Arc<Remote>,
     keep: usize,
+    repeats: Arc<Repeats>,
 }
 
 impl fmt::Debug for AuditLayer {
@@ -70,6 +73,7 @@ impl AuditLayer {
             clock: Arc::new(SystemClock),
             remote: Arc::new(|_| None),
             keep: DEFAULT_KEPT_BYTES,
+            repeats: Arc::default(),
         };
         Self { config: Arc::new(config) }
     }
@@ -173,7 +177,8 @@ fn open<B>(config: &Config, request: &mut Request<B>) -> Open {
     if let Some(Parent(request)) = request.extensions().get::<Parent>() {
         trail.note(Fact::PartOf { request: *request });
     }
-    let open = Open::new(Arc::clone(&config.store), Arc::clone(&config.clock), trail.clone());
+    let repeats = Arc::clone(&config.repeats);
+    let open = Open::new(Arc::clone(&config.store), Arc::clone(&config.clock), repeats, trail.clone());
     let extensions = request.extensions_mut();
     extensions.insert(id);
     extensions.insert(trail);

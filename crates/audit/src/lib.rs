@@ -75,6 +75,7 @@ mod barrier;
 mod body;
 mod content;
 mod entry;
+mod extract;
 mod folder;
 mod layer;
 mod leaf;
@@ -82,6 +83,7 @@ mod log;
 mod memory;
 mod open;
 mod quota;
+mod repeats;
 mod seal;
 mod store;
 mod timeline;
@@ -92,6 +94,7 @@ pub use self::{
     body::AuditBody,
     content::Content,
     entry::{Entry, Frame, Phase},
+    extract::{Extract, ExtractFault},
     folder::{Folder, FolderError, export},
     layer::{Audit, AuditLayer, DEFAULT_KEPT_BYTES, LEAF_HEADER, Parent, REQUEST_ID_HEADER},
     leaf::{Held, Leaf, Prepared, canonical},
@@ -100,6 +103,6 @@ pub use self::{
     quota::{DEFAULT_REFUSALS_PER_MINUTE, RefusalQuota},
     seal::SealKey,
     store::{AuditError, AuditStore, DEFAULT_QUERY_LIMIT, Lane, Place, Query, Seat},
-    timeline::{Line, Step, StepKind, Timeline, run_leaves},
+    timeline::{Line, LineKind, Step, StepKind, Timeline, run_leaves},
     verify::{Fault, FaultKind, Verified, verify},
 };

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::{
     AuditError, AuditStore, Entry, Frame, Lane, Phase, Place, Seat,
     entry::{approval_of, run_of},
+    repeats::Repeats,
     tlog::Hash,
 };
 
@@ -74,6 +75,7 @@ impl Slot {
 pub(crate) struct Open {
     pub(crate) store: Arc<dyn AuditStore>,
     pub(crate) clock: Arc<dyn Clock>,
+    repeats: Arc<Repeats>,
     pub(crate) trail: Trail,
     pub(crate) slot: Slot,
     pub(crate) began: Instant,
@@ -89,9 +91,24 @@ impl fmt::Debug for Open {
 }
 
 impl Open {
-    pub(crate) fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, trail: Trail) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn AuditStore>,
+        clock: Arc<dyn Clock>,
+        repeats: Arc<Repeats>,
+        trail: Trail,
+    ) -> Self {
         let slot = Slot::new(clock.now());
-        Self { store, clock, trail, slot, began: Instant::now(), run: None, approval: None, closed: false }
+        Self {
+            store,
+            clock,
+            repeats,
+            trail,
+            slot,
+            began: Instant::now(),
+            run: None,
+            approval: None,
+            closed: false,
+        }
     }
 
     /// What the head of the answer tells about the call.
@@ -161,9 +178,13 @@ impl Open {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        self.trail.note(ended);
         let withdrawn = !self.has_intent() && seat.is_none();
-        let entry = self.entry(if withdrawn { Phase::Refused } else { Phase::Outcome }, frames);
+        let mut entry = self.entry(if withdrawn { Phase::Refused } else { Phase::Outcome }, frames);
+        if let Some(request) = self.repeats.of(&entry, &ended) {
+            entry.frames.clear();
+            entry.facts.push(Fact::Repeated { request });
+        }
+        entry.facts.push(ended);
         let lane = if self.is_authenticated() { Lane::Outcome } else { Lane::Refusal };
         // Both put the entry in line before they return; nobody is left to wait for the disk.
         drop(match seat.or_else(|| self.take_seat()) {

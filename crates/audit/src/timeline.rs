@@ -49,11 +49,29 @@ pub enum StepKind {
     Unreadable,
 }
 
+/// What a [`Line`] tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LineKind {
+    /// Bytes of an answer.
+    Answer,
+    /// A request's body.
+    Body,
+    /// Requests that were told what their caller knew already.
+    Folded,
+    /// Something that was noted.
+    Note,
+}
+
 /// One line for people: when, and what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Time since the first step: what a replay waits for.
     pub at: Duration,
+    /// What it tells of.
+    pub kind: LineKind,
+    /// The leaf that tells it; of several, the first.
+    pub leaf: u64,
     /// The text; control characters are escaped, so that a recorded answer cannot drive the reader's terminal.
     pub text: String,
 }
@@ -95,8 +113,51 @@ impl Timeline {
     /// The whole story, line by line. Sleep until each line's time to see it as the caller did.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
-        let lines = self.steps.iter().map(|step| Line { at: step.at, text: render(step) });
-        lines.collect()
+        self.steps.iter().map(Step::line).collect()
+    }
+
+    /// The story with each row of requests that were told nothing new in one line.
+    #[must_use]
+    pub fn folded(&self) -> Vec<Line> {
+        let repeated = |step: &&Step| matches!(step.kind, StepKind::Fact(Fact::Repeated { .. }));
+        let quiet: BTreeSet<RequestId> =
+            self.steps.iter().filter(repeated).map(|step| step.request).collect();
+        let mut lines = Vec::new();
+        let mut row: Vec<&Step> = Vec::new();
+        for step in &self.steps {
+            if quiet.contains(&step.request) {
+                row.push(step);
+            } else {
+                lines.extend(fold(&mut row));
+                lines.push(step.line());
+            }
+        }
+        lines.extend(fold(&mut row));
+        lines
+    }
+}
+
+/// One line for all of them.
+fn fold(row: &mut Vec<&Step>) -> Option<Line> {
+    let (first, last) = (*row.first()?, *row.last()?);
+    let requests: BTreeSet<_> = row.iter().map(|step| step.request).collect();
+    let text = format!(
+        "asked {} more times until +{:.3}s, and told nothing new",
+        requests.len(),
+        last.at.as_secs_f64()
+    );
+    row.clear();
+    Some(Line { at: first.at, kind: LineKind::Folded, leaf: first.leaf, text })
+}
+
+impl Step {
+    fn line(&self) -> Line {
+        let kind = match &self.kind {
+            StepKind::Answer(_) => LineKind::Answer,
+            StepKind::Body(_) => LineKind::Body,
+            _ => LineKind::Note,
+        };
+        Line { at: self.at, kind, leaf: self.leaf, text: render(self) }
     }
 }
 
@@ -271,6 +332,7 @@ fn words(fact: &Fact) -> String {
         Fact::Refused { status, code, detail, .. } => format!("refused {status} {code}: {detail}"),
         Fact::Registered { run, .. } => format!("run {run}"),
         Fact::Released { approval, lease } => format!("carries out approval {approval}, attempt {lease}"),
+        Fact::Repeated { request } => format!("the answer request {request} got as well"),
         Fact::Sealed { sha256, bytes } => format!("will send {bytes} bytes, sha-256 {sha256}"),
         Fact::Shadowed(shadowed) => {
             format!("shadow policy: {} instead of {}", shadowed.divergence.as_str(), shadowed.decided)

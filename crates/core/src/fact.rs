@@ -419,6 +419,11 @@ pub enum Fact {
         /// Which attempt: only the holder of this number may settle it.
         lease: u64,
     },
+    /// The answer was, byte for byte, what the same caller was last told of this run: the record holds it once, there.
+    Repeated {
+        /// The request whose record holds it.
+        request: RequestId,
+    },
     /// The outgoing bytes are fixed.
     Sealed {
         /// SHA-256 of the body, hex.

@@ -46,6 +46,13 @@ impl Keys {
         self.signers.first().map(|signer| signer.verifier().name()).unwrap_or_default()
     }
 
+    /// A signed note: this text, which ends with a line break, with the signature of each key.
+    #[must_use]
+    pub fn sign(&self, text: &str) -> String {
+        let lines: String = self.signers.iter().map(|signer| signer.sign(text, 0)).collect();
+        format!("{text}\n{lines}")
+    }
+
     /// The public halves of what signs.
     #[must_use]
     pub fn verifiers(&self) -> Vec<VerifierKey> {

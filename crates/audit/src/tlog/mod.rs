@@ -15,7 +15,7 @@ mod witness;
 pub use self::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     hash::Hash,
-    note::{InvalidKey, KeyKind, NoteError, Signer, VerifierKey},
+    note::{InvalidKey, KeyKind, NoteError, Signer, VerifierKey, verify_note},
     proof::{
         Tiles, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion,
         verify_subtree_consistency, verify_subtree_inclusion,

@@ -276,6 +276,23 @@ pub(super) fn split(note: &str) -> Result<(&str, Vec<Signature>), NoteError> {
     if signatures.is_empty() { Err(NoteError::Malformed) } else { Ok((text, signatures)) }
 }
 
+/// The text of a signed note, once one of these keys has signed it; what is signed should begin with a word of its own, so
+/// that no checkpoint is taken for it.
+///
+/// # Errors
+///
+/// [`NoteError`] when none of them has, or one is named and has not.
+pub fn verify_note<'n>(note: &'n str, keys: &[VerifierKey]) -> Result<&'n str, NoteError> {
+    let (text, lines) = split(note)?;
+    let mut signed = false;
+    for line in &lines {
+        for key in keys {
+            signed |= key.signed(text, line)?.is_some();
+        }
+    }
+    if signed { Ok(text) } else { Err(NoteError::Untrusted) }
+}
+
 pub(super) fn signatures(lines: &str) -> Result<Vec<Signature>, NoteError> {
     let lines = lines.strip_suffix('\n').ok_or(NoteError::Malformed)?;
     let read = |line: &str| {
