@@ -2,13 +2,22 @@
 
 mod house;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crewgate_audit::{Phase, Query};
 use crewgate_core::{Clock, Fact, PrincipalKey, RevocationStep, RevokedTokens, SystemClock};
-use crewgate_testkit::ManualClock;
+use crewgate_testkit::{DevIdp, ManualClock};
 use house::{Answer, Ground, House, Plan, refusals, said, verifies};
+use rustls::{
+    ServerConfig,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
 
 fn plan() -> Plan {
     Plan { tables: "[revocation]\nroles = [\"data-owners\"]\n".to_owned(), ..Plan::default() }
@@ -192,4 +201,54 @@ async fn readers_of_the_record_see_whose_tokens_are_in_use() {
         "{text}"
     );
     verifies(&house.stop().await.folder).await;
+}
+
+/// A provider behind TLS, with a certificate that no authority of this machine vouches for.
+async fn provider(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> DevIdp {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let (acceptor, idp) = (TlsAcceptor::from(Arc::new(config)), DevIdp::offline(&url, Arc::new(SystemClock)));
+    let documents = idp.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Whoever does not trust the certificate hangs up.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+            let head = String::from_utf8(head).unwrap();
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let body = documents.document(&format!("{url}{path}")).unwrap_or_default();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    idp
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_named_for_one_issuer_vouches_for_no_other() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (known, stranger) = (provider(&own).await, provider(&own).await);
+    let issuer = |name: &str, idp: &DevIdp, more: &str| {
+        format!("[[issuer]]\nname = \"{name}\"\nurl = \"{}\"\naudience = [\"crewgate\"]\n{more}\n", idp.url())
+    };
+    let tables = issuer("known", &known, "ca = \"own.pem\"") + &issuer("stranger", &stranger, "");
+    let ground = Ground::lay(Plan { tables, ..Plan::default() }).await;
+    ground.folder.write("own.pem", own.cert.pem());
+    let house = House::start(ground).await;
+
+    let asked = async |idp: &DevIdp| house.get("/support/inputs", &idp.token().sign()).await.refusal();
+    assert_eq!(asked(&known).await, (403, "policy_denied".to_owned()), "known, and in no group that may");
+    assert_eq!(asked(&stranger).await, (503, "issuer_not_ready".to_owned()));
 }

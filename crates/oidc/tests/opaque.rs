@@ -10,10 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use crewgate_core::{Clock, Principal, PrincipalKind};
+use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, RevokedTokens};
 use crewgate_oidc::{
-    Bearer, Fetch, FetchError, Fetched, Form, Introspection, IssuerConfig, MAX_INTROSPECTIONS, Posted,
-    Reason, Rejection, Verifier, VerifyToken,
+    Bearer, Fetch, FetchError, Fetched, Form, Introspection, IssuerConfig, MAX_INTROSPECTIONS,
+    MemoryRevocations, Posted, Reason, Rejection, Revocations, Verifier, VerifyToken,
 };
 use crewgate_testkit::{DevIdp, ManualClock};
 use futures_util::future::BoxFuture;
@@ -59,6 +59,7 @@ struct House {
     desk: Desk,
     clock: ManualClock,
     verifier: Verifier,
+    revocations: Option<Revocations>,
 }
 
 fn house() -> House {
@@ -66,6 +67,10 @@ fn house() -> House {
 }
 
 fn house_as(settings: Introspection) -> House {
+    house_of(settings, None)
+}
+
+fn house_of(settings: Introspection, revocations: Option<Arc<MemoryRevocations>>) -> House {
     let clock = ManualClock::new();
     let idp = DevIdp::offline(URL, Arc::new(clock.clone()));
     let desk = Desk {
@@ -76,9 +81,13 @@ fn house_as(settings: Introspection) -> House {
         slow: Arc::default(),
     };
     let config = IssuerConfig::new("dev", URL, ["crewgate"]).unwrap().introspection(settings);
-    let verifier =
-        Verifier::builder().clock(clock.clone()).fetch(desk.clone()).issuer(config).build().unwrap();
-    House { desk, clock, verifier }
+    let revocations = revocations.map(|rows| Revocations::new(rows, Arc::new(clock.clone()), [&config]));
+    let mut builder = Verifier::builder().clock(clock.clone()).fetch(desk.clone()).issuer(config);
+    if let Some(revocations) = &revocations {
+        builder = builder.revocations(revocations.clone());
+    }
+    let verifier = builder.build().unwrap();
+    House { desk, clock, verifier, revocations }
 }
 
 impl House {
@@ -249,4 +258,36 @@ async fn only_tokens_with_an_issuers_prefix_are_put_to_it() {
     };
     let two = Verifier::builder().issuer(config("a", URL)).issuer(config("b", "https://b.test")).build();
     assert!(two.unwrap_err().to_string().contains("prefix"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_opaque_token_is_refused_and_one_of_unknown_age_counts_as_old() {
+    let house = house_of(
+        Introspection::new(ENDPOINT, "crew:gate", "s3cr+t"),
+        Some(Arc::new(MemoryRevocations::new())),
+    );
+    let revocations = house.revocations.clone().unwrap();
+    revocations.refresh().await.unwrap();
+    let subject = |name: &str| RevokedTokens::Subject { principal: PrincipalKey::new("dev", name) };
+    let revoke = async |tokens| {
+        revocations.revoke(tokens, None, Some(PrincipalKey::new("dev", "sue")), None).await.unwrap()
+    };
+    house.says(json!({ "jti": "one" }));
+    house.verify("remembered").await.unwrap();
+    revoke(subject("alice")).await;
+    assert_eq!(house.reason("remembered").await, Reason::SubjectRevoked, "though it was remembered");
+    assert_eq!(house.reason("asked for now").await, Reason::SubjectRevoked);
+
+    house.clock.advance(Duration::from_secs(31));
+    revocations.refresh().await.unwrap();
+    house.says(json!({ "jti": "two" }));
+    house.verify("issued since").await.unwrap();
+    // Its issuer does not say when it issued it: that may have been before.
+    house.says(json!({ "jti": "three", "iat": null }));
+    assert_eq!(house.reason("of no age").await, Reason::SubjectRevoked);
+
+    house.says(json!({ "jti": "four", "sub": "bob" }));
+    house.verify("bob's").await.unwrap();
+    revoke(RevokedTokens::Token { issuer: "dev".to_owned(), id: "four".to_owned() }).await;
+    assert_eq!(house.reason("bob's").await, Reason::TokenRevoked);
 }
