@@ -189,11 +189,16 @@ pub(crate) fn later<B: Default + 'static>(
 /// It can no longer be started by this caller.
 async fn over<B: Default + 'static>(config: &Config<B>, row: &Approval, state: State) -> Response<B> {
     let forbidden = |code, detail: String| Refusal::new(By::Approval, StatusCode::FORBIDDEN, code, detail);
+    let shown = |words| (config.shown)(&row.asked.operation, words);
     let refusal = match state {
         // Somebody else has started it; who has a ticket reads the outcome there.
         State::Executing { .. } | State::Executed { .. } | State::Indeterminate => {
             if let Some(answer) = ticket(config, row) {
                 return answer;
+            }
+            if state == State::Indeterminate {
+                let text = "it was sent and the answer was lost; it is not sent again by itself";
+                return conflict("approval_indeterminate", text).with_approval(row.id()).into_response();
             }
             if let (State::Executed { .. }, Some(outcome)) = (&state, &config.outcome)
                 && let Some(answer) = outcome(row.clone()).await
@@ -203,15 +208,15 @@ async fn over<B: Default + 'static>(config: &Config<B>, row: &Approval, state: S
             conflict("approval_spent", "the approved request was started elsewhere")
         }
         State::Denied { reason: Some(reason), .. } => {
-            forbidden("approval_denied", format!("an approver said no: {reason}"))
+            forbidden("approval_denied", format!("an approver said no: {}", shown(reason)))
         }
         State::Denied { reason: None, .. } => forbidden("approval_denied", "an approver said no".to_owned()),
         State::Cancelled { .. } => forbidden("approval_cancelled", "the request was taken back".to_owned()),
         State::Expired | State::Pending | State::Approved { .. } => {
             forbidden("approval_expired", "it was not decided and started in time".to_owned())
         }
-        State::Invalidated { reason } => conflict("approval_invalidated", reason),
-        State::Failed { reason } => conflict("approval_failed", reason),
+        State::Invalidated { reason } => conflict("approval_invalidated", shown(reason)),
+        State::Failed { reason } => conflict("approval_failed", shown(reason)),
     };
     refusal.with_approval(row.id()).into_response()
 }

@@ -34,6 +34,7 @@ pub const DEFAULT_USABLE_FOR: Duration = Duration::from_secs(3600);
 
 type Of<T, R> = Arc<dyn Fn(&T) -> R + Send + Sync>;
 type Outcome<B> = Arc<dyn Fn(Approval) -> BoxFuture<'static, Option<Response<B>>> + Send + Sync>;
+type Shown = Arc<dyn Fn(&Operation, String) -> String + Send + Sync>;
 type WaitFor = Arc<dyn Fn(&Operation, &HeaderMap) -> Wait + Send + Sync>;
 
 pub(crate) struct Config<B> {
@@ -46,6 +47,7 @@ pub(crate) struct Config<B> {
     pub(crate) wait_for: WaitFor,
     pub(crate) longest_wait: Of<Operation, Duration>,
     pub(crate) outcome: Option<Outcome<B>>,
+    pub(crate) shown: Shown,
     pub(crate) tickets: Option<Arc<dyn Tickets<B>>>,
     pub(crate) path: ReleasePath<B>,
     pub(crate) seats: Arc<Semaphore>,
@@ -79,6 +81,7 @@ impl<B> Clone for Config<B> {
             wait_for: Arc::clone(&self.wait_for),
             longest_wait: Arc::clone(&self.longest_wait),
             outcome: self.outcome.clone(),
+            shown: Arc::clone(&self.shown),
             tickets: self.tickets.clone(),
             path: self.path.clone(),
             seats: Arc::clone(&self.seats),
@@ -107,6 +110,7 @@ impl<B> AwaitApprovalLayer<B> {
             wait_for: Arc::new(|_, _| Wait::Hold(DEFAULT_HOLD)),
             longest_wait: Arc::new(|_| DEFAULT_LONGEST_WAIT),
             outcome: None,
+            shown: Arc::new(|_, words| words),
             tickets: None,
             path: ReleasePath::closed(),
             seats: Arc::new(Semaphore::new(DEFAULT_HOLD_LIMIT.get())),
@@ -184,6 +188,13 @@ impl<B> AwaitApprovalLayer<B> {
         Fut: Future<Output = Option<Response<B>>> + Send + 'static,
     {
         self.config.outcome = Some(Arc::new(move |approval| Box::pin(outcome(approval))));
+        self
+    }
+
+    /// How words of people, such as the reason of a no, are shown to the caller of an operation. Default as they are.
+    #[must_use]
+    pub fn shown(mut self, shown: impl Fn(&Operation, String) -> String + Send + Sync + 'static) -> Self {
+        self.config.shown = Arc::new(shown);
         self
     }
 

@@ -455,6 +455,8 @@ impl Running {
     /// Takes no more connections, lets calls in progress end, closes the store.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
+        // Whoever waits for people is let go: the request waits on, and its caller comes back to it.
+        self.path.close();
         while self.listeners.join_next().await.is_some() {}
         for task in &self.background {
             task.abort();
@@ -469,7 +471,6 @@ impl Running {
             tracing::warn!("calls were still under way when the time to drain had passed");
         }
         self.releases.close();
-        self.path.close();
         self.scribe.write().await;
         self.store.close().await;
     }

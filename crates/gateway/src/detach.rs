@@ -16,11 +16,13 @@ use crewgate_core::{Departure, Layer as By, Refusal};
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Semaphore, oneshot},
     task::JoinHandle,
 };
 use tower::{Layer, Service};
 use tracing::Instrument as _;
+
+use crate::answers::read_to_end;
 
 /// Runs each call in a task, of which at most a number exist at once.
 #[derive(Debug, Clone)]
@@ -92,18 +94,22 @@ where
         request.extensions_mut().insert(departure.clone());
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
+        let (tell, told) = oneshot::channel();
         // The service is called inside the task: whatever it does before its first await is done there too.
         // In the caller's span: a task of its own would otherwise lose the trace before it reaches CrewAI.
         let call = async move {
             let response = ready.call(request).await;
-            // Behind the answer: where nobody waits, it is dropped, and so recorded, before the seat is free.
-            Left { response, _seat: seat }
+            if let Err(Ok(unheard)) = tell.send(response) {
+                read_to_end(unheard).await;
+            }
+            // Behind the answer: where nobody waits, it is read, and so recorded, before the seat is free.
+            drop(seat);
         };
         let task = tokio::spawn(call.in_current_span());
-        let mut caller = Caller { task, departure };
+        let mut caller = Caller { task, told, departure };
         Box::pin(async move {
-            match (&mut caller.task).await {
-                Ok(left) => left.response,
+            match (&mut caller.told).await {
+                Ok(answer) => answer,
                 Err(_) => {
                     let text = "the gateway failed while handling this call";
                     Ok(crate::problem::answer(Refusal::new(
@@ -120,14 +126,9 @@ where
 
 /// The caller's hold on the task.
 struct Caller {
-    task: JoinHandle<Left>,
+    task: JoinHandle<()>,
+    told: oneshot::Receiver<Result<Response<Body>, Infallible>>,
     departure: Departure,
-}
-
-/// A call that has ended. Fields are dropped in their order.
-struct Left {
-    response: Result<Response<Body>, Infallible>,
-    _seat: OwnedSemaphorePermit,
 }
 
 impl Drop for Caller {

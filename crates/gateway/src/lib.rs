@@ -23,6 +23,7 @@
 //! # Ok(()) }
 //! ```
 
+mod answers;
 mod app;
 mod cases;
 mod checkup;
@@ -58,6 +59,7 @@ mod tickets;
 pub mod tokens;
 pub mod upstream;
 mod violations;
+mod waits;
 mod way_over;
 mod well_known;
 mod wire;

@@ -4,9 +4,10 @@ use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use crewgate_approval::{
-    ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, GrantStore, ReleaseMode, ReleasePath, Releaser, Wait,
+    Approval, ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, GrantStore, ReleaseMode, ReleasePath,
+    Releaser, Wait, WaitingRoom,
 };
-use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent};
+use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent, Query};
 use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
@@ -17,6 +18,7 @@ use http::{Extensions, Request, Response};
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
+    answers,
     config::{ReleaseRule, Settings},
     crews::Crews,
     describe::DescribeCrews,
@@ -31,6 +33,7 @@ use crate::{
     tickets::{Entry, KickoffTickets, ReleaseDesk, TicketStatusDesk, TicketStatusLayer},
     upstream::Upstream,
     violations::RefuseViolationsLayer,
+    waits::{WaitsDesk, WaitsLayer},
     way_over::{SunsetLayer, observes},
     wire::CrewAnswers,
 };
@@ -68,7 +71,9 @@ const LEASE_BEYOND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Builds the stack. Outermost first; a request goes down the list, its answer comes up.
 pub(crate) fn build(parts: &Parts) -> DataPlane {
-    let entry = below(parts);
+    let approval = approval(parts);
+    let room = approval.waiting_room();
+    let entry = below(parts, approval);
     open_releases(parts, entry.clone());
     let limits = &parts.settings.gateway.limits;
     let stack = ServiceBuilder::new()
@@ -85,6 +90,9 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
         .layer(AuthenticateLayer::new(parts.gatekeeper.clone()).with_proofs_for(&parts.base))
         // Behind identity, which says who still uses a shared key.
         .layer(SunsetLayer(Arc::clone(&parts.clock)))
+        // Behind identity: what waits exists for whoever asked alone. Policy was asked then, and is asked again when it
+        // is started.
+        .layer(WaitsLayer(Arc::new(waits(parts, room))))
         // The one place that buffers a request body; behind identity, so that a stranger's is never read.
         .layer(DescribeLayer::new(describe(parts)).max_body(limits.max_body_bytes))
         // Before policy: whose run it is, is a fact policy stands on.
@@ -110,7 +118,7 @@ pub(crate) fn enforce(parts: &Parts) -> EnforceLayer<Live> {
 }
 
 /// From policy down: where an approved request comes back in.
-fn below(parts: &Parts) -> Entry {
+fn below(parts: &Parts, approval: AwaitApprovalLayer<Body>) -> Entry {
     let crews = Arc::clone(&parts.crews);
     let enforce = enforce(parts).observe_when(move |operation, now| observes(&crews, operation, now));
     let tickets = TicketStatusDesk {
@@ -143,7 +151,7 @@ fn below(parts: &Parts) -> Entry {
         // The outgoing bytes are fixed from here on.
         .layer(SealLayer::new(render))
         // Behind the seal: people approve bytes.
-        .layer(approval(parts))
+        .layer(approval)
         // The last layer before anything leaves: no intent, no byte.
         .layer(
             BarrierLayer::new(Arc::clone(&parts.audit))
@@ -170,6 +178,15 @@ fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
         (parts.live.clone(), Arc::clone(&parts.crews), Arc::clone(&parts.crews), Arc::clone(&parts.crews));
     let settings = parts.settings.approval;
     let tickets = KickoffTickets { runs: Arc::clone(&parts.runs), clock: Arc::clone(&parts.clock) };
+    let (masks, audit) = (parts.masks.clone(), Arc::clone(&parts.audit));
+    let (waited, whole) = (Arc::clone(&parts.crews), parts.settings.gateway.limits.request_timeout);
+    // What is released late must still be answered before the call is cut off.
+    let longest = move |operation: &Operation| {
+        let crew = waited.find(&operation.resource.name).map(|crew| crew.settings.timeout);
+        let room = whole.saturating_sub(crew.unwrap_or(whole)).saturating_sub(Duration::from_secs(1));
+        settings.longest_wait.min(room)
+    };
+    let asked_for = longest.clone();
     AwaitApprovalLayer::new(Arc::clone(&parts.approvals))
         .clock(Arc::clone(&parts.clock))
         .need(move |set| live.need(set))
@@ -189,15 +206,45 @@ fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
             match (hold, starts_run(operation)) {
                 (Some(hold), _) => Wait::Hold(hold),
                 (None, true) => Wait::Ticket,
-                (None, false) => Wait::Hold(DEFAULT_HOLD),
+                (None, false) => Wait::Hold(DEFAULT_HOLD.min(asked_for(operation))),
             }
         })
-        .location(|id| format!("/api/approvals/{id}"))
+        .longest_wait(longest)
+        .shown(move |operation, words| masked(&masks, operation, &words))
+        .outcome(move |approval| outcome(Arc::clone(&audit), approval))
         .tickets(Arc::new(tickets))
         .release_through(parts.path.clone())
         .hold_limit(settings.held.max(NonZeroUsize::MIN))
         .undecided_for(settings.expires)
         .usable_for(settings.usable)
+}
+
+/// Words of people, as a caller may read them; nothing where they cannot be masked.
+fn masked(masks: &Masks, operation: &Operation, words: &str) -> String {
+    let masker = masks.stored(&operation.resource.name);
+    masker.map(|masker| masker.mask_text(words).text).unwrap_or_default()
+}
+
+/// What an approved request was answered, from the record of its release.
+async fn outcome(audit: Arc<dyn AuditStore>, approval: Approval) -> Option<Response<Body>> {
+    let query = Query { approval: Some(approval.id()), ..Query::default() };
+    match answers::outcome(&*audit, query, |entry| entry.release().is_some()).await {
+        Ok(found) => answers::again(&found?),
+        Err(error) => {
+            tracing::error!(%error, approval = %approval.id(), "the outcome of an approval cannot be read");
+            None
+        }
+    }
+}
+
+fn waits(parts: &Parts, room: WaitingRoom<Body>) -> WaitsDesk {
+    WaitsDesk {
+        room,
+        releases: parts.releases.clone(),
+        revocations: parts.revocations.clone(),
+        masks: parts.masks.clone(),
+        clock: Arc::clone(&parts.clock),
+    }
 }
 
 /// Opens the way back in for approved requests, each with a record of its own that names the request it belongs to.

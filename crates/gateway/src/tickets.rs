@@ -15,12 +15,11 @@ use crewgate_crewai::{StatusShape, Ticket, kickoff_answer, ticket_status};
 use crewgate_runs::{NewRun, RunLedger};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tower::{Layer, Service, util::BoxCloneSyncService};
 use tracing::Instrument as _;
 
-use crate::masks::Masks;
+use crate::{answers::read_to_end, masks::Masks};
 
 /// The stack from policy down.
 pub(crate) type Entry = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -35,9 +34,6 @@ pub(crate) struct ReleaseDesk {
 
 /// Releases at once; each holds an approval, so there are far fewer.
 const MAX_RELEASES: u32 = 1 << 16;
-
-/// Largest answer of a release that nobody waits for and that is read all the same, for the record.
-const MAX_UNREAD: usize = 16 << 20;
 
 impl Default for ReleaseDesk {
     fn default() -> Self {
@@ -57,30 +53,32 @@ impl ReleaseDesk {
         *self.releaser.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Starts an approval; `None` when it could not be claimed. It goes on in a task of its own when the caller goes.
+    /// Starts an approval; `None` when it could not be claimed. It goes on in a task of its own when the caller goes, and
+    /// its answer is read to its end then, so that the record has it.
     pub(crate) async fn release(&self, approval: Approval, principal: Principal) -> Option<Response<Body>> {
-        self.attempt(approval, principal).await.map(|(answer, _)| answer)
+        let (tell, told) = oneshot::channel();
+        let desk = self.clone();
+        let attempt = async move {
+            let attempt = desk.attempt(approval, principal).await;
+            if let Err(Some(unheard)) = tell.send(attempt) {
+                read(unheard).await;
+            }
+        };
+        tokio::spawn(attempt.in_current_span());
+        told.await.ok()?.map(|(answer, _)| answer)
     }
 
-    /// As [`release`](Self::release), for when nobody waits: the answer is read to its end, so that the record has it.
+    /// As [`release`](Self::release), for when nobody waits.
     pub(crate) async fn release_unattended(&self, approval: Approval, principal: Principal) {
-        if let Some((answer, seat)) = self.attempt(approval, principal).await {
-            // Whether it broke off is on the record already.
-            let _ = Limited::new(answer.into_body(), MAX_UNREAD).collect().await;
-            drop(seat);
+        if let Some(attempt) = self.attempt(approval, principal).await {
+            read(attempt).await;
         }
     }
 
-    /// The answer comes first: dropped unread, it is recorded before the seat is free.
-    async fn attempt(
-        &self,
-        approval: Approval,
-        principal: Principal,
-    ) -> Option<(Response<Body>, OwnedSemaphorePermit)> {
+    async fn attempt(&self, approval: Approval, principal: Principal) -> Option<Attempt> {
         let releaser = self.releaser.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         let seat = Arc::clone(&self.under_way).try_acquire_owned().ok()?;
-        let attempt = async move { Some((releaser.release(approval, principal).await?, seat)) };
-        tokio::spawn(attempt.in_current_span()).await.ok()?
+        Some((releaser.release(approval, principal).await?, seat))
     }
 
     /// Resolves when no release is under way.
@@ -88,6 +86,14 @@ impl ReleaseDesk {
         // An error: it was closed, which nobody does.
         let _ = self.under_way.acquire_many(MAX_RELEASES).await;
     }
+}
+
+/// The answer comes first: dropped unread, it is recorded before the seat is free.
+type Attempt = (Response<Body>, OwnedSemaphorePermit);
+
+async fn read((answer, seat): Attempt) {
+    read_to_end(answer).await;
+    drop(seat);
 }
 
 /// Gives out ids for kickoffs that wait.
@@ -234,36 +240,45 @@ impl TicketStatusDesk {
             tokio::spawn(async move { desk.release_unattended(approval, principal).await }.in_current_span());
         }
         let masker = self.masks.stored(&operation.resource.name).ok_or_else(unknown)?;
-        let masked = |text: String| masker.mask_text(&text).text;
-        let ended = |text: String| ticket_status(Ticket::Ended { reason: &masked(text) }, StatusShape::Live);
         let sets = approval.sets();
         let approvers: Vec<&str> = sets.iter().map(crewgate_core::ApproverSet::as_str).collect();
-        Ok(json(match state {
-            State::Pending => ticket_status(Ticket::Waiting { approvers: &approvers }, StatusShape::Live),
-            State::Approved { .. } | State::Executing { .. } => {
-                ticket_status(Ticket::Starting, StatusShape::Live)
-            }
+        let ticket = match &state {
+            State::Pending => Ticket::Waiting { approvers: &approvers },
+            State::Approved { .. } | State::Executing { .. } => Ticket::Starting,
             // Bound since this request's ids were looked up: the next status is CrewAI's own.
-            State::Executed { .. } if self.has_started(run).await => {
-                ticket_status(Ticket::Starting, StatusShape::Live)
+            State::Executed { .. } if self.has_started(run).await => Ticket::Starting,
+            state => {
+                let reason = match state {
+                    State::Executed { .. } => {
+                        "CrewAI's answer named no run; whether one has started is not known".to_owned()
+                    }
+                    state => standing(&approval, state),
+                };
+                let reason = masker.mask_text(&reason).text;
+                return Ok(json(ticket_status(Ticket::Ended { reason: &reason }, StatusShape::Live)));
             }
-            State::Executed { .. } => {
-                ended("CrewAI's answer named no run; whether one has started is not known".to_owned())
-            }
-            State::Failed { reason } => ended(format!("it was approved and could not be started: {reason}")),
-            State::Denied { reason: Some(reason), .. } => {
-                ended(format!("denied by {}: {reason}", approvers.join(", ")))
-            }
-            State::Denied { reason: None, .. } => ended(format!("denied by {}", approvers.join(", "))),
-            State::Expired => ended("the request for approval expired; nothing was started".to_owned()),
-            State::Cancelled { .. } => ended("the request was taken back; nothing was started".to_owned()),
-            State::Invalidated { reason } => {
-                ended(format!("the approval no longer holds: {reason}; ask again"))
-            }
-            State::Indeterminate => {
-                ended("it was sent and CrewAI's answer was lost; it is not sent again by itself".to_owned())
-            }
-        }))
+        };
+        Ok(json(ticket_status(ticket, StatusShape::Live)))
+    }
+}
+
+/// Where an approval stands, in words for who asked.
+pub(crate) fn standing(approval: &Approval, state: &State) -> String {
+    let approvers = || approval.sets().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match state {
+        State::Pending => format!("awaiting approval by {}", approvers()),
+        State::Approved { .. } => "approved, about to start".to_owned(),
+        State::Executing { .. } => "approved, being started".to_owned(),
+        State::Executed { .. } => "approved and run".to_owned(),
+        State::Failed { reason } => format!("it was approved and could not be started: {reason}"),
+        State::Denied { reason: Some(reason), .. } => format!("denied by {}: {reason}", approvers()),
+        State::Denied { reason: None, .. } => format!("denied by {}", approvers()),
+        State::Expired => "the request for approval expired; nothing was started".to_owned(),
+        State::Cancelled { .. } => "the request was taken back; nothing was started".to_owned(),
+        State::Invalidated { reason } => format!("the approval no longer holds: {reason}; ask again"),
+        State::Indeterminate => {
+            "it was sent and CrewAI's answer was lost; it is not sent again by itself".to_owned()
+        }
     }
 }
 

@@ -347,6 +347,7 @@ pub(super) struct Store {
 pub(super) struct Approval {
     pub(super) expires: Option<Text>,
     pub(super) usable: Option<Text>,
+    pub(super) longest_wait: Option<Text>,
     pub(super) held: Option<Spanned<u32>>,
 }
 

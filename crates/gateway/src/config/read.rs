@@ -243,6 +243,11 @@ fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
     ApprovalSettings {
         expires: check.parse_or(raw.expires.as_ref(), hours(4), duration),
         usable: check.parse_or(raw.usable.as_ref(), hours(1), duration),
+        longest_wait: check.parse_or(
+            raw.longest_wait.as_ref(),
+            crewgate_approval::DEFAULT_LONGEST_WAIT,
+            duration,
+        ),
         held: held.unwrap_or(crewgate_approval::DEFAULT_HOLD_LIMIT),
     }
 }

@@ -198,6 +198,8 @@ pub struct ApprovalSettings {
     pub expires: Duration,
     /// How long an approval may be used once it is given (default 1 h).
     pub usable: Duration,
+    /// The longest a caller may ask to be held with `Prefer: wait` (default 55 s).
+    pub longest_wait: Duration,
     /// Requests held open at once; each keeps its body in memory (default 64).
     pub held: NonZeroUsize,
 }
