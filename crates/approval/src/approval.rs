@@ -1,8 +1,8 @@
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use crewgate_core::{
-    ApprovalId, ApproverSet, Basis, Duties, Operation, Outgoing, Principal, PrincipalKey, RequestId, RunId,
-    Timestamp, Verdict,
+    ApprovalId, ApproverSet, Basis, Duties, Keyed, Operation, Outgoing, Principal, PrincipalKey, RequestId,
+    RunId, Timestamp, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ pub struct NewApproval {
     pub expires: Timestamp,
     /// How long after the last yes it may be started.
     pub usable_for: Duration,
+    /// The caller's own name for it, where it chose one: whoever sends it again finds this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyed: Option<Keyed>,
 }
 
 /// Where an approval stands. What is stored can be older than the clock: ask [`Approval::state_at`].

@@ -1,8 +1,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crewgate_core::{
-    ApprovalId, ApproverSet, Basis, Duties, Layer as By, Operation, Outgoing, Principal, Refusal, RequestId,
-    Trail,
+    ApprovalId, ApproverSet, Basis, Duties, Keyed, Layer as By, Operation, Outgoing, Principal, Refusal,
+    RequestId, Trail,
 };
 use http::{HeaderValue, Response, StatusCode, header};
 use tokio::{
@@ -29,6 +29,7 @@ pub(crate) struct Ask {
     pub(crate) operation: Operation,
     pub(crate) outgoing: Outgoing,
     pub(crate) wait: Wait,
+    pub(crate) keyed: Option<Keyed>,
     /// What the caller is told of its preferences.
     pub(crate) applied: Option<HeaderValue>,
 }
@@ -56,7 +57,7 @@ type Seat = Option<(OwnedSemaphorePermit, Duration)>;
 
 /// Reserves first, asks then: who is refused here has not bothered anybody.
 async fn opened<B: 'static>(config: &Config<B>, asked: Ask) -> Result<(Approval, Seat), Refusal> {
-    let Ask { trail, request, sets, duties, basis, principal, operation, outgoing, wait, .. } = asked;
+    let Ask { trail, request, sets, duties, basis, principal, operation, outgoing, wait, keyed, .. } = asked;
     let tickets = config.tickets.as_ref().filter(|tickets| tickets.offers(&operation));
     let seat = match wait {
         Wait::Hold(hold) if !hold.is_zero() => match Arc::clone(&config.seats).try_acquire_owned() {
@@ -88,9 +89,11 @@ async fn opened<B: 'static>(config: &Config<B>, asked: Ask) -> Result<(Approval,
         opened: now,
         expires: now.saturating_add(config.undecided_for),
         usable_for: config.usable_for,
+        keyed,
     };
     let approval = config.store.open(new).await.map_err(|error| match error {
         OpenError::Store(error) => unavailable(&error),
+        OpenError::KeyTaken => conflict("idempotency_in_use", "another call under this key came first"),
         // Ids are random and the sets are a set: only "asks nobody" is left.
         OpenError::Invalid | OpenError::Exists => unavailable(&StoreError::Unavailable(error.to_string())),
     })?;
@@ -152,17 +155,13 @@ pub(crate) async fn held<B: Default + Send + 'static>(
     }
 }
 
-fn ticket<B: 'static>(config: &Config<B>, approval: &Approval) -> Option<Response<B>> {
+pub(crate) fn ticket<B: 'static>(config: &Config<B>, approval: &Approval) -> Option<Response<B>> {
     let tickets = config.tickets.as_ref()?;
     approval.asked.run.map(|_| tickets.answer(approval))
 }
 
 /// The caller is let go; people go on.
-pub(crate) fn later<B: Default + 'static>(
-    config: &Config<B>,
-    approval: &Approval,
-    state: &State,
-) -> Response<B> {
+fn later<B: Default + 'static>(config: &Config<B>, approval: &Approval, state: &State) -> Response<B> {
     if let Some(answer) = ticket(config, approval) {
         return answer;
     }

@@ -125,6 +125,7 @@ mod future;
 pub mod grants;
 mod hint;
 mod hold;
+mod keys;
 mod layer;
 pub mod machine;
 mod memory;
@@ -148,6 +149,7 @@ pub use self::{
         NewGrant, Revocation, RevokeError, Revoked, SpendError,
     },
     hint::{Ear, Hint},
+    keys::{KeptKey, KeyStore},
     layer::{
         AwaitApprovalLayer, DEFAULT_HOLD, DEFAULT_HOLD_LIMIT, DEFAULT_LONGEST_WAIT, DEFAULT_UNDECIDED_FOR,
         DEFAULT_USABLE_FOR,

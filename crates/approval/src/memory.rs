@@ -10,8 +10,8 @@ use crewgate_core::{ApprovalId, Fact, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, ready};
 
 use crate::{
-    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, Lease, LeaseError, NewApproval,
-    OpenError, State, StoreError, VoteError, machine, machine::Transition,
+    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, KeptKey, KeyStore, Lease, LeaseError,
+    NewApproval, OpenError, State, StoreError, VoteError, machine, machine::Transition,
 };
 
 /// Approvals a [`MemoryStore`] keeps: each holds its body, so 10,000 of 10 KiB are 100 MB.
@@ -68,6 +68,9 @@ impl MemoryStore {
             || new.run.is_some() && rows.values().any(|other| other.asked.run == new.run);
         if taken {
             return Err(OpenError::Exists);
+        }
+        if new.keyed.as_ref().is_some_and(|keyed| holder(&rows, &keyed.key, new.opened).is_some()) {
+            return Err(OpenError::KeyTaken);
         }
         if rows.len() >= self.limit.get() {
             let ended = rows
@@ -127,6 +130,25 @@ impl fmt::Debug for MemoryStore {
             .field("rows", &self.rows().len())
             .field("limit", &self.limit)
             .finish_non_exhaustive()
+    }
+}
+
+/// The approval a caller's name stands for.
+fn holder<'a>(rows: &'a BTreeMap<ApprovalId, Approval>, key: &str, now: Timestamp) -> Option<&'a Approval> {
+    rows.values().find(|row| row.asked.keyed.as_ref().is_some_and(|k| k.key == key && now < k.until))
+}
+
+impl KeyStore for MemoryStore {
+    fn kept<'a>(
+        &'a self,
+        key: &'a str,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<Option<KeptKey>, StoreError>> {
+        let kept = holder(&self.rows(), key, now).and_then(|row| {
+            let fingerprint = row.asked.keyed.as_ref()?.fingerprint.clone();
+            Some(KeptKey { fingerprint, request: row.asked.request, approval: Some(row.id()) })
+        });
+        Box::pin(ready(Ok(kept)))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
 };
 
 use crewgate_core::{
-    Decision, Duties, Fact, Layer as By, Operation, Outgoing, Principal, Refusal, RequestId, Trail,
+    Decision, Duties, Fact, Keyed, Layer as By, Operation, Outgoing, Principal, Refusal, RequestId, Trail,
 };
 use http::{Request, Response, StatusCode};
 use tower_service::Service;
@@ -109,6 +109,7 @@ where
                     operation: operation.clone(),
                     outgoing: outgoing.clone(),
                     wait,
+                    keyed: extensions.get::<Keyed>().cloned(),
                     applied,
                 };
                 let config = Arc::clone(&self.config);

@@ -64,6 +64,8 @@ error!(
         Invalid => "it asks nobody, or one set twice",
         /// The id or the run already has one.
         Exists => "there is one with this id or for this run already",
+        /// The name its caller chose stands for another request.
+        KeyTaken => "the name its caller chose stands for another request",
     }
 );
 error!(

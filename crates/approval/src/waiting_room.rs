@@ -6,7 +6,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
     Approval, Ear, PREFERENCE_APPLIED, Phase, Preference, State, Wait,
-    hold::{crowded, held, later},
+    hold::{crowded, held, ticket},
     layer::Config,
     release::unavailable,
 };
@@ -73,9 +73,12 @@ impl<B: Default + Send + 'static> WaitingRoom<B> {
         answer
     }
 
-    /// What the requester is told who does not wait here: where to look, or its ticket.
-    pub fn later(&self, approval: &Approval) -> Response<B> {
-        later(&self.config, approval, &approval.state_at(self.config.clock.now()))
+    /// What its requester is told who asks for the same again: its ticket, or what [`answer`](Self::answer) says.
+    pub async fn again(&self, approval: Approval, who: &Principal, preference: Preference) -> Response<B> {
+        match ticket(&self.config, &approval) {
+            Some(answer) => answer,
+            None => self.answer(approval.id(), who, preference).await,
+        }
     }
 }
 

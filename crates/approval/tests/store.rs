@@ -9,6 +9,11 @@ use crewgate_approval::{ApprovalStore, MemoryStore, OpenError, State, StoreError
 use crewgate_core::{ApprovalStep, Fact};
 use crewgate_testkit::suites::approval::{self as suite, asked, no, person, yes};
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_memory_store_keeps_callers_names() {
+    crewgate_testkit::suites::keys::conforms(|| async { Arc::new(MemoryStore::new()) }).await;
+}
+
 #[tokio::test]
 async fn the_memory_store_conforms() {
     suite::conforms(|| async { Arc::new(MemoryStore::new()) as suite::Store }).await;

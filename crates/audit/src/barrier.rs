@@ -183,6 +183,10 @@ fn refuse(trail: &Trail, error: AuditError) -> Refusal {
             "a temporary right this call relies on has ended, was taken away or is used up; nothing was sent";
         return Refusal::new(By::Audit, StatusCode::FORBIDDEN, "grant_over", text);
     }
+    if error == AuditError::KeyTaken {
+        let text = "another call under this key came first; nothing was sent";
+        return Refusal::new(By::Audit, StatusCode::CONFLICT, "idempotency_in_use", text);
+    }
     tracing::error!(request = %trail.request(), %error, "a call is refused: its intent could not be recorded");
     unavailable()
 }

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use crewgate_core::{
-    ApprovalId, ApprovalStep, Effect, Fact, GrantId, GrantStep, PrincipalKey, RequestId, RunId, Timestamp,
+    ApprovalId, ApprovalStep, Effect, Fact, GrantId, GrantStep, Keyed, PrincipalKey, RequestId, RunId,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +145,15 @@ impl Entry {
             _ => None,
         });
         decided.filter(|(outcome, _)| *outcome == "allow").map(|(_, b)| b.grants.clone()).unwrap_or_default()
+    }
+
+    /// The name its caller chose for it, when it did.
+    #[must_use]
+    pub fn keyed(&self) -> Option<&Keyed> {
+        self.facts.iter().rev().find_map(|fact| match fact {
+            Fact::Keyed(keyed) => Some(keyed),
+            _ => None,
+        })
     }
 
     /// Whether it changes something upstream; what does not say so does.

@@ -110,6 +110,8 @@ pub enum AuditError {
     Full,
     /// The entry cannot be written as it is: nothing was written.
     Invalid,
+    /// The name the caller chose for the call stands for another one: nothing was written.
+    KeyTaken,
     /// The store is closed, broken or was never reached: nothing was written.
     Unavailable,
     /// The entry was handed to the disk and nobody knows whether it got there.
@@ -124,6 +126,7 @@ impl fmt::Display for AuditError {
             Self::GrantOver => f.write_str("a grant it relies on does not count now"),
             Self::Full => f.write_str("no room on the record"),
             Self::Invalid => f.write_str("the entry cannot be written"),
+            Self::KeyTaken => f.write_str("the caller's name for it stands for another call"),
             Self::Unavailable => f.write_str("the record is not available"),
             Self::Unknown => f.write_str("it is not known whether the entry is on the record"),
         }

@@ -230,6 +230,18 @@ pub struct Asked {
     pub approved: BTreeSet<ApproverSet>,
 }
 
+/// A caller's own name for a call, so that it happens once however often it is sent (`Idempotency-Key`). It holds
+/// digests: neither the name nor the call can be read from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keyed {
+    /// SHA-256 over who calls, what for and the name they chose, hex: nobody else's name is ever the same.
+    pub key: String,
+    /// SHA-256 over the request, hex: a name stands for one request.
+    pub fingerprint: String,
+    /// Until when the name stands for it.
+    pub until: Timestamp,
+}
+
 /// A small typed value that is safe to store: no token, no body, no secret can be made into one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
@@ -342,6 +354,8 @@ pub enum Fact {
         #[serde(flatten)]
         step: GrantStep,
     },
+    /// The caller asked that this happen once.
+    Keyed(Keyed),
     /// The crew is in observe mode: this refusal was recorded and not enforced.
     Observed {
         /// What would have been refused.

@@ -34,7 +34,7 @@ pub use self::{
         Approvals, ApproverSet, Basis, Decision, Duties, Hint, MaskProfile, PolicyHash, Rate, RateDuty,
         RoleName, RuleId,
     },
-    fact::{ApprovalStep, Asked, Divergence, Ending, Fact, GrantStep, Layer, Shadowed, Verdict},
+    fact::{ApprovalStep, Asked, Divergence, Ending, Fact, GrantStep, Keyed, Layer, Shadowed, Verdict},
     id::{ApprovalId, GrantId, InvalidId, RequestId, RunId, TaskId},
     operation::{
         Action, Effect, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Outgoing, Resource, Segment,

@@ -177,6 +177,7 @@ impl Gateway {
             relays: Arc::clone(&relays),
             audit: Arc::clone(&audit),
             approvals: Arc::clone(&approvals),
+            keys: Arc::new(store.clone()),
             runs: Arc::clone(&runs),
             grants: Arc::new(store.clone()),
             calls: RunToEndLayer::new(limits.max_calls),

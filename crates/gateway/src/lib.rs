@@ -38,6 +38,7 @@ mod describe;
 pub mod detach;
 mod edge;
 pub mod gate;
+mod idempotency;
 mod identity;
 pub mod limit;
 pub mod listen;

@@ -4,8 +4,8 @@ use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use crewgate_approval::{
-    Approval, ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, GrantStore, ReleaseMode, ReleasePath,
-    Releaser, Wait, WaitingRoom,
+    Approval, ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, GrantStore, KeyStore, ReleaseMode,
+    ReleasePath, Releaser, Wait, WaitingRoom,
 };
 use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent, Query};
 use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
@@ -23,6 +23,7 @@ use crate::{
     crews::Crews,
     describe::DescribeCrews,
     detach::RunToEndLayer,
+    idempotency::{IdempotencyDesk, IdempotencyLayer},
     identity::Gatekeeper,
     listen::Remote,
     live::Live,
@@ -30,7 +31,7 @@ use crate::{
     problem::RenderRefusalsLayer,
     relay::Relays,
     sessions::{KeepLayer, Masking, SessionLayer, Sessions, restored},
-    tickets::{Entry, KickoffTickets, ReleaseDesk, TicketStatusDesk, TicketStatusLayer},
+    tickets::{Entry, KickoffTickets, ReleaseDesk, TicketStatusDesk, TicketStatusLayer, starts_run},
     upstream::Upstream,
     violations::RefuseViolationsLayer,
     waits::{WaitsDesk, WaitsLayer},
@@ -58,6 +59,7 @@ pub(crate) struct Parts {
     pub(crate) relays: Arc<Relays>,
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) approvals: Arc<dyn ApprovalStore>,
+    pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) runs: Arc<dyn RunLedger>,
     pub(crate) grants: Arc<dyn GrantStore>,
     pub(crate) calls: RunToEndLayer,
@@ -132,6 +134,8 @@ fn below(parts: &Parts, approval: AwaitApprovalLayer<Body>) -> Entry {
     let stored = parts.masks.clone();
     let stack = ServiceBuilder::new()
         .layer(enforce)
+        // Behind policy, which a call that is sent again passes as the first one did; before anything is done for it.
+        .layer(IdempotencyLayer(Arc::new(idempotency(parts, approval.waiting_room()))))
         // Behind policy, which may forbid reading a status at all; before anything that needs a started run.
         .layer(TicketStatusLayer(Arc::new(tickets)))
         // Above all masks: a run's numbers are the same in what is sent and in what comes back.
@@ -247,6 +251,17 @@ fn waits(parts: &Parts, room: WaitingRoom<Body>) -> WaitsDesk {
     }
 }
 
+fn idempotency(parts: &Parts, room: WaitingRoom<Body>) -> IdempotencyDesk {
+    IdempotencyDesk {
+        keys: Arc::clone(&parts.keys),
+        approvals: Arc::clone(&parts.approvals),
+        audit: Arc::clone(&parts.audit),
+        room,
+        retention: parts.settings.gateway.limits.idempotency,
+        clock: Arc::clone(&parts.clock),
+    }
+}
+
 /// Opens the way back in for approved requests, each with a record of its own that names the request it belongs to.
 fn open_releases(parts: &Parts, entry: Entry) {
     let recorded = ServiceBuilder::new()
@@ -291,10 +306,6 @@ fn note_requester(request: Request<Body>) -> Request<Body> {
         });
     }
     request
-}
-
-fn starts_run(operation: &Operation) -> bool {
-    operation.action.as_str() == "kickoff"
 }
 
 fn boxed<B>(response: Response<B>) -> Response<Body>

@@ -104,7 +104,7 @@ pub(crate) struct KickoffTickets {
 
 impl Tickets<Body> for KickoffTickets {
     fn offers(&self, operation: &Operation) -> bool {
-        operation.action.as_str() == "kickoff"
+        starts_run(operation)
     }
 
     fn reserve<'a>(
@@ -132,12 +132,7 @@ impl Tickets<Body> for KickoffTickets {
 
     fn answer(&self, approval: &Approval) -> Response<Body> {
         match approval.asked.run {
-            Some(run) => {
-                let mut response = json(kickoff_answer(run));
-                // For the record: the answer belongs to the run it names.
-                response.extensions_mut().insert(run);
-                response
-            }
+            Some(run) => kickoff(run),
             None => {
                 let text = "the ticket has no id";
                 Refusal::new(By::Approval, StatusCode::INTERNAL_SERVER_ERROR, "ticket_missing", text)
@@ -145,6 +140,19 @@ impl Tickets<Body> for KickoffTickets {
             }
         }
     }
+}
+
+/// Whether the operation has a run of its own, and so an id that can be told before it starts.
+pub(crate) fn starts_run(operation: &Operation) -> bool {
+    operation.action.as_str() == "kickoff"
+}
+
+/// The answer to a kickoff of this run.
+pub(crate) fn kickoff(run: RunId) -> Response<Body> {
+    let mut response = json(kickoff_answer(run));
+    // For the record: the answer belongs to the run it names.
+    response.extensions_mut().insert(run);
+    response
 }
 
 /// Answers the status of runs that have not started; a run that has started passes.

@@ -64,9 +64,7 @@ impl ApprovalStore for SqliteStore {
         self.change(move |tx| {
             async move {
                 let next = machine::open(new)?;
-                if !tx.open(&next).await.map_err(OpenError::from_fault)? {
-                    return Err(OpenError::Exists);
-                }
+                tx.open(&next).await?;
                 Ok(next.approval)
             }
             .boxed()

@@ -172,6 +172,7 @@ fn migrator() -> Migrator {
         step(11, "used ids", include_str!("../migrations/sqlite/0011_used_ids.sql")),
         step(12, "seen tokens", include_str!("../migrations/sqlite/0012_seen_tokens.sql")),
         step(30, "log", include_str!("../migrations/sqlite/0030_log.sql")),
+        step(31, "call keys", include_str!("../migrations/sqlite/0031_call_keys.sql")),
     ])
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crewgate_approval::{
-    Approval, Lease, State,
+    Approval, End, Lease, OpenError, State,
     grants::{self, GrantMove},
     machine,
     machine::Transition,
@@ -12,10 +12,14 @@ use crewgate_audit::{
     AuditError, Entry, Phase, Place, Prepared, SealKey,
     tlog::{Checkpoint, Hash, Tree},
 };
-use crewgate_core::{ApprovalId, Effect, Fact, GrantId, RequestId, RunId, Timestamp};
+use crewgate_core::{ApprovalId, Effect, Fact, GrantId, Keyed, RequestId, RunId, Timestamp};
 use sqlx::SqliteConnection;
 
-use crate::{fault::Fault, keys::Keys, rows};
+use crate::{
+    fault::{Fault, FromFault},
+    keys::Keys,
+    rows,
+};
 
 /// The writer's connection, and what it knows of the log without asking.
 pub(crate) struct Tx {
@@ -36,10 +40,15 @@ impl Tx {
     /// Puts an entry on the record, with what follows from it: a released approval counts as sent with its intent, and
     /// is settled with its outcome; an intent spends the uses of the grants it relies on.
     pub(crate) async fn record(&mut self, entry: Sorted) -> Result<Place, AuditError> {
-        let Sorted { sealed, phase, release, grants, effect, time, end } = entry;
+        let Sorted { sealed, phase, release, keyed, grants, effect, time, end } = entry;
         let (request, run) = (sealed.request, sealed.run);
         match phase {
             Phase::Intent => {
+                if let Some(keyed) = keyed
+                    && !self.take_key(&keyed, request, None, time).await?
+                {
+                    return Err(AuditError::KeyTaken);
+                }
                 if let Some(lease) = release {
                     let approval = rows::approval(&mut self.conn, lease.approval).await?;
                     let approval = approval.ok_or(AuditError::Conflict)?;
@@ -63,6 +72,9 @@ impl Tx {
             Phase::Outcome => {
                 let place = self.leaf(sealed).await?;
                 self.close_intent(request).await?;
+                if keyed.is_some() && matches!(end, End::Failed { .. }) {
+                    self.give_back_key(request).await?;
+                }
                 if let Some(lease) = release {
                     self.settle(lease, end, run, time).await?;
                 }
@@ -78,14 +90,20 @@ impl Tx {
         self.tell(&next.approval, next.fact.clone(), now).await
     }
 
-    /// Writes a new approval and the leaf that tells it. `false`: its id or run has one already.
-    pub(crate) async fn open(&mut self, next: &Transition) -> Result<bool, Fault> {
-        if !rows::insert_approval(&mut self.conn, &next.approval).await? {
-            return Ok(false);
+    /// Writes a new approval and the leaf that tells it, unless its id, its run or its caller's name for it is taken.
+    pub(crate) async fn open(&mut self, next: &Transition) -> Result<(), OpenError> {
+        let asked = &next.approval.asked;
+        if !rows::insert_approval(&mut self.conn, &next.approval).await.map_err(OpenError::from_fault)? {
+            return Err(OpenError::Exists);
+        }
+        if let Some(keyed) = &asked.keyed {
+            let taken = self.take_key(keyed, asked.request, Some(asked.id), asked.opened).await;
+            if !taken.map_err(OpenError::from_fault)? {
+                return Err(OpenError::KeyTaken);
+            }
         }
         self.moved.push(next.approval.id());
-        self.tell(&next.approval, next.fact.clone(), next.approval.asked.opened).await?;
-        Ok(true)
+        self.tell(&next.approval, next.fact.clone(), asked.opened).await.map_err(OpenError::from_fault)
     }
 
     /// Writes a move of a grant and the leaf that tells it.
@@ -115,7 +133,7 @@ impl Tx {
     async fn settle(
         &mut self,
         lease: Lease,
-        end: crewgate_approval::End,
+        end: End,
         run: Option<RunId>,
         now: Timestamp,
     ) -> Result<(), Fault> {
@@ -277,7 +295,7 @@ impl Tx {
             let Some(approval) = rows::approval(&mut self.conn, id).await? else { continue };
             let State::Executing { lease, sent: true, .. } = approval.state else { continue };
             let lease = Lease { approval: id, number: lease };
-            if let Ok(next) = machine::settle(&approval, lease, &crewgate_approval::End::Indeterminate, now) {
+            if let Ok(next) = machine::settle(&approval, lease, &End::Indeterminate, now) {
                 self.step(&next, now).await?;
                 settled += 1;
             }
@@ -324,10 +342,11 @@ pub(crate) struct Sorted {
     sealed: Sealed,
     phase: Phase,
     release: Option<Lease>,
+    keyed: Option<Keyed>,
     grants: BTreeSet<GrantId>,
     effect: Effect,
     time: Timestamp,
-    end: crewgate_approval::End,
+    end: End,
 }
 
 impl Sorted {
@@ -336,6 +355,7 @@ impl Sorted {
         Ok(Self {
             phase: entry.phase,
             release: release.map(|(approval, number): (ApprovalId, u64)| Lease { approval, number }),
+            keyed: entry.keyed().cloned(),
             grants: entry.grants(),
             effect: entry.effect(),
             time: entry.time,
@@ -346,8 +366,7 @@ impl Sorted {
 }
 
 /// What an outcome's facts say became of the call. Silence means that nobody knows: never that nothing happened.
-fn end_of(facts: &[Fact]) -> crewgate_approval::End {
-    use crewgate_approval::End;
+fn end_of(facts: &[Fact]) -> End {
     let answered = facts.iter().any(|fact| matches!(fact, Fact::Answered { .. }));
     let unsent = facts.iter().rev().find_map(|fact| match fact {
         Fact::Unanswered { code, sent } => Some((!sent).then_some(code)),

@@ -24,6 +24,12 @@ async fn it_is_an_approval_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_callers_names() {
+    let dirs = Dirs::default();
+    suites::keys::conforms(async || Arc::new(dirs.open().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_a_grant_store() {
     let dirs = Dirs::default();
     suites::grant::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;

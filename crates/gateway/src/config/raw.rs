@@ -121,6 +121,7 @@ pub(super) struct Gateway {
     pub(super) header_timeout: Option<Text>,
     pub(super) request_timeout: Option<Text>,
     pub(super) drain_timeout: Option<Text>,
+    pub(super) idempotency: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

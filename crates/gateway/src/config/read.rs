@@ -175,6 +175,7 @@ fn gateway(check: &mut Checker<'_>, raw: &raw::Gateway) -> Option<GatewaySetting
         per_address: check.parse_or(raw.per_address.as_ref(), (500, secs(1)), rate),
         header_timeout: check.parse_or(raw.header_timeout.as_ref(), secs(10), duration),
         request_timeout: check.parse_or(raw.request_timeout.as_ref(), secs(120), duration),
+        idempotency: check.parse_or(raw.idempotency.as_ref(), secs(24 * 3600), duration),
         drain_timeout: check.parse_or(raw.drain_timeout.as_ref(), secs(30), duration),
     };
     Some(GatewaySettings { listen: listen?, public_url, limits, demand_dpop_nonce: raw.demand_dpop_nonce })

@@ -126,6 +126,8 @@ pub struct LimitSettings {
     pub header_timeout: Duration,
     /// Time for the answer to begin (default 120 s: longer than the longest hold and CrewAI's start together).
     pub request_timeout: Duration,
+    /// How long a caller's `Idempotency-Key` stands for its call (default 24 h).
+    pub idempotency: Duration,
     /// Time that calls in progress get when the gateway is told to stop (default 30 s).
     pub drain_timeout: Duration,
 }

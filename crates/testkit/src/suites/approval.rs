@@ -127,6 +127,7 @@ pub fn asked(requester: &Principal, needs: &[(&str, u32)]) -> NewApproval {
         opened: start(),
         expires: start().saturating_add(Duration::from_secs(3600)),
         usable_for: Duration::from_secs(900),
+        keyed: None,
     }
 }
 

@@ -4,6 +4,7 @@ pub mod approval;
 pub mod audit;
 pub mod grant;
 pub mod inventory;
+pub mod keys;
 pub mod meter;
 pub mod revocation;
 pub mod runs;
