@@ -255,6 +255,36 @@ pub enum End {
     Indeterminate,
 }
 
+/// What a person found out about a request whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it ran or it did not")]
+pub enum Finding {
+    /// It ran.
+    Ran {
+        /// The upstream's id of the run, where they found one.
+        upstream: Option<String>,
+    },
+    /// It did not run.
+    DidNotRun,
+}
+
+/// A finding on its way to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    /// About which approval.
+    pub approval: ApprovalId,
+    /// Who looked.
+    pub by: Principal,
+    /// Sets they may speak for, resolved when they spoke.
+    pub sets: BTreeSet<ApproverSet>,
+    /// What they found.
+    pub finding: Finding,
+    /// How they know.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A request and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {

@@ -140,7 +140,9 @@ mod waiting_room;
 mod wire;
 
 pub use self::{
-    approval::{Approval, Ballot, End, Lease, Need, NewApproval, Phase, ReleaseMode, State, Vote},
+    approval::{
+        Approval, Ballot, End, Finding, Lease, Need, NewApproval, Phase, ReleaseMode, Resolution, State, Vote,
+    },
     digest::{Digest, InvalidDigest, digest},
     eligible::{EligibilityUnknown, Eligible},
     future::ResponseFuture,
@@ -160,7 +162,8 @@ pub use self::{
     releaser::{DEFAULT_LEASE, Releaser, pending_auto_runs},
     service::AwaitApproval,
     store::{
-        ApprovalStore, CancelError, DEFAULT_LIST_LIMIT, Filter, LeaseError, OpenError, StoreError, VoteError,
+        ApprovalStore, CancelError, DEFAULT_LIST_LIMIT, Filter, LeaseError, OpenError, ResolveError,
+        StoreError, VoteError,
     },
     ticket::{Tickets, Wait},
     waiting_room::{WaitingRoom, Watch},

@@ -9,14 +9,16 @@
 //!   └ late ► expired      │  └ cancel ► cancelled └ could not be sent: failed
 //!                         └── given back, or the lease ended, with nothing sent
 //! ```
+//!
+//! What is indeterminate stays so until its own late answer comes or a person says what they found: executed or failed.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_core::{ApprovalStep, Fact, Principal, PrincipalKind, Timestamp, Verdict};
 
 use crate::{
-    Approval, Ballot, CancelError, End, Lease, LeaseError, NewApproval, OpenError, State, VoteError,
-    quorum::is_reached,
+    Approval, Ballot, CancelError, End, Finding, Lease, LeaseError, NewApproval, OpenError, Resolution,
+    ResolveError, State, VoteError, quorum::is_reached,
 };
 
 /// A move: the approval after it, and what must stand on the record with it.
@@ -210,6 +212,34 @@ pub fn settle(
         End::Executed => (State::Executed { at: now }, ApprovalStep::Executed),
         End::Indeterminate => (State::Indeterminate, ApprovalStep::Indeterminate),
     };
+    Ok(moved(approval, state, step))
+}
+
+/// What a person found out about a request of which nobody knows what became. It is never sent again: what did not run
+/// must be asked for anew.
+///
+/// # Errors
+///
+/// [`ResolveError`], never `Unknown` or `Store`.
+pub fn resolve(approval: &Approval, resolution: &Resolution) -> Result<Transition, ResolveError> {
+    let Resolution { by, sets, finding, reason, at, .. } = resolution;
+    let state = approval.state_at(*at);
+    if state != State::Indeterminate {
+        return Err(ResolveError::NotIndeterminate(state));
+    }
+    if by.same_person(&approval.asked.requester) {
+        return Err(ResolveError::OwnRequest);
+    }
+    if sets.is_disjoint(&approval.sets()) || by.kind != PrincipalKind::User {
+        return Err(ResolveError::NotEligible);
+    }
+    let (state, ran, upstream) = match finding {
+        Finding::Ran { upstream } => (State::Executed { at: *at }, true, upstream.clone()),
+        Finding::DidNotRun => {
+            (State::Failed { reason: format!("{} found that it did not run: {reason}", by.key) }, false, None)
+        }
+    };
+    let step = ApprovalStep::Resolved { by: by.key.clone(), ran, upstream, reason: reason.clone() };
     Ok(moved(approval, state, step))
 }
 

@@ -11,7 +11,8 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::{
     Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, KeptKey, KeyStore, Lease, LeaseError,
-    NewApproval, OpenError, State, StoreError, VoteError, machine, machine::Transition,
+    NewApproval, OpenError, Resolution, ResolveError, State, StoreError, VoteError, machine,
+    machine::Transition,
 };
 
 /// Approvals a [`MemoryStore`] keeps: each holds its body, so 10,000 of 10 KiB are 100 MB.
@@ -220,6 +221,15 @@ impl ApprovalStore for MemoryStore {
 
     fn settle(&self, lease: Lease, end: End, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
         self.lease(lease, |row| machine::settle(row, lease, &end, now))
+    }
+
+    fn resolve(&self, resolution: Resolution) -> BoxFuture<'_, Result<State, ResolveError>> {
+        let done = self.change(resolution.approval, ResolveError::Unknown, |row| {
+            let next = machine::resolve(row, &resolution)?;
+            let state = next.approval.state.clone();
+            Ok((next, state))
+        });
+        Box::pin(ready(done))
     }
 
     fn find(&self, id: ApprovalId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, fmt, num::NonZeroUsize, time::Duration};
 use crewgate_core::{ApprovalId, ApproverSet, Principal, PrincipalKey, RunId, Timestamp};
 use futures_util::future::BoxFuture;
 
-use crate::{Approval, Ballot, End, Hint, Lease, NewApproval, Phase, ReleaseMode, State};
+use crate::{Approval, Ballot, End, Hint, Lease, NewApproval, Phase, ReleaseMode, Resolution, State};
 
 /// The store could not do it, or cannot say whether it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,20 @@ error!(
         Lost => "this attempt no longer holds the approval",
         /// It is said to have been answered but was never sent, or is given back but was sent.
         OutOfOrder => "that does not follow from what this attempt has done",
+        /// There is none with this id.
+        Unknown => "there is no such approval",
+    }
+);
+
+error!(
+    /// Why a finding was not taken.
+    ResolveError {
+        /// Only those who are asked to approve it may say, and only people.
+        NotEligible => "you are not among the people who are asked",
+        /// It is known how it stands.
+        NotIndeterminate(State) => "it is known how it stands",
+        /// Nobody says so of their own request.
+        OwnRequest => "nobody settles their own request",
         /// There is none with this id.
         Unknown => "there is no such approval",
     }
@@ -248,6 +262,13 @@ pub trait ApprovalStore: Send + Sync + 'static {
     ///
     /// [`LeaseError`].
     fn settle(&self, lease: Lease, end: End, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>>;
+
+    /// A person says what became of it, when nobody else can.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`].
+    fn resolve(&self, resolution: Resolution) -> BoxFuture<'_, Result<State, ResolveError>>;
 
     /// The approval of this id.
     ///

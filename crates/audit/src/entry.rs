@@ -120,7 +120,11 @@ impl Entry {
         self.facts.iter().find_map(|fact| match fact {
             Fact::Authenticated { principal, .. } => Some(principal),
             Fact::Approval {
-                step: ApprovalStep::Voted { by, .. } | ApprovalStep::Cancelled { by }, ..
+                step:
+                    ApprovalStep::Voted { by, .. }
+                    | ApprovalStep::Cancelled { by }
+                    | ApprovalStep::Resolved { by, .. },
+                ..
             } => Some(by),
             Fact::Grant { step: GrantStep::Revoked { by, .. }, .. } => Some(by),
             Fact::Control { by, .. } => by.as_ref(),

@@ -357,6 +357,11 @@ fn approval_words(step: &ApprovalStep) -> String {
         ApprovalStep::Indeterminate => "sent, and nobody knows what became of it".to_owned(),
         ApprovalStep::Invalidated { reason } => format!("no longer valid: {reason}"),
         ApprovalStep::Requested { sets, expires, .. } => format!("asks {} until {expires}", list(sets)),
+        ApprovalStep::Resolved { by, ran, upstream, reason } => {
+            let run = upstream.as_ref().map(|id| format!(", as {id}")).unwrap_or_default();
+            let found = if *ran { format!("ran{run}") } else { "did not run".to_owned() };
+            format!("{by} found that it {found}: {reason}")
+        }
         ApprovalStep::Returned => "given back unsent".to_owned(),
         ApprovalStep::Voted { by, verdict, reason, settles, .. } => {
             let verdict = match verdict {

@@ -41,13 +41,17 @@ pub(crate) async fn list(Of(console): Of<Console>, Extension(who): Extension<Pri
     let now = console.clock.now();
     let sets = console.sets_of(&who).await?;
     let waiting = Filter { sets: Some(sets.clone()), ..Filter::at(now).phase(Phase::Pending) };
+    let lost = Filter { sets: Some(sets.clone()), ..Filter::at(now).phase(Phase::Indeterminate) };
     let own = Filter { requester: Some(who.key.clone()), newest_first: true, ..Filter::at(now) };
     let waiting = console.approvals.list(waiting).await.map_err(store)?;
+    let lost = console.approvals.list(lost).await.map_err(store)?;
     let own = console.approvals.list(own).await.map_err(store)?;
     let summary = |approval: &Approval| view::summary(approval, now, standing(approval, &who, &sets, now));
     let waiting = waiting.iter().filter(|approval| standing(approval, &who, &sets, now).may_decide);
+    let lost = lost.iter().filter(|approval| standing(approval, &who, &sets, now).may_resolve);
     Ok(Json(json!({
         "waiting": waiting.map(summary).collect::<Value>(),
+        "lost": lost.map(summary).collect::<Value>(),
         "own": own.iter().map(summary).collect::<Value>(),
     })))
 }
@@ -156,9 +160,9 @@ pub(crate) async fn cancel(
     }
 }
 
-struct Seen {
-    approval: Approval,
-    sets: BTreeSet<ApproverSet>,
+pub(crate) struct Seen {
+    pub(crate) approval: Approval,
+    pub(crate) sets: BTreeSet<ApproverSet>,
     /// Neither requester nor asked: reads the record.
     as_reader: bool,
 }
@@ -169,7 +173,7 @@ impl Console {
     }
 
     /// The approval of this id, for those it concerns.
-    async fn visible(&self, who: &Principal, id: &str) -> Result<Seen, Problem> {
+    pub(crate) async fn visible(&self, who: &Principal, id: &str) -> Result<Seen, Problem> {
         let id = id.parse::<ApprovalId>().map_err(|_| Problem::not_found())?;
         let Some(approval) = self.approvals.find(id).await.map_err(store)? else {
             return Err(Problem::not_found());
@@ -185,12 +189,11 @@ impl Console {
 
 fn standing(approval: &Approval, who: &Principal, sets: &BTreeSet<ApproverSet>, now: Timestamp) -> Standing {
     let mine = approval.asked.requester.same_person(who);
-    let may_decide = !mine
-        && who.kind == PrincipalKind::User
-        && approval.state_at(now) == State::Pending
-        && !approval.sets().is_disjoint(sets)
-        && !approval.votes.iter().any(|vote| vote.approver.same_person(who));
-    Standing { mine, may_decide }
+    let state = approval.state_at(now);
+    let asked = !mine && who.kind == PrincipalKind::User && !approval.sets().is_disjoint(sets);
+    let may_decide =
+        asked && state == State::Pending && !approval.votes.iter().any(|vote| vote.approver.same_person(who));
+    Standing { mine, may_decide, may_resolve: asked && state == State::Indeterminate }
 }
 
 /// Words that will stand on the record for good, within their bound.
@@ -216,7 +219,7 @@ fn refused(error: &VoteError) -> Problem {
     }
 }
 
-fn conflict(code: &'static str, detail: &str, state: &State) -> Problem {
+pub(crate) fn conflict(code: &'static str, detail: &str, state: &State) -> Problem {
     Problem::new(StatusCode::CONFLICT, code, detail).with("state", view::state(state))
 }
 

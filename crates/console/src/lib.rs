@@ -64,6 +64,7 @@ mod console;
 mod grants;
 mod problem;
 mod record;
+mod resolve;
 mod restore;
 mod revocations;
 mod router;

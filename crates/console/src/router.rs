@@ -8,7 +8,7 @@ use axum::{
 use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::{Console, approvals, grants, problem::Problem, restore, revocations, runs, tokens};
+use crate::{Console, approvals, grants, problem::Problem, resolve, restore, revocations, runs, tokens};
 
 /// The API document, as served.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -21,6 +21,7 @@ pub fn router(console: Console) -> Router {
         .route("/api/approvals/{id}", get(approvals::show))
         .route("/api/approvals/{id}/decision", post(approvals::decide))
         .route("/api/approvals/{id}/cancel", post(approvals::cancel))
+        .route("/api/approvals/{id}/settlement", post(resolve::resolve))
         .route("/api/grants", get(grants::list))
         .route("/api/grants/{id}/revoke", post(grants::revoke))
         .route("/api/revocations", get(revocations::list).post(revocations::revoke))

@@ -37,6 +37,7 @@ pub(crate) fn summary(approval: &Approval, now: Timestamp, standing: Standing) -
         "needs": needs(approval),
         "mine": standing.mine,
         "may_decide": standing.may_decide,
+        "may_settle": standing.may_resolve,
     })
 }
 
@@ -47,6 +48,8 @@ pub(crate) struct Standing {
     pub(crate) mine: bool,
     /// They are among the people who are asked, and have not spoken yet.
     pub(crate) may_decide: bool,
+    /// Nobody knows what became of it, and they are among those who may say.
+    pub(crate) may_resolve: bool,
 }
 
 pub(crate) fn needs(approval: &Approval) -> Value {

@@ -8,11 +8,12 @@ use axum::{
     body::{Body, to_bytes},
 };
 use crewgate_approval::{
-    ApprovalStore, EligibilityUnknown, Eligible, GrantStore, MemoryGrants, MemoryStore, NewApproval, State,
+    ApprovalStore, EligibilityUnknown, Eligible, End, GrantStore, MemoryGrants, MemoryStore, NewApproval,
+    State,
 };
 use crewgate_audit::{AuditStore, Entry, Frame, Lane, Phase};
 use crewgate_console::{Console, MAX_DECISION_BYTES, MaskedSpan, Shown, router};
-use crewgate_core::{ApproverSet, Fact, Principal, RequestId, RunId};
+use crewgate_core::{ApproverSet, Clock, Fact, Principal, RequestId, RunId};
 use crewgate_runs::{MemoryLedger, NewRun, RunLedger};
 use crewgate_testkit::{
     ManualClock,
@@ -508,6 +509,88 @@ async fn a_grant_is_taken_away_by_those_it_concerns_and_nobody_else_learns_of_it
     );
 }
 
+/// Sends what was approved and loses the answer.
+async fn lose(world: &World, new: &NewApproval) {
+    let id = new.id.to_string();
+    assert_eq!(world.decide(&person("bob"), &id, &verdict("approve", new)).await.0, 200);
+    let now = world.clock.now();
+    let lease = world.approvals.claim(new.id, now, Duration::from_secs(60)).await.unwrap().unwrap();
+    world.approvals.mark_sent(lease, now).await.unwrap();
+    world.approvals.settle(lease, End::Indeterminate, now).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_asked_says_what_became_of_a_lost_answer() {
+    let world = world();
+    let run = NewRun {
+        crew: asked(&person("ana"), &[("owners", 1)]).operation.resource.name,
+        owner: person("ana").key,
+        at: world.clock.now(),
+    };
+    let ticket = world.runs.reserve(run.clone()).await.unwrap();
+    let new = NewApproval { run: Some(ticket), ..asked(&person("ana"), &[("owners", 1)]) };
+    world.approvals.open(new.clone()).await.unwrap();
+    let path = format!("/api/approvals/{}/settlement", new.id);
+    let ran = |run: &str| json!({ "found": "ran", "run": run, "reason": "in its log" }).to_string();
+    let (status, body) = world.post(&person("bob"), &path, &ran("k-1")).await;
+    assert_eq!(
+        (status, &body["code"], &body["state"]["name"]),
+        (409, &json!("not_indeterminate"), &json!("pending"))
+    );
+    lose(&world, &new).await;
+
+    let (_, list) = world.see(&person("bob"), "/api/approvals").await;
+    assert_eq!(
+        (ids(&list["lost"]), list["lost"][0]["may_settle"].clone()),
+        (vec![new.id.to_string()], json!(true))
+    );
+    let (_, list) = world.see(&person("ana"), "/api/approvals").await;
+    assert!(ids(&list["lost"]).is_empty() && list["own"][0]["may_settle"] == json!(false));
+    let (status, body) = world.post(&person("ana"), &path, &ran("k-1")).await;
+    assert_eq!((status, &body["code"]), (403, &json!("self_approval")));
+    let (status, body) = world.post(&person("auditor"), &path, &ran("k-1")).await;
+    assert_eq!((status, &body["code"]), (403, &json!("not_eligible")));
+    // Unclear findings, and another's run.
+    for wrong in [
+        json!({ "found": "ran", "reason": " " }),
+        json!({ "found": "ran" }),
+        json!({ "found": "ran", "run": "", "reason": "x" }),
+        json!({ "found": "did_not_run", "run": "k-1", "reason": "x" }),
+        json!({ "found": "perhaps", "reason": "x" }),
+    ] {
+        assert_eq!(world.post(&person("bob"), &path, &wrong.to_string()).await.0, 400, "{wrong}");
+    }
+    world.runs.start(run, "k-0".to_owned()).await.unwrap();
+    let (status, body) = world.post(&person("bob"), &path, &ran("k-0")).await;
+    assert_eq!((status, &body["code"]), (409, &json!("run_taken")));
+
+    let (status, body) = world.post(&person("bob"), &path, &ran("k-1")).await;
+    assert_eq!((status, &body["state"]["name"]), (200, &json!("executed")), "{body}");
+    assert_eq!(world.runs.find(ticket.as_uuid()).await.unwrap().unwrap().upstream.as_deref(), Some("k-1"));
+    let (status, body) = world.post(&person("dan"), &path, &ran("k-1")).await;
+    assert_eq!((status, &body["code"]), (409, &json!("not_indeterminate")));
+}
+
+#[tokio::test]
+async fn what_was_found_not_to_have_run_has_failed_and_is_not_sent_again() {
+    let world = world();
+    let new = NewApproval { run: None, ..asked(&person("ana"), &[("owners", 1)]) };
+    world.approvals.open(new.clone()).await.unwrap();
+    lose(&world, &new).await;
+    let path = format!("/api/approvals/{}/settlement", new.id);
+    let with_run = json!({ "found": "ran", "run": "k-1", "reason": "x" }).to_string();
+    assert_eq!(
+        world.post(&person("bob"), &path, &with_run).await.0,
+        400,
+        "there is no ticket to stand for it"
+    );
+    let body = json!({ "found": "did_not_run", "reason": "nothing in its log" }).to_string();
+    let (status, body) = world.post(&person("bob"), &path, &body).await;
+    assert_eq!((status, &body["state"]["name"]), (200, &json!("failed")), "{body}");
+    let now = world.clock.now();
+    assert_eq!(world.approvals.claim(new.id, now, Duration::from_secs(60)).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn the_document_describes_the_routes_there_are() {
     let world = world();
@@ -530,7 +613,7 @@ async fn the_document_describes_the_routes_there_are() {
             routes += usize::from(described);
         }
     }
-    assert_eq!(routes, 14, "a route that is added is described");
+    assert_eq!(routes, 15, "a route that is added is described");
     // Every reference leads somewhere.
     for reference in document.to_string().split("\"$ref\":\"#").skip(1) {
         let target = reference.split('"').next().unwrap();

@@ -130,6 +130,17 @@ pub enum ApprovalStep {
         /// When the request ends undecided.
         expires: Timestamp,
     },
+    /// Nobody knew what had become of it, and a person found out.
+    Resolved {
+        /// Who did.
+        by: PrincipalKey,
+        /// Whether it ran.
+        ran: bool,
+        /// The upstream's id of the run, where they found one.
+        upstream: Option<String>,
+        /// How they know.
+        reason: String,
+    },
     /// The lease ended before anything was sent; it may be claimed again.
     Returned,
     /// An approver spoke.

@@ -7,7 +7,7 @@ mod house;
 use std::time::Duration;
 
 use crewgate_audit::{AuditStore, Entry, Phase, Query};
-use crewgate_core::{Ending, Fact};
+use crewgate_core::{ApprovalStep, Ending, Fact};
 use crewgate_runs::{RunFilter, RunLedger};
 use crewgate_testkit::Trouble;
 use serde_json::{Value, json};
@@ -159,6 +159,28 @@ async fn an_approved_kickoff_whose_answer_was_cut_is_indeterminate_and_never_sen
         ended(&house, &run).await;
     }
     assert_eq!(house.payroll.calls().kickoff, 1);
+
+    // Who was asked looks at the crew, finds the run, and says so: the ticket stands for it from then on.
+    let found =
+        json!({ "found": "ran", "run": house.payroll.run_ids().pop(), "reason": "in the crew's log" });
+    let path = format!("/api/approvals/{approval}/settlement");
+    let own = house.control("POST", &path, &house.alice(), Some(found.clone())).await;
+    assert_eq!(own.refusal(), (403, "self_approval".to_owned()));
+    let settled = house.control("POST", &path, &house.dora(), Some(found)).await;
+    assert_eq!(settled.status, 200, "{}", settled.text());
+    let status = ended(&house, &run).await;
+    assert_ne!(status.get("state").unwrap(), "FAILED", "the ticket is that run now: {status}");
+    assert_eq!(house.payroll.calls().kickoff, 1);
+    let resolved = house.entries(Query { approval: approval.parse().ok(), ..Query::default() }).await;
+    let mut facts = resolved.iter().flat_map(|entry| &entry.facts);
+    assert!(
+        facts.any(|fact| matches!(
+            fact,
+            Fact::Approval { step: ApprovalStep::Resolved { by, ran: true, upstream: Some(_), .. }, .. }
+                if by.subject == "dora"
+        )),
+        "{resolved:?}"
+    );
     house.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crewgate_approval::{
     Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, Lease, LeaseError, NewApproval,
-    OpenError, Phase, State, StoreError, VoteError, machine, machine::Transition,
+    OpenError, Phase, Resolution, ResolveError, State, StoreError, VoteError, machine, machine::Transition,
 };
 use crewgate_core::{ApprovalId, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -129,6 +129,14 @@ impl ApprovalStore for SqliteStore {
 
     fn settle(&self, lease: Lease, end: End, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
         self.lease(lease, now, move |row| machine::settle(row, lease, &end, now))
+    }
+
+    fn resolve(&self, resolution: Resolution) -> BoxFuture<'_, Result<State, ResolveError>> {
+        self.transition(resolution.approval, resolution.at, ResolveError::Unknown, move |row| {
+            let next = machine::resolve(row, &resolution)?;
+            let state = next.approval.state.clone();
+            Ok((next, state))
+        })
     }
 
     fn find(&self, id: ApprovalId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {

@@ -97,6 +97,7 @@ from_fault!(
     crewgate_approval::VoteError => StoreError,
     crewgate_approval::CancelError => StoreError,
     crewgate_approval::LeaseError => StoreError,
+    crewgate_approval::ResolveError => StoreError,
     crewgate_approval::GiveError => StoreError,
     crewgate_approval::RevokeError => StoreError,
     crewgate_approval::SpendError => StoreError,

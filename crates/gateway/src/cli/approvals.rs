@@ -25,6 +25,8 @@ enum Command {
     Deny(Decision),
     /// List what waits for you, or was asked by you.
     List,
+    /// Say what became of a request that was sent and whose answer was lost.
+    Settle(Settlement),
     /// Show one request: exactly what will run, for whom, and who must agree.
     Show {
         /// The approval's id.
@@ -44,6 +46,24 @@ struct Decision {
     digest: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+struct Settlement {
+    /// The approval's id.
+    id: String,
+    /// It ran.
+    #[arg(long, required_unless_present = "did_not_run", conflicts_with = "did_not_run")]
+    ran: bool,
+    /// CrewAI's own id of the run you found: the caller's ticket stands for it from then on.
+    #[arg(long, value_name = "ID", requires = "ran")]
+    run: Option<String>,
+    /// It did not run. It is not sent again: who still wants it asks anew.
+    #[arg(long)]
+    did_not_run: bool,
+    /// How you know.
+    #[arg(long)]
+    reason: String,
+}
+
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let api = Api::new(&arguments.console).await?;
     match arguments.command {
@@ -53,6 +73,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             let list = api.call(Method::GET, "/api/approvals", None).await?;
             output.print(&list, listing)
         }
+        Command::Settle(settlement) => settle(&api, &settlement, output).await,
         Command::Show { id } => {
             let approval = api.call(Method::GET, &format!("/api/approvals/{}", checked(&id)?), None).await?;
             output.print(&approval, sheet)
@@ -76,6 +97,14 @@ async fn decide(api: &Api, decision: &Decision, verdict: &str, output: Output) -
     }
     let answer = api.call(Method::POST, &format!("{path}/decision"), Some(body)).await?;
     output.print(&answer, |answer| format!("{}: {}", decision.id, state(answer)))
+}
+
+async fn settle(api: &Api, settlement: &Settlement, output: Output) -> Result<(), Failure> {
+    let path = format!("/api/approvals/{}/settlement", checked(&settlement.id)?);
+    let found = if settlement.ran { "ran" } else { "did_not_run" };
+    let body = json!({ "found": found, "run": settlement.run, "reason": settlement.reason });
+    let answer = api.call(Method::POST, &path, Some(body)).await?;
+    output.print(&answer, |answer| format!("{}: {}", settlement.id, state(answer)))
 }
 
 /// Shows the request and asks for a `yes`; without a terminal the digest is asked for instead, so that nothing is
@@ -105,8 +134,8 @@ fn state(value: &Value) -> &str {
 }
 
 fn listing(list: &Value) -> String {
-    let (waiting, own) = (rows(list, "waiting"), rows(list, "own"));
-    if waiting.is_empty() && own.is_empty() {
+    let (waiting, lost, own) = (rows(list, "waiting"), rows(list, "lost"), rows(list, "own"));
+    if waiting.is_empty() && lost.is_empty() && own.is_empty() {
         return "nothing waits".to_owned();
     }
     let line = |row: &Value| {
@@ -120,7 +149,11 @@ fn listing(list: &Value) -> String {
             text(row, "expires"),
         )
     };
-    let parts = [part("waits for you", waiting, line), part("asked by you", own, line)];
+    let parts = [
+        part("waits for you", waiting, line),
+        part("sent, answer lost: look at the crew, then `approvals settle`", lost, line),
+        part("asked by you", own, line),
+    ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 

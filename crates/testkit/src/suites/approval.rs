@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, future::Future, num::NonZeroU32, sync::Arc, tim
 
 use bytes::Bytes;
 use crewgate_approval::{
-    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Lease, LeaseError, Need, NewApproval,
-    OpenError, Phase, ReleaseMode, State, Vote, VoteError, digest,
+    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Finding, Lease, LeaseError, Need, NewApproval,
+    OpenError, Phase, ReleaseMode, Resolution, ResolveError, State, Vote, VoteError, digest,
 };
 use crewgate_core::{
     Action, ApprovalId, ApproverSet, Basis, Duties, Effect, HumanId, Message, Operation, Outgoing, Principal,
@@ -182,6 +182,7 @@ where
     ends_come_by_evaluation(fresh().await).await;
     a_claim_is_exclusive_until_its_lease_ends(fresh().await).await;
     what_was_sent_is_never_claimed_again(fresh().await).await;
+    what_nobody_knows_a_person_finds_out(fresh().await).await;
     what_was_not_sent_is_given_back(fresh().await).await;
     nothing_is_sent_after_the_end(fresh().await).await;
     the_requester_takes_it_back(fresh().await).await;
@@ -376,6 +377,59 @@ async fn what_was_sent_is_never_claimed_again(store: Store) {
     assert_eq!(store.settle(lease, End::Indeterminate, after(64)).await, Err(LeaseError::Lost));
 }
 
+/// What `by` says of it, speaking for `owners`.
+fn found(of: &NewApproval, by: &Principal, finding: Finding, at: Timestamp) -> Resolution {
+    Resolution {
+        approval: of.id,
+        by: by.clone(),
+        sets: [ApproverSet::new("owners")].into(),
+        finding,
+        reason: "looked at the crew".to_owned(),
+        at,
+    }
+}
+
+async fn what_nobody_knows_a_person_finds_out(store: Store) {
+    let ran = || Finding::Ran { upstream: Some("k-1".to_owned()) };
+    let (new, lease) = claimed(&store, after(2)).await;
+    let of = |by: &Principal, at| found(&new, by, ran(), after(at));
+    store.mark_sent(lease, after(3)).await.unwrap();
+    // As long as its answer may come, nobody else says.
+    let early = store.resolve(of(&person("bob"), 10)).await;
+    assert!(matches!(early, Err(ResolveError::NotIndeterminate(State::Executing { .. }))), "{early:?}");
+    assert_eq!(state(&store, &new, after(62)).await, State::Indeterminate);
+
+    assert_eq!(store.resolve(of(&person("ana"), 62)).await, Err(ResolveError::OwnRequest));
+    let robot = Principal { kind: PrincipalKind::Service, ..person("robot") };
+    assert_eq!(store.resolve(of(&robot, 62)).await, Err(ResolveError::NotEligible));
+    let stranger = Resolution { sets: BTreeSet::new(), ..of(&person("eve"), 62) };
+    assert_eq!(store.resolve(stranger).await, Err(ResolveError::NotEligible));
+    let done = State::Executed { at: after(62) };
+    assert_eq!(store.resolve(of(&person("bob"), 62)).await, Ok(done.clone()));
+    // That is final: for another person, for its own late answer, and for whoever would start it.
+    assert_eq!(
+        store.resolve(of(&person("cleo"), 63)).await,
+        Err(ResolveError::NotIndeterminate(done.clone()))
+    );
+    assert_eq!(store.settle(lease, End::Indeterminate, after(63)).await, Err(LeaseError::Lost));
+    assert_eq!(store.claim(new.id, after(63), LEASE).await.unwrap(), None);
+    assert_eq!(state(&store, &new, after(63)).await, done);
+
+    let (new, lease) = claimed(&store, after(2)).await;
+    store.mark_sent(lease, after(3)).await.unwrap();
+    store.settle(lease, End::Indeterminate, after(4)).await.unwrap();
+    let failed = store.resolve(found(&new, &person("bob"), Finding::DidNotRun, after(5))).await.unwrap();
+    assert!(
+        matches!(&failed, State::Failed { reason } if reason.contains("looked at the crew")),
+        "{failed:?}"
+    );
+    assert_eq!(
+        store.claim(new.id, after(6), LEASE).await.unwrap(),
+        None,
+        "what did not run is asked for anew"
+    );
+}
+
 async fn what_was_not_sent_is_given_back(store: Store) {
     let (new, lease) = claimed(&store, after(2)).await;
     store.return_unsent(lease, after(3)).await.unwrap();
@@ -501,6 +555,8 @@ async fn what_does_not_exist_is_unknown(store: Store) {
     assert_eq!(store.claim(new.id, now, LEASE).await.unwrap(), None);
     assert_eq!(store.mark_sent(lease, now).await, Err(LeaseError::Unknown));
     assert_eq!(store.settle(lease, End::Executed, now).await, Err(LeaseError::Unknown));
+    let finding = found(&new, &person("bob"), Finding::DidNotRun, now);
+    assert_eq!(store.resolve(finding).await, Err(ResolveError::Unknown));
 }
 
 /// Two approvers, an approver against a denier, a canceller against an approver, and eight claimers, this many times
