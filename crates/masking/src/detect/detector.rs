@@ -304,10 +304,10 @@ macro_rules! validator {
         $validate
     };
     (; $law:expr;) => {
-        |found: &Match<'_>, near: &[&str]| if found.vouched(near) { found.lawful($law) } else { None }
+        |found: &Match<'_>, near: &[&str]| found.lawful($law).filter(|_| found.vouched(near))
     };
     (;; $law:expr) => {
-        |found: &Match<'_>, near: &[&str]| if found.named(near) { found.lawful($law) } else { None }
+        |found: &Match<'_>, near: &[&str]| found.lawful($law).filter(|_| found.named(near))
     };
 }
 

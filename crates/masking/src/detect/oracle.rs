@@ -40,7 +40,6 @@ impl Oracle {
     }
 
     /// The hits of a whole text, tails included.
-    #[cfg(test)]
     pub(crate) fn hits(&self, text: &str) -> Vec<Hit> {
         let (mut hits, mut from) = (Vec::new(), 0);
         loop {

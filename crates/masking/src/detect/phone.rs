@@ -207,6 +207,7 @@ fn international(found: &Match<'_>, skip: usize) -> Option<usize> {
 
 /// A number named as one, or all there is.
 fn labelled(found: &Match<'_>, near: &[&str]) -> Option<usize> {
+    let whole = found.whole_number()?;
     let digits = Digits::of(found.text);
     if !(6..=15).contains(&digits.len()) || digits.uniform() || is_date(found.text) {
         return None;
@@ -223,7 +224,7 @@ fn labelled(found: &Match<'_>, near: &[&str]) -> Option<usize> {
         && !clock
         && !counted
         && found.text.matches('.').count() < 3;
-    if digits.len() >= long && (told || alone) { found.whole_number() } else { None }
+    (digits.len() >= long && (told || alone)).then_some(whole)
 }
 
 /// `22.11.2026`, `2026-11-22`.

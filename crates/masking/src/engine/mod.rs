@@ -81,11 +81,6 @@ impl Engine {
         self.rules.get(index)
     }
 
-    /// Whether nothing is found in a text from a place on.
-    pub(crate) fn is_clean(&self, text: &str, from: usize) -> bool {
-        self.scan(Piece { text, from, at_start: true, ended: true }).0.is_empty()
-    }
-
     /// The hits of a whole text, tails included.
     pub(crate) fn hits(&self, text: &str) -> Vec<Hit> {
         let (mut hits, mut from) = (Vec::new(), 0);

@@ -6,7 +6,7 @@ use super::{
     Engine, STRIDE, Scratch,
     bits::Bits,
     lane::{Lane, Place},
-    need::AHEAD,
+    need::{AHEAD, ByteSet},
     simd::{BLOCK, HEAD, Masks},
 };
 use crate::detect::{BEHIND, Hit, Piece, Tail, WINDOW, resolve};
@@ -142,6 +142,11 @@ impl Scan<'_> {
     fn approach(&mut self, lane: &Lane, to: usize, scratch: &mut Scratch) {
         let Place::Required { reach, anywhere, approaches, .. } = &lane.place else { return };
         let text = self.piece.text.as_bytes();
+        let (last, here) = (to.checked_sub(1).and_then(|last| text.get(last)), text.get(to));
+        let has = |set: &ByteSet, byte: Option<&u8>| byte.is_some_and(|byte| set.has(*byte));
+        if !approaches.iter().any(|way| has(&way.before, last) || has(&way.head, here)) {
+            return;
+        }
         let most = self.piece.from.max(to.saturating_sub(WINDOW));
         let mut places = std::mem::take(&mut scratch.places);
         places.clear();

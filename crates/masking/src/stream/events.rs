@@ -80,8 +80,8 @@ impl Events {
         let mut out = Masked::default();
         let mut json = JsonStream::default();
         let channels = &mut self.channels;
-        let mut hook = |pointer: &str, text: &str| {
-            let (piece, ends, index) = told.iter().find(|(piece, ..)| piece.pointer == pointer)?;
+        let mut hook = |from: usize, text: &str| {
+            let (piece, ends, index) = told.iter().find(|(piece, ..)| piece.from == from)?;
             let Some(channel) = channels.get_mut(*index) else {
                 failed = Some(MaskError::EventTooLarge);
                 return None;
@@ -94,7 +94,7 @@ impl Events {
             }
             Some(masked)
         };
-        json.push_with(data, masker, &mut |lexer, text| hook(&lexer.path.pointer(), text), &mut out)?;
+        json.push_with(data, masker, Some(&mut hook), &mut out)?;
         json.finish(masker, &mut out)?;
         if let Some(error) = failed {
             return Err(error);
@@ -198,16 +198,13 @@ impl Channel {
         if self.pointer.is_empty() {
             return Ok(piece);
         }
-        let pieces: Vec<String> =
-            Survey::of(&self.name, &self.shape)?.pieces.into_iter().map(|piece| piece.pointer).collect();
+        let pieces = Survey::of(&self.name, &self.shape)?.pieces;
         let (mut rest, mut out, mut json) = (Some(piece), Masked::default(), JsonStream::default());
-        let mut hook = |pointer: String| {
-            if pointer == self.pointer {
-                return rest.take();
-            }
-            pieces.contains(&pointer).then(Masked::default)
+        let mut hook = |from: usize, _: &str| {
+            let piece = pieces.iter().find(|piece| piece.from == from)?;
+            if piece.pointer == self.pointer { rest.take() } else { Some(Masked::default()) }
         };
-        json.push_with(&self.shape, masker, &mut |lexer, _| hook(lexer.path.pointer()), &mut out)?;
+        json.push_with(&self.shape, masker, Some(&mut hook), &mut out)?;
         json.finish(masker, &mut out)?;
         Ok(out)
     }

@@ -72,8 +72,9 @@ struct Open {
     raw: Raw,
 }
 
-/// Says of a whole string what is to stand in its place: text that may come from elsewhere.
-pub(super) type Hook<'a> = dyn FnMut(&Lexer, &str) -> Option<Masked> + 'a;
+/// Says of a whole string, by where its source begins in a document that is told whole, what is to stand in its place: text
+/// that may come from elsewhere.
+pub(super) type Hook<'a> = dyn FnMut(usize, &str) -> Option<Masked> + 'a;
 
 impl JsonStream {
     /// JSON in a string that is in so many strings.
@@ -82,14 +83,14 @@ impl JsonStream {
     }
 
     pub(crate) fn push(&mut self, text: &str, masker: &Masker, out: &mut Masked) -> Result<(), MaskError> {
-        self.push_with(text, masker, &mut |_, _| None, out)
+        self.push_with(text, masker, None, out)
     }
 
     pub(super) fn push_with(
         &mut self,
         text: &str,
         masker: &Masker,
-        hook: &mut Hook<'_>,
+        hook: Option<&mut Hook<'_>>,
         out: &mut Masked,
     ) -> Result<(), MaskError> {
         let joined = (!self.carry.is_empty()).then(|| std::mem::take(&mut self.carry) + text);
@@ -144,7 +145,7 @@ impl JsonStream {
         text: &str,
         mut at: usize,
         masker: &Masker,
-        hook: &mut Hook<'_>,
+        mut hook: Option<&mut Hook<'_>>,
         out: &mut Masked,
     ) -> Result<(), MaskError> {
         let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
@@ -227,7 +228,7 @@ impl JsonStream {
                     }
                     self.behind(name, &mut before);
                     let own = at_place(masker, &self.lexer, self.nested);
-                    let told = if name { None } else { hook(&self.lexer, &decoded) };
+                    let told = hook.as_mut().filter(|_| !name).and_then(|hook| hook(from, &decoded));
                     if let Some(told) = told {
                         if *told.text != *decoded || !told.spans.is_empty() {
                             out.text.push_str(part(copied, from));
@@ -238,7 +239,7 @@ impl JsonStream {
                     } else if let Some(masked) = whole(&decoded, &before, depth(name, self.nested), &own) {
                         out.text.push_str(part(copied, from));
                         let mut raw = Raw::default();
-                        self.decode_into(part(from, to + 1), &mut String::new(), &mut raw)?;
+                        self.decode_into(part(from, to + 1), &mut String::new(), Some(&mut raw))?;
                         raw.write(&masked, &self.lexer.path, out);
                         copied = to;
                     } else if name

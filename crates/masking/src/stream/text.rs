@@ -1,6 +1,6 @@
 use crate::{
     Masked, Masker,
-    detect::{BEHIND, Piece, Swallow, Tail},
+    detect::{BEHIND, Hit, Piece, Swallow, Tail},
 };
 
 /// Masks one text while it arrives.
@@ -20,12 +20,16 @@ impl TextStream {
     /// Masks a whole text that stands behind another; `None` when there is nothing to mask.
     pub(crate) fn whole(text: &str, before: &str, masker: &Masker) -> Option<Masked> {
         let joined = (!before.is_empty()).then(|| [before, text].concat());
-        if masker.engine().is_clean(joined.as_deref().unwrap_or(text), before.len()) {
+        let seen = joined.as_deref().unwrap_or(text);
+        let (hits, certain) =
+            masker.engine().scan(Piece { text: seen, from: before.len(), at_start: true, ended: true });
+        if hits.is_empty() {
             return None;
         }
-        let mut stream =
-            Self { seen: joined.unwrap_or_else(|| text.to_owned()), from: before.len(), ..Self::default() };
+        let seen = joined.unwrap_or_else(|| text.to_owned());
+        let mut stream = Self { seen, from: before.len(), ..Self::default() };
         let mut masked = Masked::default();
+        stream.settle(hits, certain, masker, &mut masked);
         stream.finish(masker, &mut masked);
         Some(masked)
     }
@@ -67,25 +71,32 @@ impl TextStream {
             }
             let piece = Piece { text: &self.seen, from: self.from, at_start: !self.begun, ended };
             let (hits, certain) = masker.engine().scan(piece);
-            for hit in hits {
-                out.text.push_str(self.seen.get(self.from..hit.start).unwrap_or_default());
-                if let Some(rule) = masker.engine().rule(hit.rule) {
-                    let value = self.seen.get(hit.start..hit.end).unwrap_or_default();
-                    masker.replace(&rule.entity(), value, hit.tail == Tail::None, out);
-                }
-                self.begun = true;
-                self.from = hit.end;
-                self.swallow = hit.tail.swallow();
-            }
+            self.settle(hits, certain, masker, out);
             if self.swallow.is_none() {
-                out.text.push_str(self.seen.get(self.from..certain).unwrap_or_default());
-                self.begun |= certain > self.from;
-                self.from = self.from.max(certain);
                 break;
             }
         }
         let keep = self.seen.floor_char_boundary(self.from.saturating_sub(BEHIND));
         self.seen.drain(..keep);
         self.from -= keep;
+    }
+
+    /// Replaces what was found and lets go what is certain.
+    fn settle(&mut self, hits: Vec<Hit>, certain: usize, masker: &Masker, out: &mut Masked) {
+        for hit in hits {
+            out.text.push_str(self.seen.get(self.from..hit.start).unwrap_or_default());
+            if let Some(rule) = masker.engine().rule(hit.rule) {
+                let value = self.seen.get(hit.start..hit.end).unwrap_or_default();
+                masker.replace(&rule.entity(), value, hit.tail == Tail::None, out);
+            }
+            self.begun = true;
+            self.from = hit.end;
+            self.swallow = hit.tail.swallow();
+        }
+        if self.swallow.is_none() {
+            out.text.push_str(self.seen.get(self.from..certain).unwrap_or_default());
+            self.begun |= certain > self.from;
+            self.from = self.from.max(certain);
+        }
     }
 }

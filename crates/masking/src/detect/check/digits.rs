@@ -6,7 +6,9 @@ pub(crate) struct Digits(Vec<u32>);
 
 impl Digits {
     pub(crate) fn of(text: &str) -> Self {
-        Self(text.chars().filter_map(|c| c.to_digit(10)).collect())
+        let mut digits = Vec::with_capacity(text.len());
+        digits.extend(text.chars().filter_map(|c| c.to_digit(10)));
+        Self(digits)
     }
 
     pub(crate) fn all(&self) -> &[u32] {

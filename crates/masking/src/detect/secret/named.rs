@@ -54,6 +54,12 @@ detectors! {
     }
 }
 
+/// Marks that may stand between a name and its separator, and as many between that and the value.
+const MAX_MARKS: usize = 12;
+
+/// Bytes of a name that are read, from its end.
+const MAX_NAME: usize = 96;
+
 fn begins_value(before: Option<char>) -> bool {
     before.is_none_or(|c| matches!(c, ' ' | '"' | '\'' | '`' | ':' | '='))
 }
@@ -66,23 +72,32 @@ fn quoted(found: &Match<'_>) -> bool {
 
 /// Whether a text ends in a name that ends in one of these, and a separator.
 fn named(before: &str, names: &[&str]) -> bool {
-    let blank = [' ', '"', '\'', '`'];
-    let Some(name) = before.trim_end_matches(blank).strip_suffix([':', '=']) else { return false };
-    let name = name.trim_end_matches([' ', '"', '\'', '`', ':', ']']);
+    let Some(name) = without(before, b" \"'`").and_then(|name| name.strip_suffix([':', '='])) else {
+        return false;
+    };
+    let Some(name) = without(name, b" \"'`:]") else { return false };
     // Most names of a text end otherwise.
-    if ending(name).is_some_and(|(slot, bit)| ENDINGS.get(slot).is_some_and(|bits| bits & bit == 0)) {
+    let known = |(slot, bit): (usize, u64)| ENDINGS.get(slot).is_none_or(|bits| bits & bit != 0);
+    if !ending(name).is_some_and(|ending| ending.is_none_or(known)) {
         return false;
     }
+    let name = name.get(name.floor_char_boundary(name.len().saturating_sub(MAX_NAME))..).unwrap_or_default();
     let name = name.rsplit(|c: char| c.is_whitespace() || "\"'`{}[](),;&?<>|=".contains(c)).next();
     let name = boundary::plain(name.unwrap_or_default());
     let name = name.trim_end_matches(' ');
     names.iter().any(|ending| name.strip_suffix(ending).is_some_and(|name| name.ends_with(' ')))
 }
 
+/// A text without such marks at its end; `None` when they are too many.
+fn without<'a>(text: &'a str, marks: &[u8]) -> Option<&'a str> {
+    let len = text.bytes().rev().take(MAX_MARKS).take_while(|byte| marks.contains(byte)).count();
+    if len < MAX_MARKS { text.get(..text.len() - len) } else { None }
+}
+
 /// How the names end that say that a value is secret, as bits by [`ending`].
 static ENDINGS: LazyLock<[u64; 64]> = LazyLock::new(|| {
     let mut endings = [0; 64];
-    for (slot, bit) in TABLE.iter().flat_map(|detector| detector.context).filter_map(|name| ending(name)) {
+    for (slot, bit) in TABLE.iter().flat_map(|detector| detector.context).filter_map(|name| ending(name)?) {
         if let Some(bits) = endings.get_mut(slot) {
             *bits |= bit;
         }
@@ -91,17 +106,13 @@ static ENDINGS: LazyLock<[u64; 64]> = LazyLock::new(|| {
 });
 
 /// Where the last three letters or digits of a name stand among 4096 bits, whatever their case and what parts them. Others
-/// may share a bit. `None` where there are not so many at its end, and beyond ASCII.
-fn ending(name: &str) -> Option<(usize, u64)> {
-    // A few bytes back, so that marks without a name cost little.
+/// may share a bit. `None` where there are not so many at its end: no name is shorter. Nothing is told beyond ASCII.
+fn ending(name: &str) -> Option<Option<(usize, u64)>> {
     let mut letters =
-        name.bytes().rev().take(12).filter(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
-    let mut sum = 0;
-    for _ in 0..3 {
-        let letter = letters.next().filter(u8::is_ascii)?;
-        sum = sum * 23 + usize::from(letter.to_ascii_lowercase());
-    }
-    Some((sum / 64 % 64, 1 << (sum % 64)))
+        name.bytes().rev().take(MAX_MARKS).filter(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
+    let letters = [letters.next()?, letters.next()?, letters.next()?];
+    let sum = letters.iter().fold(0, |sum, letter| sum * 23 + usize::from(letter.to_ascii_lowercase()));
+    Some(letters.is_ascii().then(|| (sum / 64 % 64, 1 << (sum % 64))))
 }
 
 /// The value, when it is no placeholder, expression or type.

@@ -24,7 +24,7 @@ impl JsonStream {
         out: &mut Masked,
     ) -> Result<Option<usize>, MaskError> {
         let mut decoded = String::new();
-        let (at, ended) = self.decode_into(text, &mut decoded, &mut open.raw)?;
+        let (at, ended) = self.decode_into(text, &mut decoded, Some(&mut open.raw))?;
         if self.left_out.is_some() {
             open.raw = Raw::default();
         } else {
@@ -58,7 +58,7 @@ impl JsonStream {
     ) -> Result<Cow<'a, str>, MaskError> {
         if escaped {
             let mut text = String::with_capacity(content.len());
-            self.decode_into(with_quote, &mut text, &mut Raw::default())?;
+            self.decode_into(with_quote, &mut text, None)?;
             return Ok(Cow::Owned(text));
         }
         if self.nested == 0 && has_control(content) {
@@ -67,12 +67,13 @@ impl JsonStream {
         Ok(Cow::Borrowed(content))
     }
 
-    /// Decodes up to the quote, or to where more must come to go on; says where, and whether it was the quote.
+    /// Decodes up to the quote, or to where more must come to go on; says where, and whether it was the quote. The source is kept
+    /// where it is asked for.
     pub(super) fn decode_into(
         &self,
         text: &str,
         decoded: &mut String,
-        raw: &mut Raw,
+        mut raw: Option<&mut Raw>,
     ) -> Result<(usize, bool), MaskError> {
         let mut at = 0;
         loop {
@@ -83,7 +84,7 @@ impl JsonStream {
                 return Err(MaskError::NotJson);
             }
             decoded.push_str(plain);
-            raw.plain(plain);
+            raw.iter_mut().for_each(|raw| raw.plain(plain));
             at += len;
             if rest.is_empty() {
                 return Ok((at, false));
@@ -95,13 +96,14 @@ impl JsonStream {
                 Ok(None) => return Ok((at, false)),
                 Ok(Some((c, len))) => {
                     decoded.push(c);
-                    raw.escape(rest.get(..len).unwrap_or_default(), c.len_utf8());
+                    let source = rest.get(..len).unwrap_or_default();
+                    raw.iter_mut().for_each(|raw| raw.escape(source, c.len_utf8()));
                     at += len;
                 }
                 // In a string JSON is only presumed, and what is no escape is text.
                 Err(_) if self.nested > 0 => {
                     decoded.push('\\');
-                    raw.plain("\\");
+                    raw.iter_mut().for_each(|raw| raw.plain("\\"));
                     at += 1;
                 }
                 Err(error) => return Err(error),
