@@ -1,5 +1,5 @@
 //! Callers who ask again and again: every question is recorded, an answer that says nothing new is kept once.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
 

@@ -208,7 +208,13 @@ where
         let (desk, principal) = (Arc::clone(&self.desk), request.extensions().get::<Principal>().cloned());
         let operation = operation.clone();
         Box::pin(async move {
-            Ok(desk.answer(&operation, principal).await.unwrap_or_else(Refusal::into_response))
+            let answer = desk.answer(&operation, principal).await;
+            let mut answer = answer.unwrap_or_else(Refusal::into_response);
+            // For the record: the question belongs to the run it is about.
+            if let Some(run) = operation.run {
+                answer.extensions_mut().insert(run);
+            }
+            Ok(answer)
         })
     }
 }

@@ -160,6 +160,13 @@ async fn a_paused_run_shows_own_ids_and_goes_on_when_it_is_resumed() {
         };
         assert!(result.contains("Report on pay for hr.") && result.contains("name the bonus"), "{status}");
         assert_eq!(house.tap.kickoffs(), 1);
+        // The pause, both answers and what came of them are told again, in this order.
+        let kicked = format!("\"kickoff_id\":\"{run}\"");
+        told_again(
+            &house,
+            &run,
+            &[&kicked, task, "name the bonus", "retrying", "fine", "resumed", "Report on pay for hr."],
+        );
         house.close();
     }
 }
@@ -222,6 +229,14 @@ async fn a_risky_kickoff_waits_for_its_approver_and_runs_once() {
     hanna.post(&format!("{one}/decision"), &yes).await.expect(200);
     let status = job.result("restricted", &run).await;
     assert!(text(&status, "result").starts_with("Report on churn for sales."), "{status}");
+    let steps = [
+        "restricted/kickoff",
+        "asks data-owners",
+        "approves, which settles it",
+        "the call leaves",
+        "Report on churn",
+    ];
+    told_again(&house, &run, &steps);
     // Asking again, and agreeing again, starts nothing.
     let _ = hanna.post(&format!("{one}/decision"), &yes).await;
     job.result("restricted", &run).await;
@@ -284,6 +299,18 @@ async fn a_run_can_be_listed_shown_and_replayed_without_its_secrets() {
     let replay = house.ask(&["runs", "replay", &run]).to_string();
     assert!(replay.contains("Report on churn for sales."), "the replay shows what the caller saw: {replay}");
     house.close();
+}
+
+/// A replay of this run tells these, in this order.
+fn told_again(house: &House, run: &str, pieces: &[&str]) {
+    let replay = house.ask(&["runs", "replay", run]);
+    let steps = replay.get("steps").and_then(Value::as_array).unwrap();
+    let lines: Vec<&str> = steps.iter().map(|step| text(step, "text")).collect();
+    let mut rest = lines.iter();
+    for piece in pieces {
+        // An answer's quotes stand in the line as they are.
+        assert!(rest.any(|line| line.contains(piece)), "`{piece}` is not told in its place: {lines:#?}");
+    }
 }
 
 /// The one approval that waits for whoever asked for the list.

@@ -55,9 +55,10 @@ async fn every_command_of_the_guide_does_what_it_says() {
     let house = House::open().await;
     let (run, leaf) = call(&house).await;
     assert_eq!(leaf, "0", "the first call's intent");
+    let (other, _) = call(&house).await;
     let key = house.running.store().keys()[0].to_string();
     let folder = house.folder.path();
-    let environment = [("KEY", key.as_str()), ("RUN", run.as_str())];
+    let environment = [("KEY", key.as_str()), ("RUN", run.as_str()), ("OTHER", other.as_str())];
     let (mut said, mut stopped) = (Vec::new(), Vec::new());
     for command in commands() {
         // A witness runs on: the other test has one. What gives something up needs the gateway to be stopped: below.
@@ -81,6 +82,8 @@ async fn every_command_of_the_guide_does_what_it_says() {
     assert!(out("crewgate audit verify-receipt").contains("\"phase\": \"intent\""));
     assert!(out("crewgate audit verify --folder signed-only").contains(" 0 whole"));
     assert!(out("crewgate runs replay").contains("kickoff"));
+    assert!(out("crewgate runs verify").starts_with("ok: "));
+    assert!(out("crewgate runs decide-again").contains("1 decided again, 0 differ"));
 
     // What was exported stays provable when the record is gone, and what is changed in it is named.
     let entries =

@@ -22,5 +22,5 @@ pub use self::{
     lint::{Finding, lint},
     question::{Asked, Question, RoleLookup},
     reach::{Access, Limit, Way, Who, what_can, who_can},
-    recorded::NotAsked,
+    recorded::{NotAsked, decided},
 };

@@ -1,4 +1,4 @@
-use crewgate_core::{Fact, InputValue, PrincipalKey, Timestamp};
+use crewgate_core::{Decision, Duties, Fact, InputValue, PrincipalKey, Timestamp};
 
 use super::Question;
 
@@ -80,4 +80,32 @@ impl Question {
             ..question
         })
     }
+}
+
+/// What was decided of a recorded call, from its facts; `None` when nothing was. Of a refusal's hints the record says
+/// nothing.
+#[must_use]
+pub fn decided(facts: &[Fact]) -> Option<Decision> {
+    let asked = facts.iter().rev().find_map(|fact| match fact {
+        Fact::Asked(asked) => Some(asked),
+        _ => None,
+    });
+    facts.iter().rev().find_map(|fact| {
+        let Fact::Decided { outcome, duties, reason, basis } = fact else { return None };
+        let (duties, basis) = (duties.clone(), basis.clone());
+        match outcome.as_str() {
+            "allow" => Some(Decision::Allow { duties: duties?, basis }),
+            "ask" => {
+                let Duties { approvals, .. } = duties.as_ref()?;
+                let given = asked.map(|asked| asked.approved.clone()).unwrap_or_default();
+                let approvals = approvals.difference(&given).cloned().collect();
+                Some(Decision::Ask { approvals, duties: duties?, basis })
+            }
+            "refuse" => {
+                let rule = basis.rules.first().cloned();
+                Some(Decision::Refuse { rule, reason: reason.clone()?, hints: Vec::new(), basis })
+            }
+            _ => None,
+        }
+    })
 }

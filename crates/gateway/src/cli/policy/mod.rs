@@ -99,21 +99,21 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
 }
 
 /// What every command here works with.
-struct Room {
+pub(super) struct Room {
     settings: Settings,
-    vocabulary: Vocabulary,
+    pub(super) vocabulary: Vocabulary,
     roles: StaticRoles,
 }
 
 impl Room {
-    fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings) -> Self {
         let vocabulary = policies::vocabulary(&settings);
         let roles = bindings(&settings);
         Self { settings, vocabulary, roles }
     }
 
     /// The rules; a folder given by hand, or those of the configuration.
-    fn load(&self, folder: Option<&Path>) -> Result<CedarPolicy, Failure> {
+    pub(super) fn load(&self, folder: Option<&Path>) -> Result<CedarPolicy, Failure> {
         let folder = folder.unwrap_or(&self.settings.policy);
         CedarPolicy::load_dir(folder, &self.vocabulary).map_err(|errors| wrong(cases::told(folder, errors)))
     }

@@ -1,10 +1,12 @@
-use std::{
-    io::{self, Write},
-    num::NonZeroUsize,
-    time::Duration,
-};
+mod again;
+mod diff;
+mod export;
+mod page;
+mod replay;
 
-use crewgate_audit::{Held, Leaf, StepKind, Timeline, run_leaves};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use crewgate_audit::{Held, Leaf, Log as _, Timeline, run_leaves, tlog::VerifierKey};
 use crewgate_core::RunId;
 use crewgate_runs::{OwnedId, RunFilter, RunLedger};
 use crewgate_store::{OpenError, SqliteStore};
@@ -39,30 +41,67 @@ enum Command {
         #[arg(long, default_value = "50")]
         limit: NonZeroUsize,
     },
+    /// Put the recorded calls of a run, with the facts and roles of then, to other rules.
+    DecideAgain {
+        /// The run's id.
+        id: String,
+        /// Folder of the other rules.
+        #[arg(long, value_name = "FOLDER")]
+        policy: PathBuf,
+    },
+    /// Compare two runs: what was told, not when, nor under which ids.
+    Diff {
+        /// The first run's id.
+        first: String,
+        /// The second run's id.
+        second: String,
+    },
+    /// Write a run into one signed file that a browser plays, and that proves what it shows.
+    Export {
+        /// The run's id.
+        id: String,
+        /// The file, which must not be there yet; `<id>.html` without.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
     /// Play a run again as its caller saw it, with its timing.
     Replay {
         /// The run's id.
         id: String,
-        /// How many times faster; 0 prints everything at once.
-        #[arg(long, default_value_t = 1.0)]
-        speed: f64,
+        #[command(flatten)]
+        how: replay::How,
     },
     /// Show everything that is recorded of a run.
     Show {
         /// The run's id.
         id: String,
     },
+    /// Check an exported run: its signature, and that its leaves are on the record.
+    Verify {
+        /// The file.
+        file: PathBuf,
+        /// A public key of the record to believe, instead of those of the configuration; may be given more than once.
+        #[arg(long)]
+        key: Vec<VerifierKey>,
+        /// Print the receipt of this leaf, for `audit verify-receipt`.
+        #[arg(long, value_name = "LEAF")]
+        receipt: Option<u64>,
+    },
 }
 
 /// Leaves of one run that are read at most; a run polled every second for a day has fewer.
 const MAX_LEAVES: u32 = 100_000;
 
-/// The longest pause a replay keeps: nobody watches a night go by.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A run as the record holds it.
+struct Recorded {
+    run: RunId,
+    leaves: Vec<Leaf>,
+    timeline: Timeline,
+}
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let settings = arguments.config.load()?;
-    let store = open(&settings).await?;
+    let config = arguments.config;
+    let store = async || open(&config.load()?).await;
     match arguments.command {
         Command::List { crew, owner, limit } => {
             let owner = match owner.as_deref().map(|owner| owner.split_once(':')) {
@@ -71,22 +110,38 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
                 None => None,
             };
             let filter = RunFilter { crew, owner, before: None, limit };
-            let runs = store.list(filter).await.map_err(|error| Failure::unavailable(error.to_string()))?;
+            let runs =
+                store().await?.list(filter).await.map_err(|error| Failure::unavailable(error.to_string()))?;
             let rows: Vec<Value> = runs.iter().map(row).collect();
             output.print(&json!({ "runs": rows }), |_| listing(&runs))
         }
-        Command::Replay { id, speed } => {
-            if !(speed >= 0.0 && speed.is_finite()) {
-                return Err(Failure::usage("`--speed` is a number from 0 on"));
-            }
-            replay(&timeline(&store, &id).await?.1, speed, output).await
+        Command::DecideAgain { id, policy } => {
+            let recorded = recorded(&store().await?, &id).await?;
+            again::run(config.load_without_secrets()?, &recorded.leaves, &policy, output)
+        }
+        Command::Diff { first, second } => {
+            let store = store().await?;
+            let (first, second) = (recorded(&store, &first).await?, recorded(&store, &second).await?);
+            diff::run(&first.timeline, &second.timeline, output)
+        }
+        Command::Export { id, to } => {
+            let store = store().await?;
+            let recorded = recorded(&store, &id).await?;
+            export::export(&config.load()?, &store, &recorded, to, output).await
+        }
+        Command::Replay { id, how } => {
+            replay::replay(&recorded(&store().await?, &id).await?.timeline, &how, output).await
         }
         Command::Show { id } => {
-            let (leaves, timeline) = timeline(&store, &id).await?;
+            let Recorded { leaves, timeline, .. } = recorded(&store().await?, &id).await?;
             let records: Vec<Value> = leaves.iter().map(record).collect();
             output.print(&json!({ "run": id, "leaves": records }), |_| {
                 timeline.lines().iter().map(|line| stamp(line.at, &line.text)).collect::<Vec<_>>().join("\n")
             })
+        }
+        Command::Verify { file, key, receipt } => {
+            let keys = if key.is_empty() { store().await?.keys() } else { key };
+            export::verify(&file, &keys, receipt, output)
         }
     }
 }
@@ -104,7 +159,7 @@ pub(super) fn unreadable(path: &std::path::Path, error: &OpenError) -> Failure {
     Failure::unavailable(format!("{} cannot be read: {error}", path.display()))
 }
 
-async fn timeline(store: &SqliteStore, id: &str) -> Result<(Vec<Leaf>, Timeline), Failure> {
+async fn recorded(store: &SqliteStore, id: &str) -> Result<Recorded, Failure> {
     let run: RunId = id.parse().map_err(|_| Failure::usage(format!("`{id}` is not a run id")))?;
     let leaves = run_leaves(store, run, MAX_LEAVES).await;
     let leaves = leaves.map_err(|error| Failure::unavailable(error.to_string()))?;
@@ -112,39 +167,7 @@ async fn timeline(store: &SqliteStore, id: &str) -> Result<(Vec<Leaf>, Timeline)
         return Err(Failure::no(format!("nothing is recorded of run {run}")));
     }
     let timeline = Timeline::of(&leaves).map_err(|error| Failure::no(error.to_string()))?;
-    Ok((leaves, timeline))
-}
-
-async fn replay(timeline: &Timeline, speed: f64, output: Output) -> Result<(), Failure> {
-    if output.json {
-        let steps: Vec<Value> = timeline
-            .steps
-            .iter()
-            .zip(timeline.lines())
-            .map(|(step, line)| {
-                let answer = match &step.kind {
-                    StepKind::Answer(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-                    _ => None,
-                };
-                json!({ "at_micros": step.at.as_micros().to_string(), "time": step.time.to_string(),
-                        "leaf": step.leaf, "request": step.request, "text": line.text, "answer": answer })
-            })
-            .collect();
-        return output.print(&json!({ "steps": steps }), |_| String::new());
-    }
-    let mut shown = Duration::ZERO;
-    for line in timeline.lines() {
-        let pause = line.at.saturating_sub(shown);
-        if speed > 0.0 {
-            tokio::time::sleep(pause.div_f64(speed).min(LONGEST_PAUSE)).await;
-        }
-        shown = line.at;
-        let mut out = io::stdout();
-        if writeln!(out, "{}", stamp(line.at, &line.text)).and_then(|()| out.flush()).is_err() {
-            return Ok(());
-        }
-    }
-    Ok(())
+    Ok(Recorded { run, leaves, timeline })
 }
 
 fn stamp(at: Duration, text: &str) -> String {
