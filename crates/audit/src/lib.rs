@@ -102,7 +102,7 @@ pub use self::{
     memory::{DEFAULT_MEMORY_LEAVES, MemoryStore},
     quota::{DEFAULT_REFUSALS_PER_MINUTE, RefusalQuota},
     seal::SealKey,
-    store::{AuditError, AuditStore, DEFAULT_QUERY_LIMIT, Lane, Place, Query, Seat},
+    store::{AuditError, AuditStore, Cursors, DEFAULT_QUERY_LIMIT, Lane, Place, Query, Seat},
     timeline::{Line, LineKind, Step, StepKind, Timeline, run_leaves},
     verify::{Fault, FaultKind, Verified, verify},
 };

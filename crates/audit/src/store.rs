@@ -72,6 +72,23 @@ impl<T: AuditStore + ?Sized> AuditStore for Arc<T> {
     }
 }
 
+/// How far exports of the record have come. What was handed over and not acknowledged is handed over again.
+pub trait Cursors: Send + Sync + 'static {
+    /// The first leaf of which nobody has acknowledged to this export that it was received; 0 before the first.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Unavailable`] when it cannot be read.
+    fn exported<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<u64, AuditError>>;
+
+    /// Everything before this leaf was acknowledged; it never goes back.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] when it could not be written down.
+    fn acknowledge<'a>(&'a self, name: &'a str, next: u64) -> BoxFuture<'a, Result<(), AuditError>>;
+}
+
 /// Room for one entry, held until it is needed. Dropping it gives the room back.
 pub trait Seat: Send + 'static {
     /// Puts the entry in line, at once and without waiting: fit for `Drop`. Never [`AuditError::Full`].

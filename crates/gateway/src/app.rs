@@ -21,6 +21,7 @@ use crate::{
     crews::Crews,
     detach::RunToEndLayer,
     edge::Edge,
+    export::{Export, Standing},
     identity::Gatekeeper,
     limit::AddressLimit,
     listen::Listener,
@@ -141,6 +142,14 @@ impl Gateway {
             None => None,
         };
 
+        let standing = Standing::default();
+        let export = |settings| {
+            let (log, cursors) = (Arc::new(store.clone()), Arc::new(store.clone()));
+            Export::new(settings, log, cursors, standing.clone())
+        };
+        let exports: Result<Vec<_>, _> = settings.exports.iter().map(export).collect();
+        let exports = exports.map_err(|error| StartError::of("export", error))?;
+
         let masks = Masks::new(live.clone(), Arc::clone(&crews));
         let relays = Arc::new(Relays::new(&base, &settings.crews));
         let (audit, approvals, runs): (Arc<dyn AuditStore>, Arc<dyn ApprovalStore>, Arc<dyn RunLedger>) =
@@ -218,6 +227,7 @@ impl Gateway {
                 store: store.clone(),
                 verifier: gatekeeper.verifier().clone(),
                 revocations: revocations.clone(),
+                exports: standing,
                 settings: Arc::clone(&settings),
                 live: live.clone(),
                 reloader: Arc::clone(&reloader),
@@ -236,6 +246,7 @@ impl Gateway {
         ];
         let witnesses = settings.witnesses.iter().cloned();
         background.extend(witnesses.map(|to| tokio::spawn(witness::keep_asking(store.clone(), to))));
+        background.extend(exports.into_iter().map(|export| tokio::spawn(export.run())));
         Ok(Running {
             data: data_address,
             console: console_address,

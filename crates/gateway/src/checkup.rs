@@ -9,15 +9,17 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::{
     config::Settings,
+    export::Standing,
     live::{Live, Reloader},
     ops::{Checkup, Health, Parts},
 };
 
-/// Looks at the store, the issuers, loosenings that still stand, and roles that are about to end.
+/// Looks at the store, the issuers, exports, loosenings that still stand, and roles that are about to end.
 pub(crate) struct Checkups {
     pub(crate) store: SqliteStore,
     pub(crate) verifier: Verifier,
     pub(crate) revocations: Revocations,
+    pub(crate) exports: Standing,
     pub(crate) settings: Arc<Settings>,
     pub(crate) live: Live,
     pub(crate) reloader: Arc<Reloader>,
@@ -49,6 +51,11 @@ impl Checkup for Checkups {
                 }
             };
             parts.insert(format!("issuer {}", issuer.name), health);
+        }
+        for (name, wrong) in self.exports.all() {
+            // Nothing is lost meanwhile, and calls go on.
+            let health = wrong.map_or(Health::Green, |reason| Health::Amber { reason });
+            parts.insert(format!("export {name}"), health);
         }
         self.rules(&mut parts);
         let now = self.clock.now();

@@ -37,6 +37,7 @@ pub mod crews;
 mod describe;
 pub mod detach;
 mod edge;
+mod export;
 pub mod gate;
 mod idempotency;
 mod identity;

@@ -18,10 +18,13 @@ use crewgate_audit::{
 use house::{Ground, House, Plan, until};
 use serde_json::{Value, json};
 
+fn guide(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)).unwrap()
+}
+
 /// The commands of a guide's `console` blocks.
 fn commands() -> Vec<String> {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/record.md");
-    let guide = fs::read_to_string(guide).unwrap();
+    let guide = guide("record.md");
     let blocks = guide.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks.flat_map(str::lines).map(|line| line.strip_prefix("$ ").unwrap().to_owned()).collect()
 }
@@ -110,6 +113,29 @@ async fn every_command_of_the_guide_does_what_it_says() {
     assert_eq!(code, 0, "{out}");
     let (_, out, _) = sh(folder, "crewgate runs replay --speed 0 \"$RUN\"", &environment);
     assert!(out.contains("is erased"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_that_gives_evidence_for_a_control_gives_it() {
+    let house = House::open().await;
+    let (run, _) = call(&house).await;
+    let key = house.running.store().keys()[0].to_string();
+    let page = guide("controls.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let mut ran = 0;
+    for row in rows {
+        let commands: Vec<&str> = row.split('`').filter(|part| part.starts_with("crewgate ")).collect();
+        assert!(!commands.is_empty(), "a control without a command: {row}");
+        for command in commands {
+            let environment = [("KEY", key.as_str()), ("RUN", run.as_str())];
+            let (code, out, error) = sh(house.folder.path(), command, &environment);
+            assert_eq!(code, 0, "{command}\n{out}{error}");
+            assert!(command.contains(" > ") || !out.trim().is_empty(), "{command} prints nothing");
+            ran += 1;
+        }
+    }
+    assert!(ran >= 17, "{ran}");
+    house.stop().await;
 }
 
 /// A witness that ends with the test.

@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 //! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore`, a `GrantStore`, a
 //! `RunLedger`, a `Meter`, a `RevocationStore`, a keeper of
-//! `UsedIds`, a `KeyStore` and a `TokenInventory`.
+//! `UsedIds`, a `KeyStore` and a `TokenInventory`, and keeps how far exports have come (`Cursors`).
 //!
 //! **One writer.** One task owns the one connection that writes. Commands stand in one line, in the order they came,
 //! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
@@ -45,6 +45,7 @@ mod approvals;
 mod audit;
 mod call_keys;
 mod command;
+mod cursors;
 mod erase;
 mod fault;
 mod grants;

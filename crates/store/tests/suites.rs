@@ -16,6 +16,12 @@ async fn it_is_an_audit_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_how_far_exports_have_come() {
+    let dirs = Dirs::default();
+    suites::cursors::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_an_approval_store() {
     let dirs = Dirs::default();
     let fresh = async || Arc::new(dirs.open().await) as Arc<_>;

@@ -8,6 +8,7 @@ mod client;
 mod crew;
 mod diagnostic;
 mod exchange;
+mod export;
 mod inputs;
 mod issuer;
 mod mask;
@@ -33,8 +34,9 @@ pub use self::{
     exchange::{EventSettings, ExchangeSettings},
     mask::MaskSettings,
     settings::{
-        ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
-        LogFormat, PersonSettings, RoleSettings, Settings, TelemetrySettings, TlsSettings, WitnessSettings,
+        ApprovalSettings, ApproverSettings, ExportSettings, ExportTo, GatewaySettings, HttpSink,
+        IssuerSettings, LimitSettings, ListenSettings, LogFormat, PersonSettings, RoleSettings, Settings,
+        SyslogSink, TelemetrySettings, TlsSettings, WitnessSettings,
     },
     units::Secret,
 };

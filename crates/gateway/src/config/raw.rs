@@ -35,6 +35,8 @@ pub(super) struct File {
     pub(super) exchange: Option<Exchange>,
     #[serde(default)]
     pub(super) events: Vec<Events>,
+    #[serde(default, rename = "export")]
+    pub(super) exports: Vec<Export>,
     #[serde(default)]
     pub(super) telemetry: Telemetry,
     #[serde(default)]
@@ -388,6 +390,16 @@ pub(super) struct Events {
     pub(super) transmitter: Option<Text>,
     pub(super) audience: Spanned<Vec<String>>,
     pub(super) jwks_uri: Option<Text>,
+    pub(super) ca: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Export {
+    pub(super) name: Option<Text>,
+    pub(super) to: Text,
+    pub(super) url: Text,
+    pub(super) bearer: Option<Spanned<SecretRef>>,
     pub(super) ca: Option<Text>,
 }
 

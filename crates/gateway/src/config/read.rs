@@ -11,7 +11,7 @@ use crewgate_core::Timestamp;
 
 use super::{
     check::{Checker, name, url},
-    crew, exchange,
+    crew, exchange, export,
     issuer::issuer,
     mask, operation, raw, record, role,
     settings::{
@@ -66,6 +66,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     });
     let record_keys = record::keys(check, &raw.record);
     let witnesses = record::witnesses(check, &raw.record);
+    let exports = export::exports(check, &raw.exports);
     let gateway = gateway(check, &raw.gateway);
     if let (Some(gateway), Some(crew)) = (&gateway, raw.crews.iter().find(|crew| crew.human_input))
         && gateway.public_url.is_none()
@@ -129,6 +130,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         events,
         revokers,
         record_keys,
+        exports,
         witnesses,
         telemetry,
         masks,

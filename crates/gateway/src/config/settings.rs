@@ -18,6 +18,7 @@ use super::{
     exchange::{EventSettings, ExchangeSettings},
     mask::MaskSettings,
     raw, read,
+    units::Secret,
 };
 
 /// The whole configuration, checked.
@@ -67,6 +68,8 @@ pub struct Settings {
     pub revokers: BTreeSet<String>,
     /// What signs and seals the record; `None`: what lies beside the store.
     pub record_keys: Option<crewgate_store::Keys>,
+    /// Where the record is handed on to.
+    pub exports: Vec<ExportSettings>,
     /// Who else is asked to sign what the record says of itself.
     pub witnesses: Vec<WitnessSettings>,
     /// Logs, traces, metrics.
@@ -87,6 +90,51 @@ impl GatewaySettings {
             }
         }
     }
+}
+
+/// Somebody the record is handed on to.
+#[derive(Debug, Clone)]
+pub struct ExportSettings {
+    /// The name under which it is kept how far it has come.
+    pub name: String,
+    /// Whom, and how.
+    pub to: ExportTo,
+}
+
+/// How the record is handed on.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "each has a sink of its own")]
+pub enum ExportTo {
+    /// OCSF API Activity as lines of JSON.
+    Ocsf(HttpSink),
+    /// OTLP logs.
+    Otlp(HttpSink),
+    /// Syslog.
+    Syslog(SyslogSink),
+}
+
+/// A collector that takes batches by POST.
+#[derive(Debug, Clone)]
+pub struct HttpSink {
+    /// Where.
+    pub url: Uri,
+    /// What it knows us by.
+    pub bearer: Option<Secret>,
+    /// Extra certificate authority, PEM.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// A log server.
+#[derive(Debug, Clone)]
+pub struct SyslogSink {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it is spoken to over TLS; else it is on this machine.
+    pub tls: bool,
+    /// Extra certificate authority, PEM.
+    pub ca: Option<Vec<u8>>,
 }
 
 /// A witness of the record.

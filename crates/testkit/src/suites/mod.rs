@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod audit;
+pub mod cursors;
 pub mod grant;
 pub mod inventory;
 pub mod keys;

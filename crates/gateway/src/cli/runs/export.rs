@@ -26,9 +26,9 @@ pub(super) async fn export(
     let keys = keys.ok_or_else(|| Failure::unavailable("there is no key of the record to sign it with"))?;
     let extract = Extract::of(store, &recorded.leaves).await;
     let extract = extract.map_err(|error| Failure::unavailable(error.to_string()))?;
-    let file = page::signed(recorded.run, &recorded.timeline, &extract, &keys);
+    let file = page::signed(&recorded.id, &recorded.timeline, &extract, &keys);
     let file = file.ok_or_else(|| Failure::no("the run cannot be written as a file"))?;
-    let to = to.unwrap_or_else(|| PathBuf::from(format!("{}.html", recorded.run)));
+    let to = to.unwrap_or_else(|| PathBuf::from(format!("{}.html", recorded.id)));
     let failed = |error: std::io::Error| Failure::unavailable(format!("{}: {error}", to.display()));
     let mut out = OpenOptions::new().write(true).create_new(true).open(&to).map_err(failed)?;
     out.write_all(file.as_bytes()).and_then(|()| out.sync_all()).map_err(failed)?;

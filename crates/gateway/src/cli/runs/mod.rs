@@ -6,8 +6,10 @@ mod replay;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use crewgate_audit::{Held, Leaf, Log as _, Timeline, run_leaves, tlog::VerifierKey};
-use crewgate_core::RunId;
+use crewgate_audit::{
+    AuditError, AuditStore as _, Held, Leaf, Log as _, Query, Timeline, run_leaves, tlog::VerifierKey,
+};
+use crewgate_core::{RequestId, RunId};
 use crewgate_runs::{OwnedId, RunFilter, RunLedger};
 use crewgate_store::{OpenError, SqliteStore};
 use serde_json::{Value, json};
@@ -43,7 +45,7 @@ enum Command {
     },
     /// Put the recorded calls of a run, with the facts and roles of then, to other rules.
     DecideAgain {
-        /// The run's id.
+        /// The run's id, or the `request-id` of a call that belongs to none.
         id: String,
         /// Folder of the other rules.
         #[arg(long, value_name = "FOLDER")]
@@ -58,7 +60,7 @@ enum Command {
     },
     /// Write a run into one signed file that a browser plays, and that proves what it shows.
     Export {
-        /// The run's id.
+        /// The run's id, or the `request-id` of a call that belongs to none.
         id: String,
         /// The file, which must not be there yet; `<id>.html` without.
         #[arg(long, value_name = "FILE")]
@@ -66,14 +68,14 @@ enum Command {
     },
     /// Play a run again as its caller saw it, with its timing.
     Replay {
-        /// The run's id.
+        /// The run's id, or the `request-id` of a call that belongs to none.
         id: String,
         #[command(flatten)]
         how: replay::How,
     },
     /// Show everything that is recorded of a run.
     Show {
-        /// The run's id.
+        /// The run's id, or the `request-id` of a call that belongs to none.
         id: String,
     },
     /// Check an exported run: its signature, and that its leaves are on the record.
@@ -92,9 +94,9 @@ enum Command {
 /// Leaves of one run that are read at most; a run polled every second for a day has fewer.
 const MAX_LEAVES: u32 = 100_000;
 
-/// A run as the record holds it.
+/// A run, or a single call, as the record holds it.
 struct Recorded {
-    run: RunId,
+    id: String,
     leaves: Vec<Leaf>,
     timeline: Timeline,
 }
@@ -159,15 +161,20 @@ pub(super) fn unreadable(path: &std::path::Path, error: &OpenError) -> Failure {
     Failure::unavailable(format!("{} cannot be read: {error}", path.display()))
 }
 
+/// What is recorded under an id: of a run, or of one request, as streams and declared operations belong to no run.
 async fn recorded(store: &SqliteStore, id: &str) -> Result<Recorded, Failure> {
-    let run: RunId = id.parse().map_err(|_| Failure::usage(format!("`{id}` is not a run id")))?;
-    let leaves = run_leaves(store, run, MAX_LEAVES).await;
-    let leaves = leaves.map_err(|error| Failure::unavailable(error.to_string()))?;
+    let wrong = |_| Failure::usage(format!("`{id}` is the id neither of a run nor of a request"));
+    let (run, request): (RunId, RequestId) = (id.parse().map_err(wrong)?, id.parse().map_err(wrong)?);
+    let unreadable = |error: AuditError| Failure::unavailable(error.to_string());
+    let mut leaves = run_leaves(store, run, MAX_LEAVES).await.map_err(unreadable)?;
     if leaves.is_empty() {
-        return Err(Failure::no(format!("nothing is recorded of run {run}")));
+        leaves = store.leaves(Query::request(request).limit(MAX_LEAVES)).await.map_err(unreadable)?;
+    }
+    if leaves.is_empty() {
+        return Err(Failure::no(format!("nothing is recorded of {id}")));
     }
     let timeline = Timeline::of(&leaves).map_err(|error| Failure::no(error.to_string()))?;
-    Ok(Recorded { run, leaves, timeline })
+    Ok(Recorded { id: run.to_string(), leaves, timeline })
 }
 
 fn stamp(at: Duration, text: &str) -> String {

@@ -6,7 +6,6 @@ use crewgate_audit::{
     Extract, LineKind, Timeline,
     tlog::{Checkpoint, Hash, VerifierKey, verify_note},
 };
-use crewgate_core::RunId;
 use crewgate_store::Keys;
 
 const STYLE: &str = include_str!("viewer.css");
@@ -22,8 +21,8 @@ const SIGNATURE: (&str, &str) = ("<!-- crewgate-signature\n", "-->\n");
 const SIGNED: &str = "crewgate run file v1";
 
 /// The file.
-pub(super) fn signed(run: RunId, timeline: &Timeline, extract: &Extract, keys: &Keys) -> Option<String> {
-    let mut page = page(run, timeline, extract)?;
+pub(super) fn signed(id: &str, timeline: &Timeline, extract: &Extract, keys: &Keys) -> Option<String> {
+    let mut page = page(id, timeline, extract)?;
     let note = keys.sign(&statement(&page));
     let _ = write!(page, "{}{note}{}", SIGNATURE.0, SIGNATURE.1);
     Some(page)
@@ -48,7 +47,7 @@ fn statement(page: &str) -> String {
     format!("{SIGNED}\n{}\n", Hash::of(page.as_bytes()))
 }
 
-fn page(run: RunId, timeline: &Timeline, extract: &Extract) -> Option<String> {
+fn page(id: &str, timeline: &Timeline, extract: &Extract) -> Option<String> {
     let mut rows = String::new();
     for line in timeline.folded() {
         let kind = match line.kind {
@@ -75,8 +74,8 @@ fn page(run: RunId, timeline: &Timeline, extract: &Extract) -> Option<String> {
          style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <meta name=\"generator\" content=\"crewgate {version}\">\n\
-         <title>Run {run}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>Run {run}</h1>\n<button id=\"play\">Play</button> <button id=\"step\">Step</button>\n\
+         <title>Run {id}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>Run {id}</h1>\n<button id=\"play\">Play</button> <button id=\"step\">Step</button>\n\
          <label>Speed <select id=\"speed\"><option value=\"1\">×1</option><option value=\"5\">×5</option>\
          <option value=\"50\">×50</option></select></label> <output id=\"now\"></output></header>\n\
          <ol>\n{rows}</ol>\n\
@@ -114,7 +113,7 @@ mod tests {
         AuditStore, Entry, Frame, Lane, Log, MemoryStore, Phase, SealKey,
         tlog::{KeyKind, Signer},
     };
-    use crewgate_core::{RequestId, Timestamp};
+    use crewgate_core::{RequestId, RunId, Timestamp};
     use proptest::prelude::*;
 
     use super::*;
@@ -133,7 +132,7 @@ mod tests {
         let signer = Signer::generate("test/file", KeyKind::Log).unwrap();
         let keys = [vec![signer.verifier().clone()], log].concat();
         let signing = Keys::new(vec![signer], SealKey::generate().unwrap()).unwrap();
-        (signed(run, &Timeline::of(&leaves).unwrap(), &extract, &signing).unwrap(), keys)
+        (signed(&run.to_string(), &Timeline::of(&leaves).unwrap(), &extract, &signing).unwrap(), keys)
     }
 
     #[tokio::test]
