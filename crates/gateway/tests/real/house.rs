@@ -57,10 +57,6 @@ forbid(principal, action == Action::"kickoff", resource in Fleet::"restricted");
 forbid(principal, action in Action::"read", resource);
 "#;
 
-/// CrewAI's way to hear a run's words as they come; what it is asked goes on as it is.
-const STREAM: &str = "[[crew.operation]]\naction = \"stream\"\nmethod = \"POST\"\npath = \"/kickoff/stream\"\n\
-                      undeclared_inputs = \"ignore\"";
-
 fn configuration(issuer: &str, crews: u16) -> String {
     let crew = |name: &str, path: &str, fleet: &str, more: &str| {
         format!(
@@ -79,7 +75,7 @@ fn configuration(issuer: &str, crews: u16) -> String {
              [[issuer]]\nname = \"idp\"\nurl = \"{issuer}\"\naudience = [\"crewgate\"]\ngroups = \"groups\"\nskew = \"1s\"\n"
         ),
         crew("root", "", "customer", support),
-        crew("support", "/support", "customer", &format!("{support}\n{STREAM}")),
+        crew("support", "/support", "customer", support),
         crew("notes", "/notes", "customer", "inputs.note = { type = \"text\" }"),
         crew("payroll", "/payroll", "hr", payroll),
         crew("restricted", "/support", "restricted", support),

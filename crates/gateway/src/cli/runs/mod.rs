@@ -161,7 +161,7 @@ pub(super) fn unreadable(path: &std::path::Path, error: &OpenError) -> Failure {
     Failure::unavailable(format!("{} cannot be read: {error}", path.display()))
 }
 
-/// What is recorded under an id: of a run, or of one request, as streams and declared operations belong to no run.
+/// What is recorded under an id: of a run, or of one request, as declared operations belong to no run.
 async fn recorded(store: &SqliteStore, id: &str) -> Result<Recorded, Failure> {
     let wrong = |_| Failure::usage(format!("`{id}` is the id neither of a run nor of a request"));
     let (run, request): (RunId, RequestId) = (id.parse().map_err(wrong)?, id.parse().map_err(wrong)?);
