@@ -27,6 +27,7 @@ use crate::{
     listen::Listener,
     live::{self, Generation, Live, Makings, Reloader},
     masks::{Maskers, Masks},
+    notify::{Notifier, Sources},
     oauth::{self, Desks, TokenDesk},
     ops,
     relay::{RelayDesk, Relays},
@@ -212,6 +213,17 @@ impl Gateway {
         };
         let plane = edge.around(plane);
 
+        let sources = Sources {
+            audit,
+            cursors: Arc::new(store.clone()),
+            approvals: Arc::clone(&approvals),
+            masks,
+            clock: Arc::clone(&clock),
+        };
+        let notifiers = settings.notify.iter().map(|settings| Notifier::new(settings, sources.clone()));
+        let notifiers: Result<Vec<_>, _> = notifiers.collect();
+        let notifiers = notifiers.map_err(|error| StartError::of("notify", error))?;
+
         let (stop, stopped) = watch::channel(false);
         let drain = limits.drain_timeout;
         let mut listeners = JoinSet::new();
@@ -244,6 +256,7 @@ impl Gateway {
             tokio::spawn(forget(sessions)),
             tokio::spawn(auto_runs(approvals, parts.releases.clone(), revocations, Arc::clone(&clock))),
         ];
+        background.extend(notifiers.into_iter().map(|notifier| tokio::spawn(notifier.run())));
         let witnesses = settings.witnesses.iter().cloned();
         background.extend(witnesses.map(|to| tokio::spawn(witness::keep_asking(store.clone(), to))));
         background.extend(exports.into_iter().map(|export| tokio::spawn(export.run())));

@@ -45,6 +45,7 @@ pub mod limit;
 pub mod listen;
 mod live;
 mod masks;
+mod notify;
 mod oauth;
 pub mod ops;
 mod people;

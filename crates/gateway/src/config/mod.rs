@@ -12,6 +12,7 @@ mod export;
 mod inputs;
 mod issuer;
 mod mask;
+mod notify;
 mod operation;
 mod raw;
 mod read;
@@ -33,6 +34,7 @@ pub use self::{
     diagnostic::{ConfigError, Diagnostic},
     exchange::{EventSettings, ExchangeSettings},
     mask::MaskSettings,
+    notify::{ChatSettings, MailSettings, MailTls, NotifySettings, NotifyTo, Occasion, WebhookSettings},
     settings::{
         ApprovalSettings, ApproverSettings, ExportSettings, ExportTo, GatewaySettings, HttpSink,
         IssuerSettings, LimitSettings, ListenSettings, LogFormat, PersonSettings, RoleSettings, Settings,

@@ -38,6 +38,8 @@ pub(super) struct File {
     #[serde(default, rename = "export")]
     pub(super) exports: Vec<Export>,
     #[serde(default)]
+    pub(super) notify: Vec<Notify>,
+    #[serde(default)]
     pub(super) telemetry: Telemetry,
     #[serde(default)]
     pub(super) masking: Masking,
@@ -408,6 +410,36 @@ pub(super) struct Export {
 pub(super) struct RevocationTable {
     #[serde(default)]
     pub(super) roles: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    pub(super) name: Text,
+    pub(super) to: Text,
+    pub(super) on: Spanned<Vec<Text>>,
+    pub(super) link: Text,
+    #[serde(default)]
+    pub(super) approvers: Vec<Text>,
+    pub(super) before: Option<Text>,
+    pub(super) url: Option<Spanned<Address>>,
+    #[serde(default)]
+    pub(super) secrets: Vec<Spanned<SecretRef>>,
+    pub(super) server: Option<Text>,
+    pub(super) username: Option<Text>,
+    pub(super) password: Option<Spanned<SecretRef>>,
+    pub(super) from: Option<Text>,
+    #[serde(default)]
+    pub(super) recipients: Vec<Text>,
+    pub(super) ca: Option<Text>,
+}
+
+/// `"https://…"`, or where it is kept.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an address, or `{ env = … }` or `{ file = … }` where it is kept")]
+pub(super) enum Address {
+    Plain(String),
+    Reference(SecretRef),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -13,7 +13,7 @@ use super::{
     check::{Checker, name, url},
     crew, exchange, export,
     issuer::issuer,
-    mask, operation, raw, record, role,
+    mask, notify, operation, raw, record, role,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, Settings, TelemetrySettings, TlsSettings,
@@ -105,6 +105,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         Some(ops) => Some(check.parse(&ops.listen, address)?),
         None => None,
     };
+    let notify = notify::notify(check, &raw.notify, &approvers);
     let telemetry = telemetry(check, &raw.telemetry);
     let approval = approval(check, &raw.approval);
     Some(Settings {
@@ -132,6 +133,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         record_keys,
         exports,
         witnesses,
+        notify,
         telemetry,
         masks,
     })

@@ -17,6 +17,7 @@ use super::{
     diagnostic::{ConfigError, Diagnostic},
     exchange::{EventSettings, ExchangeSettings},
     mask::MaskSettings,
+    notify::NotifySettings,
     raw, read,
     units::Secret,
 };
@@ -72,6 +73,8 @@ pub struct Settings {
     pub exports: Vec<ExportSettings>,
     /// Who else is asked to sign what the record says of itself.
     pub witnesses: Vec<WitnessSettings>,
+    /// Who is told of approvals.
+    pub notify: Vec<NotifySettings>,
     /// Logs, traces, metrics.
     pub telemetry: TelemetrySettings,
     /// What is masked, and with what.
