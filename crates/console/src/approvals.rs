@@ -17,6 +17,7 @@ use crate::{
     Console, body,
     problem::Problem,
     view::{self, Standing},
+    wish,
 };
 
 /// Bytes of a decision's body: a verdict, a digest and a reason with room for escapes.
@@ -109,7 +110,7 @@ pub(crate) async fn decide(
     body: Body,
 ) -> Answer {
     let decision: Decision = body::json(&headers, body, "a decision").await?;
-    let words = reason(decision.reason)?;
+    let (verdict, words) = (decision.verdict, reason(decision.reason)?);
     let seen = console.visible(&who, &id).await?;
     let ballot = Ballot {
         approval: seen.approval.id(),
@@ -118,12 +119,19 @@ pub(crate) async fn decide(
             approver: who.clone(),
             // Resolved for this vote, from the token it came with.
             sets: seen.sets,
-            verdict: decision.verdict,
+            verdict,
             reason: words,
             at: console.clock.now(),
         },
     };
     match console.approvals.vote(ballot).await {
+        // A yes that comes after the last one carries out what was interrupted.
+        Ok(state) | Err(VoteError::NotPending(state @ State::Approved { .. }))
+            if verdict == Verdict::Approve && wish::is_agreed(&seen.approval, &state) =>
+        {
+            let state = console.carry_out(&seen.approval).await?;
+            Ok(Json(json!({ "state": view::state(&state) })))
+        }
         Ok(state) => Ok(Json(json!({ "state": view::state(&state) }))),
         Err(error) => {
             let problem = refused(&error);

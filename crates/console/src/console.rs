@@ -7,7 +7,7 @@ use crewgate_oidc::{Revocations, TokenInventory};
 use crewgate_runs::RunLedger;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::{Restore, Show};
+use crate::{Requestable, Restore, Show};
 
 /// Who may read the runs and requests of others. A closure from a principal to yes or no will do.
 pub trait ReadsRecord: Send + Sync + 'static {
@@ -47,6 +47,7 @@ pub struct Console {
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) runs: Arc<dyn RunLedger>,
     pub(crate) grants: Option<Arc<dyn GrantStore>>,
+    pub(crate) requestable: Option<Arc<dyn Requestable>>,
     pub(crate) eligible: Arc<dyn Eligible>,
     pub(crate) show: Arc<dyn Show>,
     pub(crate) readers: Arc<dyn ReadsRecord>,
@@ -72,6 +73,7 @@ impl Console {
             audit,
             runs,
             grants: None,
+            requestable: None,
             eligible,
             show,
             readers: Arc::new(nobody),
@@ -93,6 +95,13 @@ impl Console {
     #[must_use]
     pub fn grants(mut self, grants: Arc<dyn GrantStore>) -> Self {
         self.grants = Some(grants);
+        self
+    }
+
+    /// Lets everybody ask for these roles, for a while. Without it no role can be asked for.
+    #[must_use]
+    pub fn requestable(mut self, roles: Arc<dyn Requestable>) -> Self {
+        self.requestable = Some(roles);
         self
     }
 

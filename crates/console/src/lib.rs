@@ -16,6 +16,7 @@
 //! | `POST /api/approvals/{id}/decision` | approvers | `{"verdict", "digest", "reason"?}` |
 //! | `POST /api/approvals/{id}/cancel` | the requester | takes it back |
 //! | `GET /api/grants` | holders, approvers, record readers | temporary grants: one's own, those one may take away |
+//! | `POST /api/grants` | anybody | asks for a role for a while: `{"role", "seconds", "reason", "narrowed"?}` |
 //! | `POST /api/grants/{id}/revoke` | the holder, approvers | takes one away: `{"reason"?}` |
 //! | `GET /api/revocations` | who may revoke | what is revoked and has not ended |
 //! | `POST /api/revocations` | who may revoke | revokes tokens: `{"tokens", "reason"?}` |
@@ -72,6 +73,7 @@ mod runs;
 mod show;
 mod tokens;
 mod view;
+mod wish;
 
 pub use self::{
     approvals::{MAX_DECISION_BYTES, MAX_REASON_BYTES},
@@ -80,4 +82,5 @@ pub use self::{
     router::router,
     runs::MAX_STEPS_LEAVES,
     show::{MaskedSpan, Show, Shown},
+    wish::{ROLE, Requestable, Terms},
 };

@@ -8,7 +8,9 @@ use axum::{
 use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::{Console, approvals, grants, problem::Problem, resolve, restore, revocations, runs, tokens};
+use crate::{
+    Console, approvals, grants, problem::Problem, resolve, restore, revocations, runs, tokens, wish,
+};
 
 /// The API document, as served.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -22,7 +24,7 @@ pub fn router(console: Console) -> Router {
         .route("/api/approvals/{id}/decision", post(approvals::decide))
         .route("/api/approvals/{id}/cancel", post(approvals::cancel))
         .route("/api/approvals/{id}/settlement", post(resolve::resolve))
-        .route("/api/grants", get(grants::list))
+        .route("/api/grants", get(grants::list).post(wish::ask))
         .route("/api/grants/{id}/revoke", post(grants::revoke))
         .route("/api/revocations", get(revocations::list).post(revocations::revoke))
         .route("/api/revocations/lift", post(revocations::lift))

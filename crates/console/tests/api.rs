@@ -8,12 +8,12 @@ use axum::{
     body::{Body, to_bytes},
 };
 use crewgate_approval::{
-    ApprovalStore, EligibilityUnknown, Eligible, End, GrantStore, MemoryGrants, MemoryStore, NewApproval,
-    State,
+    ApprovalStore, EligibilityUnknown, Eligible, End, GrantFilter, GrantStore, MemoryGrants, MemoryStore,
+    Need, NewApproval, State,
 };
 use crewgate_audit::{AuditStore, Entry, Frame, Lane, Phase};
-use crewgate_console::{Console, MAX_DECISION_BYTES, MaskedSpan, Shown, router};
-use crewgate_core::{ApproverSet, Clock, Fact, Principal, RequestId, RunId};
+use crewgate_console::{Console, MAX_DECISION_BYTES, MaskedSpan, Shown, Terms, router};
+use crewgate_core::{ApproverSet, Clock, Fact, Principal, RequestId, RoleName, RunId};
 use crewgate_runs::{MemoryLedger, NewRun, RunLedger};
 use crewgate_testkit::{
     ManualClock,
@@ -45,6 +45,16 @@ fn sets(who: &Principal) -> BTreeSet<ApproverSet> {
     }
 }
 
+/// `night-shift` can be had for two hours if an owner and somebody of legal agree.
+fn terms(role: &RoleName) -> Option<Terms> {
+    let need = |name| Need { set: set(name), count: std::num::NonZeroU32::MIN };
+    (role.as_str() == "night-shift").then(|| Terms {
+        needs: vec![need("owners"), need("legal")],
+        longest: Duration::from_secs(7200),
+        waits: Duration::from_secs(600),
+    })
+}
+
 fn world_with(eligible: Arc<dyn Eligible>) -> World {
     let (approvals, audit) = (Arc::new(MemoryStore::new()), crewgate_audit::MemoryStore::new());
     let (runs, clock) = (Arc::new(MemoryLedger::new()), ManualClock::new());
@@ -59,6 +69,7 @@ fn world_with(eligible: Arc<dyn Eligible>) -> World {
         Console::new(approvals.clone(), Arc::new(audit.clone()), runs.clone(), eligible, Arc::new(show))
             .record_readers(Arc::new(|who: &Principal| who.key.subject == "auditor"))
             .grants(grants.clone())
+            .requestable(Arc::new(terms))
             .clock(clock.clone());
     World { approvals, grants, audit, runs, clock, api: router(console) }
 }
@@ -613,10 +624,105 @@ async fn the_document_describes_the_routes_there_are() {
             routes += usize::from(described);
         }
     }
-    assert_eq!(routes, 15, "a route that is added is described");
+    assert_eq!(routes, 16, "a route that is added is described");
     // Every reference leads somewhere.
     for reference in document.to_string().split("\"$ref\":\"#").skip(1) {
         let target = reference.split('"').next().unwrap();
         assert!(document.pointer(target).is_some(), "{target}");
     }
+}
+
+fn wish(seconds: u64) -> String {
+    let narrowed = json!({ "resources": ["support"], "inputs": { "topic": "churn" }, "uses": 2 });
+    json!({ "role": "night-shift", "seconds": seconds, "reason": "on call", "narrowed": narrowed })
+        .to_string()
+}
+
+#[tokio::test]
+async fn a_role_is_given_for_a_while_once_everybody_asked_agrees_and_not_before() {
+    let world = world();
+    let (ana, bob, cem) = (person("ana"), person("bob"), person("cem"));
+    let (status, asked) = world.post(&ana, "/api/grants", &wish(7200)).await;
+    assert_eq!(status, 202, "{asked}");
+    let id = asked["approval"].as_str().unwrap();
+    let (_, sheet) = world.see(&bob, &format!("/api/approvals/{id}")).await;
+    let yes = json!({ "verdict": "approve", "digest": sheet["digest"] }).to_string();
+    // Ana is an owner too: never for herself.
+    assert_eq!(world.decide(&ana, id, &yes).await.1["code"], "self_approval");
+    assert_eq!(world.decide(&bob, id, &yes).await.1["state"]["name"], "pending");
+    assert_eq!(world.see(&ana, "/api/grants").await.1["own"], json!([]), "one of two has agreed");
+    world.clock.advance(Duration::from_secs(60));
+    let (status, done) = world.decide(&cem, id, &yes).await;
+    assert_eq!((status, &done["state"]["name"]), (200, &json!("executed")), "{done}");
+    let now = world.clock.now();
+    let grant = world.grants.list(GrantFilter::at(now)).await.unwrap().pop().unwrap();
+    assert_eq!((grant.given.principal, grant.given.role.as_str()), (ana.key.clone(), "night-shift"));
+    assert_eq!((grant.given.from, grant.given.until), (now, now.saturating_add(Duration::from_secs(7200))));
+    assert_eq!((grant.given.approval.to_string(), grant.given.sets.len()), (id.to_owned(), 2));
+    assert_eq!((grant.given.narrowed.resources.len(), grant.given.narrowed.inputs.len()), (1, 1));
+    assert_eq!(grant.given.narrowed.uses.map(std::num::NonZeroU32::get), Some(2));
+    // Saying it again neither gives another nor makes this one longer.
+    world.clock.advance(Duration::from_secs(60));
+    assert_eq!(world.decide(&cem, id, &yes).await.0, 409);
+    let all = world.grants.list(GrantFilter::at(now)).await.unwrap();
+    assert_eq!(all.iter().map(|one| one.given.until).collect::<Vec<_>>(), [grant.given.until]);
+    // Its end comes by itself.
+    world.clock.advance(Duration::from_secs(7200));
+    assert_eq!(world.see(&ana, "/api/grants").await.1["own"], json!([]));
+}
+
+#[tokio::test]
+async fn a_role_is_asked_for_on_its_terms_only() {
+    let world = world();
+    let ana = person("ana");
+    let ask = async |body: String| world.post(&ana, "/api/grants", &body).await;
+    assert_eq!(ask(wish(7201)).await.0, 400, "longer than it is given");
+    assert_eq!(ask(wish(0)).await.0, 400);
+    assert_eq!(ask(wish(60).replace("on call", "  ")).await.0, 400, "a reason is demanded");
+    assert_eq!(
+        ask(wish(60).replace("narrowed", "narowed")).await.0,
+        400,
+        "a narrowing with a slip widens nothing"
+    );
+    let (status, other) = ask(wish(60).replace("night-shift", "root")).await;
+    assert_eq!((status, &other["code"]), (403, &json!("role_not_requestable")));
+    assert_eq!(world.see(&ana, "/api/approvals").await.1["own"], json!([]), "nobody was asked");
+}
+
+#[tokio::test]
+async fn who_is_denied_a_role_or_asks_nobody_in_time_holds_nothing() {
+    let world = world();
+    for (deny, state) in [(true, "denied"), (false, "expired")] {
+        let (_, asked) = world.post(&person("ana"), "/api/grants", &wish(60)).await;
+        let id = asked["approval"].as_str().unwrap();
+        let path = format!("/api/approvals/{id}");
+        let (_, sheet) = world.see(&person("bob"), &path).await;
+        let verdict = if deny { "deny" } else { "approve" };
+        let said =
+            json!({ "verdict": verdict, "digest": sheet["digest"], "reason": "not tonight" }).to_string();
+        world.decide(&person("bob"), id, &said).await;
+        world.clock.advance(Duration::from_secs(600));
+        assert_eq!(world.decide(&person("cem"), id, &said).await.0, 409);
+        assert_eq!(world.see(&person("ana"), &path).await.1["state"]["name"], state);
+    }
+    assert!(world.grants.list(GrantFilter::at(world.clock.now())).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_role_whose_giving_was_interrupted_is_given_when_the_yes_is_said_again() {
+    let world = world();
+    let (_, asked) = world.post(&person("ana"), "/api/grants", &wish(60)).await;
+    let id = asked["approval"].as_str().unwrap();
+    let waits = world.approvals.find(id.parse().unwrap()).await.unwrap().unwrap().asked;
+    // The last yes became durable, and then the power went.
+    for ballot in [yes(&waits, &person("bob"), &["owners"]), yes(&waits, &person("cem"), &["legal"])] {
+        world.approvals.vote(ballot).await.unwrap();
+    }
+    let no = json!({ "verdict": "deny", "digest": waits.digest }).to_string();
+    assert_eq!(world.decide(&person("cem"), id, &no).await.0, 409, "a no gives nothing");
+    assert!(world.grants.list(GrantFilter::at(world.clock.now())).await.unwrap().is_empty());
+    let again = json!({ "verdict": "approve", "digest": waits.digest }).to_string();
+    let (status, done) = world.decide(&person("cem"), id, &again).await;
+    assert_eq!((status, &done["state"]["name"]), (200, &json!("executed")), "{done}");
+    assert_eq!(world.grants.list(GrantFilter::at(world.clock.now())).await.unwrap().len(), 1);
 }
