@@ -26,7 +26,14 @@ async fn it_is_an_approval_store() {
     let dirs = Dirs::default();
     let fresh = async || Arc::new(dirs.open().await) as Arc<_>;
     suites::approval::conforms(fresh).await;
-    suites::approval::races(fresh().await, 20).await;
+}
+
+/// As often as `CREWGATE_RACES` says; 100 times without it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn races_for_an_approval_have_one_winner() {
+    let rounds = std::env::var("CREWGATE_RACES").map_or(100, |rounds| rounds.parse().unwrap());
+    let dirs = Dirs::default();
+    suites::approval::races(Arc::new(dirs.open().await), rounds).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -559,8 +559,8 @@ async fn what_does_not_exist_is_unknown(store: Store) {
     assert_eq!(store.resolve(finding).await, Err(ResolveError::Unknown));
 }
 
-/// Two approvers, an approver against a denier, a canceller against an approver, and eight claimers, this many times
-/// each. Needs the multi-threaded runtime to mean anything.
+/// Two approvers, an approver against a denier, a canceller against an approver, an approver against the end, and eight
+/// executors, this many times each. Needs the multi-threaded runtime to mean anything.
 ///
 /// # Panics
 ///
@@ -607,17 +607,34 @@ pub async fn races(store: Store, rounds: usize) {
         assert!(matches!(a, Ok(State::Approved { .. }) | Err(VoteError::NotPending(_))), "{a:?}");
         assert_eq!(find(&store, &new).await.state.phase(), Phase::Cancelled);
 
-        // claim × 8: exactly one lease.
+        // approve × expire: the vote that came in time counts, the late one does not, whichever is heard first.
+        let new = asked(&person("ana"), &[("owners", 1)]);
+        open(&store, &new).await;
+        let mut late = yes(&new, &person("dan"), &["owners"]);
+        late.vote.at = new.expires;
+        let (a, b) = both(vote(&store, yes(&new, &person("bob"), &["owners"])), vote(&store, late)).await;
+        assert!(matches!(a, Ok(State::Approved { .. })), "{a:?}");
+        assert!(matches!(b, Err(VoteError::NotPending(State::Expired))), "{b:?}");
+        assert_eq!(find(&store, &new).await.votes.len(), 1);
+
+        // claim × 8: exactly one lease, and the one that has it sends once.
         let new = approved(&store).await;
         let claims = (0..8).map(|_| {
             let (store, id) = (Arc::clone(&store), new.id);
             tokio::spawn(async move { store.claim(id, after(2), LEASE).await })
         });
-        let mut leases = 0;
+        let mut leases = Vec::new();
         for claim in claims.collect::<Vec<_>>() {
-            leases += usize::from(claim.await.unwrap().unwrap().is_some());
+            leases.extend(claim.await.unwrap().unwrap());
         }
-        assert_eq!(leases, 1);
+        assert_eq!(leases.len(), 1);
+        let send = |lease: Lease| {
+            let store = Arc::clone(&store);
+            async move { store.mark_sent(lease, after(3)).await }
+        };
+        let lease = leases.pop().expect("there is one");
+        let (a, b) = both(send(lease), send(lease)).await;
+        assert!(matches!((&a, &b), (Ok(()), Err(_)) | (Err(_), Ok(()))), "{a:?} {b:?}");
     }
 }
 
