@@ -1,4 +1,5 @@
 //! Identity at the door: what is revoked, who may revoke, and what a refused caller is told.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod house;
 
