@@ -4,16 +4,17 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::Arc,
+    time::Duration,
 };
 
-use crewgate_approval::{EligibilityUnknown, Eligible};
-use crewgate_console::{ReadsRecord, Revokes};
-use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey};
+use crewgate_approval::{EligibilityUnknown, Eligible, Need};
+use crewgate_console::{ReadsRecord, Requestable, Revokes, Terms};
+use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey, RoleName};
 use crewgate_policy::{RoleSource, RolesUnavailable};
 use futures_util::future::BoxFuture;
 
 use crate::{
-    config::{ApproverSettings, PersonSettings, Settings},
+    config::{ApproverSettings, PersonSettings, RoleRequestSettings, Settings},
     roles::JoinedRoles,
 };
 
@@ -22,6 +23,8 @@ use crate::{
 pub(crate) struct People {
     roles: Arc<JoinedRoles>,
     approvers: Arc<Vec<ApproverSettings>>,
+    requestable: Arc<BTreeMap<String, RoleRequestSettings>>,
+    waits: Duration,
     readers: Arc<BTreeSet<String>>,
     revokers: Arc<BTreeSet<String>>,
     clock: Arc<dyn Clock>,
@@ -40,6 +43,8 @@ impl People {
         Self {
             roles,
             approvers: Arc::new(settings.approvers.clone()),
+            requestable: Arc::new(requestable(settings)),
+            waits: settings.approval.expires,
             readers: Arc::new(settings.record_readers.clone()),
             revokers: Arc::new(settings.revokers.clone()),
             clock,
@@ -93,6 +98,15 @@ impl Eligible for People {
     }
 }
 
+impl Requestable for People {
+    fn terms(&self, role: &RoleName) -> Option<Terms> {
+        let request = self.requestable.get(role.as_str())?;
+        let sets = request.approvers.iter().map(|name| ApproverSet::new(name.as_str()));
+        let needs = sets.map(|set| Need { count: self.need(&set), set }).collect();
+        Some(Terms { needs, longest: request.longest, waits: self.waits })
+    }
+}
+
 impl ReadsRecord for People {
     fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
         Box::pin(self.hold_one_of(&self.readers, principal, "read the record"))
@@ -103,6 +117,10 @@ impl Revokes for People {
     fn revokes<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
         Box::pin(self.hold_one_of(&self.revokers, principal, "revoke tokens"))
     }
+}
+
+fn requestable(settings: &Settings) -> BTreeMap<String, RoleRequestSettings> {
+    settings.roles.iter().filter_map(|role| Some((role.name.clone(), role.request.clone()?))).collect()
 }
 
 /// Linked identities of one person.

@@ -315,6 +315,14 @@ pub(super) struct Role {
     pub(super) includes: Vec<Text>,
     pub(super) from: Option<Text>,
     pub(super) until: Option<Text>,
+    pub(super) request: Option<Spanned<RoleRequest>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleRequest {
+    pub(super) approvers: Spanned<Vec<String>>,
+    pub(super) longest: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

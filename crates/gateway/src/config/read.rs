@@ -27,7 +27,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     check.unique("crew", raw.crews.iter().map(|crew| &crew.name));
     check.unique("approvers", raw.approvers.iter().map(|approvers| &approvers.name));
     let issuers: Vec<_> = raw.issuers.iter().filter_map(|raw| issuer(check, raw)).collect();
-    let (roles, nesting) = role::roles(check, &raw.roles, &issuers);
+    let (roles, nesting) = role::roles(check, &raw.roles, &raw.approvers, &issuers);
     let role_names: BTreeSet<&str> = roles.iter().map(|role| role.name.as_str()).collect();
     let masks = mask::masks(check, raw, &role_names);
     let crews: Vec<_> =

@@ -1,6 +1,6 @@
 //! Who holds which role until when, and which role includes which.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_core::RoleName;
 use crewgate_policy::{Inclusion, Nesting};
@@ -8,19 +8,37 @@ use crewgate_policy::{Inclusion, Nesting};
 use super::{
     check::{Checker, name},
     raw,
-    settings::{IssuerSettings, RoleSettings},
-    units::{instant, until},
+    settings::{IssuerSettings, RoleRequestSettings, RoleSettings},
+    units::{duration, instant, until},
 };
+
+/// The longest a role is given that was asked for, unless its table says otherwise: a working day.
+const LONGEST: Duration = Duration::from_secs(8 * 3600);
 
 /// All tables of roles, and the nesting they describe. A role may have several tables, each with its own time.
 pub(super) fn roles(
     check: &mut Checker<'_>,
     raw: &[raw::Role],
+    approvers: &[raw::Approvers],
     issuers: &[IssuerSettings],
 ) -> (Vec<RoleSettings>, Nesting) {
     let known: BTreeSet<&str> = raw.iter().map(|role| role.name.get_ref().as_str()).collect();
     let included: BTreeSet<&str> =
         raw.iter().flat_map(|role| &role.includes).map(|other| other.get_ref().as_str()).collect();
+    let sets: BTreeSet<&str> = approvers.iter().map(|set| set.name.get_ref().as_str()).collect();
+    let mut requestable = BTreeSet::new();
+    for (name, request) in raw.iter().filter_map(|role| Some((role.name.get_ref(), role.request.as_ref()?))) {
+        let wanted = &request.get_ref().approvers;
+        if wanted.get_ref().is_empty() {
+            check.wrong(wanted.span(), "nobody would be asked: name at least one set of approvers", None);
+        }
+        for set in wanted.get_ref().iter().filter(|set| !sets.contains(set.as_str())) {
+            check.wrong(wanted.span(), format!("no approvers `{set}`"), None);
+        }
+        if !requestable.insert(name) {
+            check.wrong(request.span(), format!("another table says how `{name}` is asked for"), None);
+        }
+    }
     let roles: Vec<RoleSettings> =
         raw.iter().filter_map(|raw| role(check, raw, issuers, &known, &included)).collect();
     let inclusions = roles.iter().flat_map(|role| {
@@ -87,5 +105,9 @@ fn role(
         includes: raw.includes.iter().map(|other| other.get_ref().clone()).collect(),
         from,
         until: end,
+        request: raw.request.as_ref().map(|request| RoleRequestSettings {
+            approvers: request.get_ref().approvers.get_ref().iter().cloned().collect(),
+            longest: check.parse_or(request.get_ref().longest.as_ref(), LONGEST, duration),
+        }),
     })
 }

@@ -231,6 +231,17 @@ pub struct RoleSettings {
     pub from: Option<Timestamp>,
     /// Not at or after.
     pub until: Option<Timestamp>,
+    /// How it can be asked for, for a while; `None`: not by this table.
+    pub request: Option<RoleRequestSettings>,
+}
+
+/// How a role can be asked for, for a while.
+#[derive(Debug, Clone)]
+pub struct RoleRequestSettings {
+    /// The sets that must all agree; at least one.
+    pub approvers: BTreeSet<String>,
+    /// The longest it is given (default 8 h).
+    pub longest: Duration,
 }
 
 /// Who may approve.

@@ -190,6 +190,31 @@ fn what_roles_include_must_be_there_and_lead_nowhere_back() {
 }
 
 #[test]
+fn how_a_role_is_asked_for_names_people_there_are_and_is_said_once() {
+    let folder = Folder::new("requests");
+    let approvers = "[[approvers]]\nname = \"leads\"\nroles = [\"run-summary-jobs\"]\n";
+    let role =
+        |request: &str| format!("[[role]]\nname = \"night\"\ngroups = []\nrequest = {{ {request} }}\n");
+    let good = role("approvers = [\"leads\"]");
+    let settings =
+        folder.parse(&format!("{MINIMAL}{approvers}{good}")).unwrap_or_else(|error| panic!("{error}"));
+    let request = settings.roles.iter().find_map(|role| role.request.clone()).unwrap();
+    assert_eq!((request.approvers.len(), request.longest.as_secs()), (1, 8 * 3600));
+    let first = format!("{MINIMAL}{approvers}").lines().count() + 1;
+    for (tables, line, message) in [
+        (role("approvers = []"), first + 3, "nobody would be asked"),
+        (role("approvers = [\"nobody\"]"), first + 3, "no approvers `nobody`"),
+        (role("approvers = [\"leads\"], longest = \"0s\""), first + 3, "no time at all"),
+        (format!("{good}{good}"), first + 7, "another table says"),
+    ] {
+        let error = folder.parse(&format!("{MINIMAL}{approvers}{tables}")).unwrap_err();
+        let [found] = error.0.as_slice() else { panic!("{error}") };
+        assert!(found.message.contains(message), "{found}");
+        assert_eq!(found.place.map(|(line, _)| line), Some(line), "{found}");
+    }
+}
+
+#[test]
 fn several_mistakes_are_told_at_once() {
     let folder = Folder::new("several");
     let text =

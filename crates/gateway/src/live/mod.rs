@@ -16,9 +16,10 @@ use std::{
 
 use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore};
 use crewgate_cedar::CedarPolicy;
-use crewgate_console::{ReadsRecord, Revokes};
+use crewgate_console::{ReadsRecord, Requestable, Revokes, Terms};
 use crewgate_core::{
-    ApproverSet, Clock, Decision, HumanId, MaskProfile, Operation, Principal, PrincipalKey, Timestamp,
+    ApproverSet, Clock, Decision, HumanId, MaskProfile, Operation, Principal, PrincipalKey, RoleName,
+    Timestamp,
 };
 use crewgate_crewai::Crew as Wire;
 use crewgate_policy::{HeldRole, Policy, Query, RoleSource, RolesUnavailable, Swap};
@@ -182,6 +183,12 @@ impl Eligible for Live {
     ) -> BoxFuture<'a, Result<BTreeSet<ApproverSet>, EligibilityUnknown>> {
         let people = self.current().people.clone();
         Box::pin(async move { people.sets(approver).await })
+    }
+}
+
+impl Requestable for Live {
+    fn terms(&self, role: &RoleName) -> Option<Terms> {
+        self.current().people.terms(role)
     }
 }
 
