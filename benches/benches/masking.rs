@@ -1,8 +1,12 @@
-//! Masking beside a copy of the same bytes: the engine alone, JSON whole and in pieces, events, and one small delta.
-//! Texts are those of `../shared/pii` where it is present, else a sentence again and again.
+//! Masking beside a copy of the same bytes: the engine alone, JSON whole and in pieces, events, one small delta, and how texts
+//! that are nothing but beginnings grow. Texts are those of `../shared/pii` where it is present, else a sentence again and again.
 #![expect(clippy::unwrap_used, reason = "a bench")]
 
-use std::hint::black_box;
+use std::{
+    fs,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use crewgate_core::MaskProfile;
 use crewgate_masking::{Dialect, MaskStream, Masker, Profiles};
@@ -23,6 +27,21 @@ fn corpus(name: &str, instead: impl FnOnce() -> String) -> String {
         record.get("text")?.as_str().map(str::to_owned)
     };
     records.lines().filter_map(text).map(|text| text + "\n").collect()
+}
+
+/// The documents of recorded bodies that are whole: most records end in the middle of one.
+fn documents() -> String {
+    let bodies = corpus("crewai_json", json);
+    let (mut whole, mut rest) = (String::new(), bodies.as_str());
+    while !rest.is_empty() {
+        let mut documents = serde_json::Deserializer::from_str(rest).into_iter::<serde_json::Value>();
+        while documents.by_ref().next().is_some_and(|document| document.is_ok()) {}
+        let (read, behind) = rest.split_at(documents.byte_offset());
+        whole.push_str(read);
+        // Behind what is cut begins another.
+        rest = behind.split_once("\n{").map_or("", |(cut, _)| behind.split_at(cut.len() + 1).1);
+    }
+    whole
 }
 
 fn json() -> String {
@@ -58,7 +77,7 @@ fn masking(criterion: &mut Criterion) {
     group.finish();
 
     for (name, dialect, body) in [
-        ("json", Dialect::Json, corpus("crewai_json", json)),
+        ("json", Dialect::Json, documents()),
         ("json with hits", Dialect::Json, json()),
         ("events", Dialect::Sse, events()),
     ] {
@@ -87,5 +106,68 @@ fn masking(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, masking);
+/// The processor time of this thread, where the system tells it; else the time.
+fn clock(begin: Instant) -> Duration {
+    let told = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanoseconds = told.and_then(|told| told.split(' ').next()?.parse().ok());
+    nanoseconds.map_or_else(|| begin.elapsed(), Duration::from_nanos)
+}
+
+/// Texts that are nothing but beginnings of something, up to 64 MiB: what a byte costs is the same however long they are.
+fn growth(_: &mut Criterion) {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if !words.is_empty() && !words.iter().any(|word| "masking/growth".contains(word.as_str())) {
+        return;
+    }
+    let masker = Profiles::builtin().masker(&[MaskProfile::new("pii-basic")].into()).unwrap();
+    let begin = Instant::now();
+    let units = [
+        "@",
+        ":",
+        "1",
+        "a.",
+        "1-",
+        "4-",
+        "4111 ",
+        "-----BEGIN ",
+        "eyJ",
+        "a@",
+        "a:b@",
+        "://",
+        "x=",
+        "password=",
+        "A1 ",
+        "aGVsbG8",
+        "(1) ",
+        "+1",
+        "\\n",
+        "\\u0041",
+        "%41",
+        "&#64;",
+        "{\"a\":",
+        "\u{200b}",
+        "é",
+    ];
+    for unit in units {
+        let cost = |size: usize| {
+            let piece = unit.repeat((1 << 16) / unit.len());
+            let (mut stream, mut come) = (MaskStream::new(masker.clone(), Dialect::Text), 0);
+            let begun = clock(begin);
+            while come < size {
+                black_box(stream.push(piece.as_bytes()).unwrap());
+                come += piece.len();
+            }
+            black_box(stream.finish().unwrap());
+            (clock(begin) - begun).as_nanos() as f64 / come as f64
+        };
+        let [small, large] = [1 << 20, 64 << 20].map(cost);
+        println!(
+            "masking/growth/{unit:?}: {small:.1} ns a byte of 1 MiB, {large:.1} of 64 MiB: {:.2}",
+            large / small
+        );
+        assert!(large < 4.0 * small + 4.0, "{unit:?} costs more the longer it is");
+    }
+}
+
+criterion_group!(benches, masking, growth);
 criterion_main!(benches);

@@ -164,7 +164,11 @@ async fn the_floor_masks_or_withholds_every_answer_however_it_fails() {
     let values = format!("{SSN}, {CARD}, {API_KEY}, {}", Script::KEY);
     let json = format!("{{\"detail\":\"no {values}\",\"unknown\":{{\"{SSN}\":[\"{CARD}\"]}}}}");
     let half = format!("{{\"inputs\":[\"see {SSN}");
-    let cases: [(&'static str, u16, &'static str, String, bool); 9] = [
+    let pieces = SSN.split_at(6);
+    let events =
+        format!("data: {{\"content\":\"see {}\"}}\n\ndata: {{\"content\":\"{}, ", pieces.0, pieces.1);
+    let lines = format!("{{\"text\":\"{values}\"}}\n{{\"text\":\"{values}\"}}\n");
+    let cases: [(&'static str, u16, &'static str, String, bool); 13] = [
         ("a refusal in JSON", 422, "application/json", json.clone(), false),
         ("an error in JSON", 500, "application/json", json.clone(), false),
         ("an error in text", 503, "text/plain", values.clone(), false),
@@ -174,6 +178,16 @@ async fn the_floor_masks_or_withholds_every_answer_however_it_fails() {
         ("an answer of an unknown type", 404, "application/x-secret", values.clone(), false),
         ("an unknown shape", 200, "application/json", json, false),
         ("an answer that breaks off in a value", 200, "application/json", half, true),
+        (
+            "a stream of events",
+            200,
+            "text/event-stream",
+            format!("{events}{values}\"}}\n\ndata: {values}\n\n"),
+            false,
+        ),
+        ("a stream of events that breaks off", 200, "text/event-stream", format!("{events}{values}"), true),
+        ("an event that is not ended", 200, "text/event-stream", format!("{events}{values}"), false),
+        ("a stream of lines", 200, "application/x-ndjson", lines, false),
     ];
     for (name, status, kind, body, cut) in cases {
         let answer = move || {
@@ -197,6 +211,6 @@ async fn the_floor_masks_or_withholds_every_answer_however_it_fails() {
         seen.note(format!("{name}, to a kickoff"), format!("{} {}", got.status, got.text()));
         let ground = house.stop().await;
         seen.note(format!("the database behind {name}"), ground.folder.database());
-        seen.holds_none_of(&[SSN, CARD, API_KEY, Script::KEY]);
+        seen.holds_none_of(&[SSN, pieces.1, CARD, API_KEY, Script::KEY]);
     }
 }

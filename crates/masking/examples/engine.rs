@@ -7,7 +7,6 @@
 //! cargo run --release -p crewgate-masking --example engine -- pii-basic regex FILE
 //! cargo run --release -p crewgate-masking --example engine -- pii-basic deltas FILE
 //! cargo run --release -p crewgate-masking --example engine -- pii-basic hold RECORDS
-//! cargo run --release -p crewgate-masking --example engine -- pii-basic pathological
 //! ```
 
 use std::{
@@ -42,8 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "regex" => println!("{:.1}", separately(&masker, &text)?),
         "deltas" => deltas(&masker, &text)?,
         "hold" => hold(&masker, &text)?,
-        "pathological" => pathological(&masker),
-        _ => return Err("patterns, time, json, regex, deltas, hold or pathological".into()),
+        _ => return Err("patterns, time, json, regex, deltas or hold".into()),
     }
     Ok(())
 }
@@ -131,32 +129,4 @@ fn piece(event: &serde_json::Value) -> Option<String> {
         ["/choices/0/delta/content", "/delta/text", "/delta", "/candidates/0/content/parts/0/text"];
     let text = pointers.iter().find_map(|pointer| event.pointer(pointer)?.as_str())?;
     (!text.is_empty()).then(|| text.to_owned())
-}
-
-/// Texts that are nothing but starts of something.
-fn pathological(masker: &Masker) {
-    for unit in [
-        "@",
-        ":",
-        "1",
-        "a.",
-        "1-",
-        "-----BEGIN ",
-        "eyJ",
-        "a@",
-        "://",
-        "password=",
-        "A1 ",
-        "aGVsbG8",
-        "(1) ",
-        "\\n",
-    ] {
-        let rates = [1_usize, 8, 64].map(|mega| {
-            let text = unit.repeat((mega << 20) / unit.len());
-            let begin = clock();
-            std::hint::black_box(masker.find(&text).len());
-            megabytes(text.len()) / (clock() - begin).as_secs_f64()
-        });
-        println!("{unit:?}: {rates:.1?} MB/s of 1, 8 and 64 MiB");
-    }
 }

@@ -68,6 +68,7 @@ mod findings;
 #[cfg(any(test, doctest))]
 mod guide;
 mod layer;
+mod masked;
 mod masker;
 mod operator;
 mod profile;
@@ -78,7 +79,8 @@ pub use self::{
     explain::Reason,
     findings::Findings,
     layer::{Mask, MaskBody, MaskRequest, MaskRequestLayer, MaskResponse, MaskResponseLayer},
-    masker::{Masked, Masker, Span},
+    masked::{Masked, Span},
+    masker::Masker,
     operator::{
         BoxFuture, CardPart, Issued, KeyError, Keys, MAX_ISSUED, MIN_KEY_BYTES, MemoryVault, Operator,
         OperatorError, Sealed, Session, Vault, VaultError, VaultKeys,

@@ -23,7 +23,7 @@ use bytes::Bytes;
 pub use self::messages::MaskMessages;
 pub(crate) use self::{json::JsonStream, lexer::escape, text::TextStream, value::whole};
 use self::{lines::LineStream, sse::SseStream, value::Value};
-use crate::{Entity, Findings, Masked, Masker, Span};
+use crate::{Findings, Masked, Masker};
 
 /// How the bytes are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,36 +257,6 @@ fn split(bytes: &[u8]) -> Result<(&str, &[u8]), MaskError> {
             let (text, rest) = bytes.split_at_checked(error.valid_up_to()).unwrap_or_default();
             Ok((std::str::from_utf8(text).map_err(|_| MaskError::NotUtf8)?, rest))
         }
-    }
-}
-
-impl Masked {
-    /// Behind what has come, so many bytes of the original belong to the hit that stands last, or that came before.
-    pub(crate) fn hide(&mut self, len: usize) {
-        if len == 0 {
-            return;
-        }
-        match self.spans.last_mut() {
-            Some(span) if span.at + span.shown == self.text.len() => span.len += len,
-            None if self.text.is_empty() => self.swallowed += len,
-            _ => {
-                let at = self.text.len();
-                self.spans.push(Span { entity: Entity::KnownSecret, at, len, shown: 0 });
-            }
-        }
-    }
-
-    /// Puts the next piece of the same text behind this one.
-    pub(crate) fn append(&mut self, next: Self) {
-        if self.text.is_empty() && self.spans.is_empty() && self.swallowed == 0 && self.findings.is_empty() {
-            *self = next;
-            return;
-        }
-        self.hide(next.swallowed);
-        let behind = self.text.len();
-        self.text.push_str(&next.text);
-        self.spans.extend(next.spans.into_iter().map(|span| Span { at: span.at + behind, ..span }));
-        self.findings.absorb(&next.findings, "");
     }
 }
 
