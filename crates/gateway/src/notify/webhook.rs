@@ -27,7 +27,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 /// What signs a webhook.
 pub(crate) enum SigningKey {
     /// `whsec_…`: HMAC-SHA256, shared with the receiver.
-    Shared(hmac::Key),
+    Shared(Box<hmac::Key>),
     /// `whsk_…`: Ed25519; the receiver has the public half.
     Private(Box<Ed25519KeyPair>),
 }
@@ -41,7 +41,7 @@ impl SigningKey {
         if let Some(secret) = text.strip_prefix("whsec_") {
             let secret = bytes(secret)?;
             return match secret.len() {
-                24..=64 => Ok(Self::Shared(hmac::Key::new(hmac::HMAC_SHA256, &secret))),
+                24..=64 => Ok(Self::Shared(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)))),
                 _ => Err(wrong.to_owned()),
             };
         }
