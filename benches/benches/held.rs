@@ -1,6 +1,6 @@
 //! Ten thousand calls held at once by a gateway in a process of its own: what each costs in memory, how soon an approved
 //! one reaches the crew, and that none is dropped when the gateway stops. Prints its numbers; `--test` holds a hundred.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
+#![expect(clippy::unwrap_used, reason = "a bench")]
 
 use std::{
     collections::HashMap,
