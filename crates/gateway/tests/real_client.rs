@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use real::{Dialect, Folder, House, Http, TOOLS, churn, parts, text, until};
+use real::{Desk, Dialect, Folder, House, Http, TOOLS, churn, parts, text, until};
 use serde_json::{Value, json};
 
 /// Runs the client to its end; what it returned to its agent.
@@ -134,33 +134,17 @@ async fn crewais_client_knows_one_static_bearer_while_its_tokens_change() {
     let Some([python]) = parts([TOOLS]) else { return };
     let (lifetime, length) = lengths();
     let Some(house) = House::with_tokens_of(Dialect::Live, lifetime).await else { return };
-    let desk = Folder::new("", "");
-    let settings = format!(
-        "gateway = \"{}\"\nissuer = \"{}\"\nclient_id = \"cli\"\nscopes = [\"openid\", \"offline_access\", \"crews\"]\n\
-         resource = \"urn:crewgate\"\n",
-        house.gateway.data, house.idp.issuer
-    );
-    std::fs::create_dir_all(desk.file("crewgate")).unwrap();
-    std::fs::write(desk.file("crewgate/client.toml"), settings).unwrap();
-    let command = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_crewgate"));
-        command.args(arguments).env("XDG_CONFIG_HOME", desk.file("")).env_remove("CREWGATE_CLIENT_CONFIG");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    };
+    let desk = Desk::new(&house.gateway.data, &house.idp.issuer);
 
     // She signs in with a code, on a page of the provider.
-    let mut login = command(&["login", "--json"]).spawn().unwrap();
-    let mut prompt = String::new();
-    BufReader::new(login.stderr.take().unwrap()).read_line(&mut prompt).unwrap();
-    let prompt: Value = serde_json::from_str(&prompt).unwrap_or_else(|error| panic!("{error}: {prompt:?}"));
-    house.idp.enter(text(&prompt, "verification_uri_complete"), "alice").await;
-    let signed_in = tokio::task::spawn_blocking(move || login.wait_with_output()).await.unwrap().unwrap();
+    let login = desk.login();
+    house.idp.enter(text(&login.prompt, "verification_uri_complete"), "alice").await;
+    let signed_in = login.end().await;
     assert!(signed_in.status.success(), "{signed_in:?}");
 
     // A proxy to a crew whose kickoffs wait for an approver, so that the run is as long as we like.
     let arguments = ["connect", "restricted", "--listen", "127.0.0.1:0"];
-    let mut connect = command(&arguments).stderr(Stdio::inherit()).spawn().unwrap();
+    let mut connect = desk.command(&arguments).stderr(Stdio::inherit()).spawn().unwrap();
     let mut ready = String::new();
     BufReader::new(connect.stdout.take().unwrap()).read_line(&mut ready).unwrap();
     let connect = Ending(connect);
@@ -179,7 +163,7 @@ async fn crewais_client_knows_one_static_bearer_while_its_tokens_change() {
     let mut lives = std::collections::BTreeSet::new();
     let start = std::time::Instant::now();
     while start.elapsed() < Duration::from_secs(length) {
-        let kept = std::fs::read(desk.file("crewgate/logins/default.json")).unwrap();
+        let kept = std::fs::read(desk.login_file()).unwrap();
         let kept: Value = serde_json::from_slice(&kept).unwrap();
         lives.insert(kept.get("from").and_then(Value::as_i64).unwrap());
         house.token_of_person(text(&kept, "token").to_owned());

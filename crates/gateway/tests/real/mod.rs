@@ -1,10 +1,13 @@
-//! The parts of the tests that are not ours: a real CrewAI server, a real OpenID provider, CrewAI's own client.
+//! The parts of the tests that are not ours: a real CrewAI server, a real OpenID provider, CrewAI's own client, a real
+//! browser.
 //!
 //! They are found by environment variables, which `.ci/run` sets after installing them. Where one is missing the
 //! test says so loudly and passes; with `CREWGATE_REQUIRE_ALL=1` it fails.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this module")]
 
+mod chromium;
 mod crews;
+mod desk;
 mod gateway;
 mod house;
 mod http;
@@ -21,7 +24,9 @@ use std::{
 use serde_json::Value;
 
 pub(crate) use self::{
+    chromium::{Chromium, Page},
     crews::{CREW_KEY, CrewServer, ORIGINAL},
+    desk::{Desk, Login},
     gateway::{Folder, Gateway},
     house::{Caller, Dialect, House, churn, is, text},
     http::{Answer, Http},
@@ -35,6 +40,8 @@ pub(crate) const CREWAI: &str = "CREWGATE_REAL_CREWAI";
 pub(crate) const APP: &str = "CREWGATE_REAL_APP";
 /// A folder with `node_modules/oidc-provider`.
 pub(crate) const IDP: &str = "CREWGATE_REAL_IDP";
+/// The program `chromium`.
+pub(crate) const CHROMIUM: &str = "CREWGATE_REAL_CHROMIUM";
 /// Python with `crewai_tools`.
 pub(crate) const TOOLS: &str = "CREWGATE_REAL_TOOLS";
 
