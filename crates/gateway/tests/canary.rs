@@ -92,10 +92,25 @@ async fn no_value_that_is_masked_lies_in_clear_anywhere() {
     let run = answer.field("kickoff_id");
     let status = until("the question", async || {
         let answer = house.get(&format!("/support/status/{run}"), &alice).await;
-        (answer.field("state") == "PAUSED").then_some(answer)
+        (answer.field("state") == "PAUSED" && !answer.field("task_id").is_empty()).then_some(answer)
     })
     .await;
     seen.note("a status", status.text());
+    let resumed = json!({
+        "execution_id": status.field("execution_id"),
+        "task_id": status.field("task_id"),
+        "human_feedback": note,
+        "is_approve": true,
+    });
+    let resumed = house.post("/support/resume", &alice, resumed).await;
+    assert_eq!(resumed.status, 200, "{}", resumed.text());
+    seen.note("a resume's answer", resumed.text());
+    let ended = until("the end", async || {
+        let answer = house.get(&format!("/support/status/{run}"), &alice).await;
+        (answer.field("state") == "SUCCESS").then_some(answer)
+    })
+    .await;
+    seen.note("a status behind a resume", ended.text());
 
     // What is refused, what is an error, and what is no crew's.
     let refused = json!({ "inputs": { "topic": "x", "note": note, "other": note } });
