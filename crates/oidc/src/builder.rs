@@ -54,8 +54,12 @@ impl VerifierBuilder {
 
     /// Adds an issuer whose documents are fetched in a way of its own: with a certificate authority that vouches for no
     /// other.
-    pub fn issuer_through(mut self, issuer: IssuerConfig, fetch: impl Fetch) -> Self {
-        self.issuers.push((issuer, Some(Arc::new(fetch))));
+    pub fn issuer_through(self, issuer: IssuerConfig, fetch: impl Fetch) -> Self {
+        self.issuer_by(issuer, Arc::new(fetch))
+    }
+
+    pub(crate) fn issuer_by(mut self, issuer: IssuerConfig, fetch: Arc<dyn Fetch>) -> Self {
+        self.issuers.push((issuer, Some(fetch)));
         self
     }
 

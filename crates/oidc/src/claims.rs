@@ -41,17 +41,22 @@ impl<'a> Claims<'a> {
             }
             Some(_) => {}
         }
-        let times = Times {
-            issued: required(instant(&all, "iat")?, "iat")?,
-            expires: required(instant(&all, "exp")?, "exp")?,
-            not_before: instant(&all, "nbf")?,
-        };
+        let times = Self::times(&all)?;
         // All are read, so that a wrong type in any of them is seen.
         string(&all, "jti")?;
         let (client_id, azp, cid, appid) =
             (string(&all, "client_id")?, string(&all, "azp")?, string(&all, "cid")?, string(&all, "appid")?);
         let client = client_id.or(azp).or(cid).or(appid);
         Ok(Self { subject, times, client, all })
+    }
+
+    /// When it is valid.
+    pub(crate) fn times(all: &Object<'_>) -> Result<Times, Rejection> {
+        Ok(Times {
+            issued: required(instant(all, "iat")?, "iat")?,
+            expires: required(instant(all, "exp")?, "exp")?,
+            not_before: instant(all, "nbf")?,
+        })
     }
 
     /// For whom the token is.

@@ -234,6 +234,14 @@ impl IssuerConfig {
         self
     }
 
+    /// As [`Revocations`](crate::Revocations) must know an issuer at which people [log in](crate::Login): what it vouches
+    /// for lasts as long as a session.
+    #[must_use]
+    pub fn with_sessions(mut self) -> Self {
+        self.max_lifetime = self.max_lifetime.max(crate::SESSION_LIFE);
+        self
+    }
+
     /// Difference of clocks that is forgiven. Default 30 s, at most 60 s.
     #[must_use]
     pub fn skew(mut self, skew: Duration) -> Self {

@@ -38,7 +38,7 @@ pub trait Fetch: Send + Sync + 'static {
     /// When there is no such answer; the text may be shown to operators.
     fn fetch(&self, uri: Uri, known: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>>;
 
-    /// The answer to a `POST` of a form that was answered with 200. Only introspection needs it.
+    /// The answer to a `POST` of a form that was answered with 200. Introspection and logins need it.
     ///
     /// # Errors
     ///
@@ -55,8 +55,8 @@ pub trait Fetch: Send + Sync + 'static {
 pub struct Form {
     /// `application/x-www-form-urlencoded`. Holds a token: not to be logged.
     pub body: String,
-    /// `Authorization`.
-    pub authorization: HeaderValue,
+    /// `Authorization`; a public client has none.
+    pub authorization: Option<HeaderValue>,
     /// `Accept`.
     pub accept: HeaderValue,
 }
@@ -198,12 +198,13 @@ impl HttpFetch {
 
 impl HttpFetch {
     async fn send(&self, uri: Uri, form: Form) -> Result<Posted, FetchError> {
-        let request = http::Request::post(uri)
+        let mut request = http::Request::post(uri)
             .header(header::ACCEPT, form.accept)
-            .header(header::AUTHORIZATION, form.authorization)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Full::from(form.body))
-            .map_err(|e| FetchError::new(e.to_string()))?;
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(authorization) = form.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request.body(Full::from(form.body)).map_err(|e| FetchError::new(e.to_string()))?;
         let response = self.client.request(request).await.map_err(|e| FetchError::new(causes(&e)))?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::new(format!("answered {}", response.status())));

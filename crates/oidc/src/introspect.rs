@@ -111,7 +111,7 @@ impl Desk {
         let uri = issuer.config.fetchable(&settings.endpoint).map_err(not_ready)?;
         let form = Form {
             body: format!("token={}&token_type_hint=access_token", encoded(token)),
-            authorization: settings.authorization.clone(),
+            authorization: Some(settings.authorization.clone()),
             accept: if settings.signed {
                 HeaderValue::from_static(SIGNED)
             } else {

@@ -11,7 +11,7 @@ use crate::{
     Fetch, FetchError, Fetched, IssuerConfig, KeySet, Reason, Rejection,
     config::{DEFAULT_REFRESH, REFRESH_BOUNDS},
     introspect::Desk,
-    json::{self, Json},
+    json::{self, Json, Object},
     keyset::MAX_DOCUMENT,
 };
 
@@ -275,8 +275,23 @@ impl Issuer {
         Ok(Keys { set, source, max_age: fetched.max_age })
     }
 
-    /// `jwks_uri` of the discovery document (OpenID Connect Discovery 1.0 section 4), which must be this issuer's own.
+    /// `jwks_uri` of the discovery document (OpenID Connect Discovery 1.0 section 4).
     async fn discover(&self) -> Result<String, FetchError> {
+        self.discovery(|document| match document.get("jwks_uri").and_then(Json::as_str) {
+            Some(uri) if self.config.may_publish_at(uri) => Ok(uri.to_owned()),
+            Some(uri) => {
+                Err(format!("jwks_uri {uri:?} is on another host: set jwks_uri to it when that is meant"))
+            }
+            None => Err("no jwks_uri".to_owned()),
+        })
+        .await
+    }
+
+    /// What is read of the discovery document, which must be this issuer's own.
+    pub(crate) async fn discovery<T>(
+        &self,
+        read: impl FnOnce(&Object<'_>) -> Result<T, String>,
+    ) -> Result<T, FetchError> {
         let url = &self.config.url;
         let place = format!("{}/.well-known/openid-configuration", url.strip_suffix('/').unwrap_or(url));
         let wrong = |what: String| FetchError::new(format!("{place}: {what}"));
@@ -290,13 +305,7 @@ impl Issuer {
             Some(_) => return Err(wrong(format!("issuer is not {url} to the letter"))),
             None => return Err(wrong("no issuer".to_owned())),
         }
-        match document.get("jwks_uri").and_then(Json::as_str) {
-            Some(uri) if self.config.may_publish_at(uri) => Ok(uri.to_owned()),
-            Some(uri) => Err(wrong(format!(
-                "jwks_uri {uri:?} is on another host: set jwks_uri to it when that is meant"
-            ))),
-            None => Err(wrong("no jwks_uri".to_owned())),
-        }
+        read(&document).map_err(wrong)
     }
 
     async fn get(&self, url: &str, known: Option<String>) -> Result<Fetched, FetchError> {

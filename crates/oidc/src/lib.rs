@@ -69,6 +69,7 @@
 //! | revocations | [`MAX_REVOCATIONS`], [`STALE`] | read several times a second, refused when they cannot be |
 //! | exchanged tokens | [`EXCHANGED_LIFETIME`] | narrowed, and never longer than what they were made of |
 //! | events | [`MAX_EVENT`], [`EVENT_AGE`] | transmitters repeat for days |
+//! | sessions of browsers | [`MAX_SESSIONS`], [`MAX_SESSIONS_EACH`], [`SESSION_IDLE`], [`SESSION_LIFE`] | a screen left alone |
 //! | ids that count once | [`MAX_USED`] | refused when they cannot be remembered |
 //! | remembered tokens | [`DEFAULT_CACHED_TOKENS`] | by hash, until `exp`, while their key is published |
 
@@ -93,6 +94,7 @@ mod jws;
 mod key;
 mod keyset;
 mod layer;
+mod login;
 mod principal;
 mod profile;
 mod reason;
@@ -126,6 +128,11 @@ pub use self::{
     jws::{Jws, MAX_HEADER, MAX_KID, MAX_TOKEN},
     keyset::{KeySet, MAX_DOCUMENT, MAX_KEYS, RefusedKey},
     layer::{Authenticate, AuthenticateLayer, ClientCertificate},
+    login::{
+        Begun, DEFAULT_FRESH, LOGIN_TIME, Login, LoginConfig, LoginError, MAX_SESSIONS, MAX_SESSIONS_EACH,
+        MemorySessions, NewSession, Opened, SESSION_IDLE, SESSION_LIFE, SESSION_TOUCH, Session, SessionId,
+        SessionKey, SessionStore, SessionsOf,
+    },
     profile::Profile,
     reason::{Reason, Step},
     rejection::Rejection,

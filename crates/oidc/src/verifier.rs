@@ -92,6 +92,18 @@ impl Verifier {
         Ok(SubjectToken::of(verified))
     }
 
+    /// Whose ID token this is.
+    pub(crate) async fn id_token(&self, token: &str) -> Result<Principal, Rejection> {
+        let verified = self.0.check_jwt(token, &sha256(token)).await?;
+        self.0.admit(&Bearer::new(token), &verified)?;
+        Ok(verified.principal)
+    }
+
+    /// The first issuer, which is all of a verifier made for one.
+    pub(crate) fn only_issuer(&self) -> Option<Arc<Issuer>> {
+        self.0.issuers.first().map(Arc::clone)
+    }
+
     /// Checks a token past the cache and says which steps it passed, which one failed, and what to do.
     pub async fn explain(&self, token: &Bearer) -> Explanation {
         let checked = self.0.check(token.as_str(), &sha256(token.as_str())).await;

@@ -58,6 +58,7 @@ mod rates;
 mod revocations;
 mod rows;
 mod runs;
+mod sessions;
 mod store;
 mod tx;
 mod used;

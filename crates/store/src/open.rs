@@ -171,6 +171,7 @@ fn migrator() -> Migrator {
         step(10, "revocations", include_str!("../migrations/sqlite/0010_revocations.sql")),
         step(11, "used ids", include_str!("../migrations/sqlite/0011_used_ids.sql")),
         step(12, "seen tokens", include_str!("../migrations/sqlite/0012_seen_tokens.sql")),
+        step(13, "sessions", include_str!("../migrations/sqlite/0013_sessions.sql")),
         step(30, "log", include_str!("../migrations/sqlite/0030_log.sql")),
         step(31, "call keys", include_str!("../migrations/sqlite/0031_call_keys.sql")),
         step(32, "export cursors", include_str!("../migrations/sqlite/0032_export_cursors.sql")),

@@ -87,6 +87,29 @@ async fn it_remembers_used_ids_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_sessions_and_tells_them() {
+    use crewgate_oidc::{NewSession, SessionId, SessionStore};
+    let dirs = Dirs::default();
+    suites::session::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
+    let (dir, id) = (Dir::new(), SessionId::random().unwrap());
+    let store = dir.open().await;
+    let session = suites::session::session("ana", "s", Duration::ZERO);
+    store.begin(NewSession { key: id.key(), session: session.clone(), over: None }).await.unwrap();
+    store.close().await;
+    let store = dir.open().await;
+    assert_eq!(store.resume(id.key(), session.begun).await.unwrap(), Some(session.clone()));
+    assert!(store.end(id.key(), session.begun).await.unwrap());
+    let told: Vec<_> = support::verified(&store).await.iter().filter_map(|leaf| leaf.entry().ok()).collect();
+    let told: Vec<_> = told.iter().flat_map(|entry| &entry.facts).collect();
+    assert!(told.contains(&&session.begins()) && told.contains(&&session.ends()));
+    // What lets somebody in is not kept.
+    store.close().await;
+    let kept = std::fs::read(dir.db()).unwrap();
+    let shown = id.reveal();
+    assert!(!kept.windows(shown.len()).any(|window| window == shown.as_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_an_inventory_of_tokens() {
     let dirs = Dirs::default();
     suites::inventory::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;

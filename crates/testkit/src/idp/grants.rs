@@ -136,6 +136,7 @@ impl Grants {
                     self.device_answer(field("device_code").ok_or(Refused("invalid_request"))?, shared)?;
                 Ok(self.login(shared, person))
             }
+            Some("authorization_code") => shared.codes.redeem(shared, fields, basic),
             Some("refresh_token") => {
                 let token = field("refresh_token").ok_or(Refused("invalid_request"))?;
                 let person = self.state().refresh.remove(token).ok_or(Refused("invalid_grant"))?;
@@ -213,7 +214,7 @@ impl Grants {
 }
 
 /// `Basic`, as RFC 6749 section 2.3.1 writes it; names here need no further decoding.
-fn decoded(header: &str) -> Option<(String, String)> {
+pub(super) fn decoded(header: &str) -> Option<(String, String)> {
     let bytes = STANDARD.decode(header.strip_prefix("Basic ")?).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     text.split_once(':').map(|(client, secret)| (client.to_owned(), secret.to_owned()))

@@ -1,5 +1,6 @@
 //! A development identity provider: discovery, JWKS, several keys, rotation, outages, and any token a test needs.
 
+mod code;
 mod grants;
 mod key;
 mod server;
@@ -19,7 +20,7 @@ use crewgate_core::{Clock, SystemClock};
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use self::{grants::Grants, key::SigningKey};
+use self::{code::Codes, grants::Grants, key::SigningKey};
 pub use self::{key::KeyKind, token::TokenBuilder};
 
 /// A development identity provider. Clones are the same provider; the listener ends with the last of them.
@@ -166,6 +167,28 @@ impl DevIdp {
         self.shared.grants.answer(user_code, None)
     }
 
+    /// Puts this person in front of the browser, logged in here since now; gives what the session is called (`sid`).
+    pub fn sign_in(&self, subject: &str, groups: &[&str]) -> String {
+        self.shared.codes.sign_in(subject, groups, self.shared.clock.now())
+    }
+
+    /// Nobody in front of the browser is logged in here: whoever is sent here comes back with `access_denied`.
+    pub fn sign_out(&self) {
+        self.shared.codes.sign_out();
+    }
+
+    /// Sends a browser that was sent to this place back, and gives where to; `None` when it was not sent rightly.
+    #[must_use]
+    pub fn send_back(&self, location: &str) -> Option<String> {
+        let query = location.strip_prefix(&format!("{}/authorize?", self.url()))?;
+        self.shared.codes.authorize(&self.shared, query)
+    }
+
+    /// Changes every ID token before it is signed.
+    pub fn change_id_tokens(&self, change: impl Fn(TokenBuilder) -> TokenBuilder + Send + Sync + 'static) {
+        self.shared.codes.change(Arc::new(change));
+    }
+
     /// Ends every login: no refresh token counts any more.
     pub fn end_logins(&self) {
         self.shared.grants.end_logins();
@@ -220,6 +243,7 @@ struct Shared {
     discovery: AtomicU64,
     jwks: AtomicU64,
     grants: Grants,
+    codes: Codes,
 }
 
 impl std::fmt::Debug for Shared {
@@ -243,6 +267,7 @@ impl Shared {
             discovery: AtomicU64::new(0),
             jwks: AtomicU64::new(0),
             grants: Grants::new(),
+            codes: Codes::new(),
         };
         shared.add(KeyKind::Es256);
         shared
@@ -282,6 +307,9 @@ impl Shared {
                 json!({
                     "issuer": self.url,
                     "jwks_uri": format!("{}/jwks", self.url.trim_end_matches('/')),
+                    "authorization_endpoint": format!("{}/authorize", self.url),
+                    "end_session_endpoint": format!("{}/end_session", self.url),
+                    "authorization_response_iss_parameter_supported": true,
                     "token_endpoint": format!("{}/token", self.url),
                     "device_authorization_endpoint": format!("{}/device_authorization", self.url),
                     "revocation_endpoint": format!("{}/revoke", self.url),

@@ -23,6 +23,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/.well-known/openid-configuration", get(document))
         .route("/jwks", get(document))
+        .route("/authorize", get(authorize))
         .route("/token", post(token))
         .route("/device_authorization", post(device))
         .route("/revoke", post(revoke))
@@ -82,6 +83,17 @@ fn wish(shared: &Arc<Shared>, fields: &Fields) -> Result<Value, Refused> {
         "expires_in": lifetime,
         "warning": "development identity provider: anybody can have any token here",
     }))
+}
+
+/// Sends a browser back, with whoever sits at it.
+async fn authorize(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    if !is_up(&shared).await {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    match shared.codes.authorize(&shared, uri.query().unwrap_or_default()) {
+        Some(back) => (StatusCode::SEE_OTHER, [(header::LOCATION, back)]).into_response(),
+        None => Refused("invalid_request").into_response(),
+    }
 }
 
 /// `curl -d client_id=cli …/device_authorization` (RFC 8628).

@@ -9,4 +9,5 @@ pub mod keys;
 pub mod meter;
 pub mod revocation;
 pub mod runs;
+pub mod session;
 pub mod used;
