@@ -31,30 +31,35 @@ type Answer = Result<Json<Value>, Problem>;
 /// A decision as it is sent. Strict: what is not understood was perhaps meant.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Decision {
-    verdict: Verdict,
-    digest: Digest,
+pub(crate) struct Decision {
+    pub(crate) verdict: Verdict,
+    pub(crate) digest: Digest,
     #[serde(default)]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 pub(crate) async fn list(Of(console): Of<Console>, Extension(who): Extension<Principal>) -> Answer {
+    listed(&console, &who).await.map(Json)
+}
+
+/// What waits for this person, and what they asked for.
+pub(crate) async fn listed(console: &Console, who: &Principal) -> Result<Value, Problem> {
     let now = console.clock.now();
-    let sets = console.sets_of(&who).await?;
+    let sets = console.sets_of(who).await?;
     let waiting = Filter { sets: Some(sets.clone()), ..Filter::at(now).phase(Phase::Pending) };
     let lost = Filter { sets: Some(sets.clone()), ..Filter::at(now).phase(Phase::Indeterminate) };
     let own = Filter { requester: Some(who.key.clone()), newest_first: true, ..Filter::at(now) };
     let waiting = console.approvals.list(waiting).await.map_err(store)?;
     let lost = console.approvals.list(lost).await.map_err(store)?;
     let own = console.approvals.list(own).await.map_err(store)?;
-    let summary = |approval: &Approval| view::summary(approval, now, standing(approval, &who, &sets, now));
-    let waiting = waiting.iter().filter(|approval| standing(approval, &who, &sets, now).may_decide);
-    let lost = lost.iter().filter(|approval| standing(approval, &who, &sets, now).may_resolve);
-    Ok(Json(json!({
+    let summary = |approval: &Approval| view::summary(approval, now, standing(approval, who, &sets, now));
+    let waiting = waiting.iter().filter(|approval| standing(approval, who, &sets, now).may_decide);
+    let lost = lost.iter().filter(|approval| standing(approval, who, &sets, now).may_resolve);
+    Ok(json!({
         "waiting": waiting.map(summary).collect::<Value>(),
         "lost": lost.map(summary).collect::<Value>(),
         "own": own.iter().map(summary).collect::<Value>(),
-    })))
+    }))
 }
 
 pub(crate) async fn show(
@@ -62,10 +67,15 @@ pub(crate) async fn show(
     Extension(who): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Answer {
-    let seen = console.visible(&who, &id).await?;
+    shown(&console, &who, &id).await.map(Json)
+}
+
+/// One approval, with what exactly will be sent.
+pub(crate) async fn shown(console: &Console, who: &Principal, id: &str) -> Result<Value, Problem> {
+    let seen = console.visible(who, id).await?;
     let (approval, now) = (&seen.approval, console.clock.now());
     if seen.as_reader {
-        console.note(&who, "approval.read", approval.asked.run, Some(approval)).await?;
+        console.note(who, "approval.read", approval.asked.run, Some(approval)).await?;
     }
     let asked = &approval.asked;
     let shown = console.show.show(asked).ok_or_else(|| {
@@ -75,7 +85,7 @@ pub(crate) async fn show(
             "it cannot be masked, so it is not shown",
         )
     })?;
-    let mut answer = view::summary(approval, now, standing(approval, &who, &seen.sets, now));
+    let mut answer = view::summary(approval, now, standing(approval, who, &seen.sets, now));
     let more = json!({
         "requester": view::person(&asked.requester),
         "datasets": asked.operation.datasets,
@@ -99,7 +109,7 @@ pub(crate) async fn show(
     if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
         answer.extend(more);
     }
-    Ok(Json(answer))
+    Ok(answer)
 }
 
 pub(crate) async fn decide(
@@ -110,8 +120,18 @@ pub(crate) async fn decide(
     body: Body,
 ) -> Answer {
     let decision: Decision = body::json(&headers, body, "a decision").await?;
+    voted(&console, &who, &id, decision).await.map(Json)
+}
+
+/// Counts a decision and says where the approval stands then.
+pub(crate) async fn voted(
+    console: &Console,
+    who: &Principal,
+    id: &str,
+    decision: Decision,
+) -> Result<Value, Problem> {
     let (verdict, words) = (decision.verdict, reason(decision.reason)?);
-    let seen = console.visible(&who, &id).await?;
+    let seen = console.visible(who, id).await?;
     let ballot = Ballot {
         approval: seen.approval.id(),
         digest: decision.digest,
@@ -130,15 +150,15 @@ pub(crate) async fn decide(
             if verdict == Verdict::Approve && wish::is_agreed(&seen.approval, &state) =>
         {
             let state = console.carry_out(&seen.approval).await?;
-            Ok(Json(json!({ "state": view::state(&state) })))
+            Ok(json!({ "state": view::state(&state) }))
         }
-        Ok(state) => Ok(Json(json!({ "state": view::state(&state) }))),
+        Ok(state) => Ok(json!({ "state": view::state(&state) })),
         Err(error) => {
             let problem = refused(&error);
             // Somebody tried what is never allowed: that is on the record too.
             if let VoteError::SelfApproval | VoteError::NotEligible = error {
                 let run = seen.approval.asked.run;
-                console.note(&who, "approval.vote_refused", run, Some(&seen.approval)).await?;
+                console.note(who, "approval.vote_refused", run, Some(&seen.approval)).await?;
             }
             Err(problem)
         }

@@ -63,6 +63,7 @@ mod approvals;
 mod body;
 mod console;
 mod grants;
+mod pages;
 mod problem;
 mod record;
 mod resolve;
@@ -78,6 +79,7 @@ mod wish;
 pub use self::{
     approvals::{MAX_DECISION_BYTES, MAX_REASON_BYTES},
     console::{Console, ReadsRecord, Revokes},
+    pages::{FORM_TOKEN, Form, Visit, notice, pages, style},
     restore::{MAX_RESTORE_BYTES, MaskedText, Restore, Restored},
     router::router,
     runs::MAX_STEPS_LEAVES,

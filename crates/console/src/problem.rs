@@ -43,6 +43,11 @@ impl Problem {
         )
     }
 
+    /// What a person is told.
+    pub(crate) fn told(self) -> (StatusCode, String) {
+        (self.status, self.detail)
+    }
+
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self

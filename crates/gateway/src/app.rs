@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     checkup::Checkups,
-    config::{ConfigError, ListenSettings, Settings},
+    config::{ConfigError, ListenSettings, LoginSettings, Settings},
     console,
     crews::Crews,
     detach::RunToEndLayer,
@@ -26,6 +26,7 @@ use crate::{
     limit::AddressLimit,
     listen::Listener,
     live::{self, Generation, Live, Makings, Reloader},
+    login::LoginDesk,
     masks::{Maskers, Masks},
     notify::{Notifier, Sources},
     oauth::{self, Desks, TokenDesk},
@@ -229,8 +230,15 @@ impl Gateway {
         let mut listeners = JoinSet::new();
         listeners.spawn(data.serve(plane.clone(), stopped.clone(), drain));
         let console_address = console_listener.as_ref().map(|(_, address)| *address);
-        if let Some((listener, _)) = console_listener {
-            let service = console::service(&parts, gatekeeper.clone());
+        if let Some((listener, address)) = console_listener {
+            let desk = |login: &LoginSettings| {
+                let base = login.base(&settings, address);
+                let (live, clock) = (live.clone(), Arc::clone(&clock));
+                LoginDesk::new(login, base, &store, revocations.clone(), live, clock)
+            };
+            let desk = settings.login.as_ref().map(desk).transpose();
+            let desk = desk.map_err(|error| StartError::of("console.login", error))?;
+            let service = console::service(&parts, gatekeeper.clone(), desk);
             listeners.spawn(listener.serve(service, stopped.clone(), drain));
         }
         let ops_address = ops_listener.as_ref().map(|(_, address)| *address);
@@ -293,8 +301,17 @@ async fn identity(
     };
     let own = exchange.as_ref().map(Exchange::issuer).transpose();
     let own = own.map_err(|error| StartError::of("exchange", error))?;
-    let issuers = settings.issuers.iter().map(|issuer| &issuer.config).chain(&own);
-    let revocations = Revocations::new(Arc::new(store.clone()), Arc::clone(clock), issuers);
+    let people = settings.login.as_ref().map(|login| login.issuer.name().to_owned());
+    let issuers: Vec<_> = settings
+        .issuers
+        .iter()
+        .map(|issuer| match people.as_deref() == Some(issuer.name.as_str()) {
+            true => issuer.config.clone().with_sessions(),
+            false => issuer.config.clone(),
+        })
+        .chain(own)
+        .collect();
+    let revocations = Revocations::new(Arc::new(store.clone()), Arc::clone(clock), &issuers);
     let read = revocations.refresh().await;
     read.map_err(|error| StartError::of("revocations cannot be read", error))?;
     let sightings = Sightings::default();

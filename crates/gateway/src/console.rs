@@ -1,8 +1,9 @@
-//! The control API behind the same identity as the data plane, on a listener of its own.
+//! The control API behind the same identity as the data plane, and the pages of those who logged in, on a listener of
+//! their own.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{Router, body::Body};
 use crewgate_approval::NewApproval;
 use crewgate_console::{Console, MaskedSpan, Shown, router};
 use crewgate_oidc::AuthenticateLayer;
@@ -12,6 +13,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::{
     identity::Gatekeeper,
+    login::LoginDesk,
     masks::{Masks, with_own_ids},
     problem::RenderRefusalsLayer,
     restore::RestoreDesk,
@@ -26,6 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) fn service(
     parts: &Parts,
     gatekeeper: Gatekeeper,
+    login: Option<LoginDesk>,
 ) -> BoxCloneSyncService<Request<Body>, Response<Body>, Infallible> {
     let masks = parts.masks.clone();
     let console = Console::new(
@@ -42,12 +45,19 @@ pub(crate) fn service(
     .inventory(Arc::clone(&parts.inventory))
     .record_readers(Arc::new(parts.live.clone()))
     .clock(Arc::clone(&parts.clock));
+    let authenticate = AuthenticateLayer::new(gatekeeper.without_shared_keys());
+    let api = ServiceBuilder::new().layer(authenticate).service(router(console.clone()));
+    // What is neither a page nor a door to one is the API's, with its own answer for what it does not know.
+    let api = Router::new().fallback_service(api);
+    let all = match login {
+        Some(desk) => desk.around(console, api),
+        None => api,
+    };
     let service = ServiceBuilder::new()
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIMEOUT))
         .layer(RenderRefusalsLayer::at(&parts.base))
         .layer(RefuseViolationsLayer)
-        .layer(AuthenticateLayer::new(gatekeeper.without_shared_keys()))
-        .service(router(console));
+        .service(all);
     BoxCloneSyncService::new(service)
 }
 

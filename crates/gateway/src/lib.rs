@@ -44,6 +44,7 @@ mod identity;
 pub mod limit;
 pub mod listen;
 mod live;
+mod login;
 mod masks;
 mod notify;
 mod oauth;

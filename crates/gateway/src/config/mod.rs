@@ -11,6 +11,7 @@ mod exchange;
 mod export;
 mod inputs;
 mod issuer;
+mod login;
 mod mask;
 mod notify;
 mod operation;
@@ -33,6 +34,7 @@ pub use self::{
     crew::{CrewSettings, Observe, ReleaseRule, SharedKeySettings},
     diagnostic::{ConfigError, Diagnostic},
     exchange::{EventSettings, ExchangeSettings},
+    login::LoginSettings,
     mask::MaskSettings,
     notify::{ChatSettings, MailSettings, MailTls, NotifySettings, NotifyTo, Occasion, WebhookSettings},
     settings::{

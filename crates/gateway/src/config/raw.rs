@@ -12,7 +12,7 @@ pub(super) type Text = Spanned<String>;
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) gateway: Gateway,
-    pub(super) console: Option<Listener>,
+    pub(super) console: Option<Console>,
     pub(super) ops: Option<Ops>,
     #[serde(default, rename = "issuer")]
     pub(super) issuers: Vec<Issuer>,
@@ -139,11 +139,26 @@ pub(super) struct Tls {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Listener {
+pub(super) struct Console {
     pub(super) listen: Text,
     pub(super) tls: Option<Tls>,
     #[serde(default)]
     pub(super) dangerously_plain_http: bool,
+    pub(super) public_url: Option<Text>,
+    pub(super) login: Option<Login>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    pub(super) issuer: Text,
+    pub(super) client_id: Text,
+    pub(super) client_secret: Option<Spanned<SecretRef>>,
+    #[serde(default)]
+    pub(super) scopes: Vec<Text>,
+    #[serde(default)]
+    pub(super) acr: Vec<Text>,
+    pub(super) fresh: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -13,7 +13,7 @@ use super::{
     check::{Checker, name, url},
     crew, exchange, export,
     issuer::issuer,
-    mask, notify, operation, raw, record, role,
+    login, mask, notify, operation, raw, record, role,
     settings::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, Settings, TelemetrySettings, TlsSettings,
@@ -101,6 +101,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         }
         None => None,
     };
+    let login = raw.console.as_ref().and_then(|console| login::login(check, console, &issuers));
     let ops = match &raw.ops {
         Some(ops) => Some(check.parse(&ops.listen, address)?),
         None => None,
@@ -113,6 +114,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         text: check.text().to_owned(),
         gateway: gateway?,
         console,
+        login,
         ops,
         issuers,
         crews,

@@ -16,6 +16,7 @@ use super::{
     crew::CrewSettings,
     diagnostic::{ConfigError, Diagnostic},
     exchange::{EventSettings, ExchangeSettings},
+    login::LoginSettings,
     mask::MaskSettings,
     notify::NotifySettings,
     raw, read,
@@ -33,6 +34,8 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// The console and control API; absent: not served.
     pub console: Option<ListenSettings>,
+    /// How people log in at the console; absent: it takes tokens only.
+    pub login: Option<LoginSettings>,
     /// Health and metrics; absent: not served.
     pub ops: Option<SocketAddr>,
     /// Who may issue tokens.

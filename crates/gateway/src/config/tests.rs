@@ -38,6 +38,7 @@ impl Folder {
         std::fs::create_dir_all(path.join("policy")).unwrap();
         std::fs::write(path.join("Cargo.toml.secret"), "org-000000000001\n").unwrap();
         std::fs::write(path.join("introspection.secret"), "s3cret\n").unwrap();
+        std::fs::write(path.join("console.secret"), "s3cret\n").unwrap();
         Self(path)
     }
 
@@ -295,6 +296,32 @@ fn every_issuer_of_the_guide_loads() {
     for profile in crewgate_oidc::Profile::ALL {
         let twin = profile == crewgate_oidc::Profile::EntraV1;
         assert!(twin || profiles.contains(&profile), "the guide shows no {}", profile.name());
+    }
+}
+
+#[test]
+fn people_log_in_at_a_known_issuer_and_a_known_address() {
+    let folder = Folder::new("login");
+    let console = "[console]\nlisten = \"0.0.0.0:8444\"\ntls = { certificate = \"c\", key = \"k\" }\n";
+    let login = "[console.login]\nissuer = \"okta\"\nclient_id = \"console\"\n";
+    let public = "public_url = \"https://console.acme.example/\"\n";
+    let load = |text: &str| folder.parse(&format!("{MINIMAL}{text}"));
+    let settings = load(&format!("{console}{public}{login}")).unwrap();
+    let settings = settings.login.unwrap();
+    assert_eq!(settings.public_url.as_deref(), Some("https://console.acme.example"));
+    assert_eq!((settings.fresh.as_secs(), settings.client_secret.is_none()), (300, true));
+    for (text, expected) in [
+        (format!("{console}{login}"), "people log in at the console's public address"),
+        (format!("{console}{public}"), "only people who log in need it"),
+        (format!("{console}{public}{}", login.replace("okta", "entra")), "no issuer `entra`"),
+        (format!("{console}{}{login}", public.replace("https", "http")), "plain HTTP"),
+        (format!("{console}{}{login}", public.replace("example/", "example/crewgate")), "must have no path"),
+        (format!("{console}{public}{login}fresh = \"1h\"\n"), "not between 1s and 15m"),
+        (format!("{console}{public}{login}scopes = [\"a b\"]\n"), "not one word"),
+        (format!("{console}{public}{login}secret = \"x\"\n"), "unknown field"),
+    ] {
+        let error = load(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
     }
 }
 

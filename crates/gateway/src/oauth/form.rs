@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 /// What a client asks of the token endpoint; parameters that mean nothing here are ignored (RFC 6749 section 3.2).
 #[derive(Debug, Default)]
-pub(super) struct Form(BTreeMap<String, String>);
+pub(crate) struct Form(BTreeMap<String, String>);
 
 impl Form {
     /// Reads `application/x-www-form-urlencoded`; the error is for the client.
-    pub(super) fn read(body: &[u8]) -> Result<Self, String> {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
         let mut form = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
             // Which of two was meant?
@@ -18,8 +18,13 @@ impl Form {
     }
 
     /// A parameter; an empty one counts as left out (RFC 6749 section 3.2).
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// All of them.
+    pub(crate) fn into_fields(self) -> BTreeMap<String, String> {
+        self.0
     }
 
     /// A parameter that must be there.

@@ -14,7 +14,7 @@ use crewgate_oidc::{EventReceiver, Exchange, Fetch, InvalidConfig, Revocations, 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 
-pub(crate) use self::{events::EventDesk, token::TokenDesk};
+pub(crate) use self::{events::EventDesk, form::Form, token::TokenDesk};
 use crate::{
     config::{EventSettings, ExchangeSettings},
     identity::trusting,

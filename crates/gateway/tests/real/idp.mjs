@@ -10,6 +10,8 @@
 // - `bound-job` must prove its key (DPoP), `sealed-job` present its certificate (which whoever ends TLS would put into
 //   `x-client-certificate`); `opaque-job` gets tokens only the provider can read.
 // - `gate` may ask about any token (introspection, answered with a signed JWT when that is asked for).
+// - `console`: the console at `CREWGATE_CONSOLE`, for people in browsers; its ID tokens have the groups, and it is told
+//   when somebody logs out.
 // - `cli`: a public client for people without a browser of its own, device authorization and rotating refresh tokens.
 // - `signer`: client credentials with `private_key_jwt`, held to RFC 10070: `aud` is the issuer alone, and `typ` says
 //   what it is. Its private key is in the line that is printed.
@@ -63,7 +65,9 @@ const signerKey = { ...(await exportJWK(signer.publicKey)), alg: 'ES256', use: '
 const configuration = (issuer, keys) => ({
   jwks: { keys },
   cookies: { keys: ['a key for the cookies of a test'] },
-  scopes: ['openid', 'offline_access', 'crews'],
+  scopes: ['openid', 'offline_access', 'crews', 'groups'],
+  claims: { openid: ['sub'], groups: ['groups'] },
+  conformIdTokenClaims: false,
   clients: [
     ...Object.keys(jobs).map((client_id) => ({
       client_id,
@@ -89,6 +93,16 @@ const configuration = (issuer, keys) => ({
       response_types: ['code'],
       redirect_uris: ['http://127.0.0.1/signed-in'],
       token_endpoint_auth_method: 'none',
+    },
+    {
+      client_id: 'console',
+      client_secret: 'console-secret-of-a-test',
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+      redirect_uris: [`${process.env.CREWGATE_CONSOLE}/callback`],
+      post_logout_redirect_uris: [`${process.env.CREWGATE_CONSOLE}/`],
+      backchannel_logout_uri: `${process.env.CREWGATE_CONSOLE}/backchannel-logout`,
+      backchannel_logout_session_required: true,
     },
     {
       client_id: 'cli',
@@ -129,6 +143,7 @@ const configuration = (issuer, keys) => ({
     jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
     devInteractions: { enabled: true },
+    backchannelLogout: { enabled: true },
     deviceFlow: { enabled: true },
     resourceIndicators: {
       enabled: true,

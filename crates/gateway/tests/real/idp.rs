@@ -35,14 +35,24 @@ impl Idp {
         Self::start_with(folder, port, 600)
     }
 
+    /// A provider at which people log in for the console at this address.
+    pub(crate) fn start_for(folder: &Path, console: &str) -> Self {
+        Self::start_all(folder, 0, 600, console)
+    }
+
     /// A provider whose access tokens live this many seconds.
     pub(crate) fn start_with(folder: &Path, port: u16, lifetime: u32) -> Self {
+        Self::start_all(folder, port, lifetime, "http://127.0.0.1:1")
+    }
+
+    fn start_all(folder: &Path, port: u16, lifetime: u32, console: &str) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/idp.mjs");
         let mut child = std::process::Command::new("node")
             .arg(script)
             .arg(port.to_string())
             .env("CREWGATE_REAL_IDP", folder)
             .env("CREWGATE_TOKEN_TTL", lifetime.to_string())
+            .env("CREWGATE_CONSOLE", console)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -5,7 +5,7 @@
 //! test says so loudly and passes; with `CREWGATE_REQUIRE_ALL=1` it fails.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this module")]
 
-mod chromium;
+mod browser;
 mod crews;
 mod desk;
 mod gateway;
@@ -24,7 +24,7 @@ use std::{
 use serde_json::Value;
 
 pub(crate) use self::{
-    chromium::{Chromium, Page},
+    browser::Browser,
     crews::{CREW_KEY, CrewServer, ORIGINAL},
     desk::{Desk, Login},
     gateway::{Folder, Gateway},
