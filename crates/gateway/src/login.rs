@@ -255,9 +255,12 @@ async fn logout(State(desk): State<LoginDesk>, Extension(id): Extension<SessionI
 async fn told(State(desk): State<LoginDesk>, headers: HeaderMap, body: Body) -> Response {
     let token = fields(&headers, body).await.ok().and_then(|mut form| form.0.remove("logout_token"));
     let told = match token {
-        Some(token) => desk.0.login.told(&token).await.map_err(|error| match error {
-            LoginError::Token(_) => (StatusCode::BAD_REQUEST, error.code()),
-            _ => (StatusCode::SERVICE_UNAVAILABLE, error.code()),
+        Some(token) => desk.0.login.told(&token).await.map_err(|error| {
+            tracing::warn!(%error, "a logout token that an issuer sent ended no session");
+            match error {
+                LoginError::Token(_) => (StatusCode::BAD_REQUEST, error.code()),
+                _ => (StatusCode::SERVICE_UNAVAILABLE, error.code()),
+            }
         }),
         None => Err((StatusCode::BAD_REQUEST, "invalid_request")),
     };

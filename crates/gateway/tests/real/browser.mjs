@@ -17,10 +17,7 @@ const chromium = spawn(process.argv[2], [
   '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage',
   '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank',
 ], { stdio: ['ignore', 'ignore', 'pipe'] });
-process.on('exit', () => {
-  chromium.kill('SIGKILL');
-  rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
-});
+process.on('exit', () => chromium.kill('SIGKILL'));
 
 const address = await new Promise((found, failed) => {
   let said = '';
@@ -88,4 +85,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     console.log(JSON.stringify({ error: `${error.message} at ${await run('location.href').catch(() => '?')}` }));
   }
 }
+const ended = new Promise((done) => chromium.once('exit', done));
+chromium.kill('SIGKILL');
+await ended;
+// Its own children may write for a moment longer.
+rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 process.exit(0);
