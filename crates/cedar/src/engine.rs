@@ -6,8 +6,8 @@ use std::{
 use cedar_policy::{
     AuthorizationError, Authorizer, Decision as Verdict, Entities, Policy, PolicySet, Response, Schema,
 };
-use crewgate_core::{ApproverSet, Basis, Decision, Duties, Hint, PolicyHash, RoleName, RuleId};
-use crewgate_policy::Query;
+use crewgate_core::{ApproverSet, Basis, Decision, Duties, GrantId, Hint, PolicyHash, RoleName, RuleId};
+use crewgate_policy::{HeldRole, Query};
 
 use crate::{
     Zone, duty,
@@ -136,7 +136,8 @@ impl Engine {
         let set = PolicySet::from_policies([rule.clone()]).ok()?;
         let response = self.authorizer.is_authorized(&request, &set, &subject.entities);
         let evaluated = response.diagnostics().errors().next().is_none();
-        evaluated.then(|| response.decision() == Verdict::Allow)
+        // Alone it is its own reason, whether it permits or forbids.
+        evaluated.then(|| response.diagnostics().reason().next().is_some())
     }
 
     fn judge(&self, case: &Case<'_>) -> Result<Decision, Unaskable> {
@@ -198,7 +199,8 @@ impl Engine {
     /// What passes by this permit and these guards, now or once people agree.
     fn pass(&self, case: &Case<'_>, permit: &Rule, guards: &[&Rule]) -> Decision {
         let duties = duties(permit, guards);
-        let basis = self.basis(case, guards.iter().copied().chain([permit]));
+        let mut basis = self.basis(case, guards.iter().copied().chain([permit]));
+        self.lifted(case, &mut basis);
         let given = case.query.approvals.map(|approvals| &approvals.sets);
         let missing: BTreeSet<ApproverSet> =
             duties.approvals.iter().filter(|set| !given.is_some_and(|g| g.contains(*set))).cloned().collect();
@@ -250,6 +252,31 @@ impl Engine {
             }
         }
         basis
+    }
+
+    /// Adds the roles without which a guard would hold, and the grants by which those are held: what a grant lifts relies
+    /// on it as much as what it permits. A caller without grants costs nothing here.
+    fn lifted(&self, case: &Case<'_>, basis: &mut Basis) {
+        let granted = |role: &&HeldRole| role.by.grant().is_some_and(|grant| !basis.grants.contains(&grant));
+        let granted: BTreeMap<&RoleName, GrantId> = held(case.query)
+            .filter(granted)
+            .filter_map(|role| Some((&role.name, role.by.grant()?)))
+            .collect();
+        if granted.is_empty() {
+            return;
+        }
+        for guard in self.picked(&case.site.guards) {
+            let named: BTreeSet<RoleName> =
+                guard.roles.iter().filter(|role| granted.contains_key(role)).cloned().collect();
+            let others = || self.roles.difference(&named).cloned().collect();
+            // What cannot be told counts as lifted.
+            if !named.is_empty()
+                && self.holds(case.query, &guard.policy, &others(), BTreeSet::new()) != Some(false)
+            {
+                basis.grants.extend(named.iter().filter_map(|role| granted.get(role)));
+                basis.roles.extend(named);
+            }
+        }
     }
 
     fn refuse(&self, rule: Option<&RuleId>, reason: String, hints: Vec<Hint>, basis: Basis) -> Decision {

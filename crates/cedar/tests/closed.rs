@@ -5,8 +5,8 @@ mod support;
 
 use std::time::Duration;
 
-use crewgate_core::{Action, Clock, Decision, InputValue, PrincipalKey, RoleName, Timestamp};
-use crewgate_policy::{RoleBinding, StaticRoles};
+use crewgate_core::{Action, Clock, Decision, GrantId, InputValue, PrincipalKey, RoleName, Timestamp};
+use crewgate_policy::{HeldBy, HeldRole, RoleBinding, StaticRoles};
 use crewgate_testkit::ManualClock;
 use proptest::prelude::*;
 use support::{Ask, brief, load};
@@ -179,4 +179,37 @@ fn a_role_that_ended_yesterday_permits_nothing_today() {
 fn without_rules_nothing_is_permitted() {
     let policy = load("// nothing yet\n").unwrap();
     assert_eq!((policy.rules(), brief(&kickoff().of(&policy)).as_str()), (0, "refuse"));
+}
+
+#[test]
+fn a_grant_that_keeps_a_guard_from_holding_is_relied_on() {
+    let guards = r#"
+        @id("frozen") forbid (principal, action == Action::"kickoff", resource)
+            unless { principal in Role::"operators" };
+        @id("large-needs-an-owner") @approval("hr-data-owners") forbid (principal, action, resource)
+            when { context.body_bytes > 50 } unless { principal in Role::"hr-partners" };
+        @id("small-hours") forbid (principal, action, resource)
+            when { context.hour < 6 } unless { principal in Role::"support" };"#;
+    let policy = load(&format!("{ALL}{guards}")).unwrap();
+    let grant = GrantId::random();
+    let by_grant =
+        |role: &str| HeldRole::new(RoleName::new(role), HeldBy::Grant { id: grant, narrowed: true });
+    let basis = |roles: Vec<HeldRole>| {
+        let mut ask = Ask::new(&[], "kickoff", "payroll");
+        ask.roles = roles;
+        match ask.of(&policy) {
+            Decision::Allow { basis, .. } | Decision::Ask { basis, .. } => (basis.roles.len(), basis.grants),
+            refused => panic!("{refused:?}"),
+        }
+    };
+    let bound = |role: &str| HeldRole::new(RoleName::new(role), HeldBy::Group("okta:x".to_owned()));
+    assert_eq!(basis(vec![by_grant("operators")]), (1, [grant].into()), "a guard that would refuse");
+    assert_eq!(
+        basis(vec![bound("operators"), by_grant("hr-partners")]),
+        (1, [grant].into()),
+        "a guard that would ask"
+    );
+    // Not one that would not hold anyway, and none where the role is held for good.
+    assert_eq!(basis(vec![bound("operators"), by_grant("support")]).1, [].into());
+    assert_eq!(basis(vec![bound("operators"), bound("hr-partners")]).1, [].into());
 }

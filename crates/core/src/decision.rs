@@ -102,7 +102,7 @@ pub struct Duties {
 pub struct Basis {
     /// Rules that determined the decision, sorted.
     pub rules: BTreeSet<RuleId>,
-    /// Roles of the principal that those rules read.
+    /// Roles of the principal that those rules read, or by which a grant keeps another from refusing.
     pub roles: BTreeSet<RoleName>,
     /// Temporary grants by which those roles are held; a role that is held for good names none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
