@@ -7,14 +7,20 @@ use crewgate_core::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::KINDS;
+
 /// Which moment of a call's life an [`Entry`] stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {
+    /// Somebody read the record, or what masks had replaced.
+    Access,
     /// An approval moved.
     Approval,
-    /// An administrator, or the gateway itself, did something.
+    /// The configuration was read.
+    Config,
+    /// An administrator, or the gateway itself, did something else.
     Control,
     /// Something the record held beside its leaves was given up: a person's, or the oldest.
     Erasure,
@@ -26,6 +32,8 @@ pub enum Phase {
     Key,
     /// A call ended: after the last byte of its answer, or when it broke off.
     Outcome,
+    /// Other rules decide from here on, or would have decided otherwise.
+    Policy,
     /// A call ended and nothing of it left: refused, or withdrawn by its caller.
     Refused,
     /// The upstream called back.
@@ -37,13 +45,16 @@ impl Phase {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Access => "access",
             Self::Approval => "approval",
+            Self::Config => "config",
             Self::Control => "control",
             Self::Erasure => "erasure",
             Self::Grant => "grant",
             Self::Intent => "intent",
             Self::Key => "key",
             Self::Outcome => "outcome",
+            Self::Policy => "policy",
             Self::Refused => "refused",
             Self::Webhook => "webhook",
         }
@@ -97,6 +108,29 @@ impl Entry {
             request_body: None,
             frames: Vec::new(),
         }
+    }
+
+    /// An entry that tells what somebody, or the gateway itself, did. Its phase follows from the first word, one of
+    /// [`KINDS`]; it is [`Phase::Control`] for any other.
+    #[must_use]
+    pub fn told(
+        what: impl Into<String>,
+        by: Option<PrincipalKey>,
+        request: RequestId,
+        time: Timestamp,
+    ) -> Self {
+        let what = what.into();
+        let known = what.split(' ').next().filter(|word| KINDS.contains(word));
+        let phase = match known.and_then(|word| word.split('.').next()) {
+            Some("access") => Phase::Access,
+            Some("approval") => Phase::Approval,
+            Some("config") => Phase::Config,
+            Some("erasure") => Phase::Erasure,
+            Some("key") => Phase::Key,
+            Some("policy") => Phase::Policy,
+            _ => Phase::Control,
+        };
+        Self::new(phase, request, time).with_fact(Fact::Control { by, what })
     }
 
     /// Adds a fact; a fact that names an approval makes the entry belong to it.

@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use crewgate_core::{ApprovalId, Ending, Fact, RequestId, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -7,6 +7,7 @@ use crate::{
     AuditError, Content, Entry, Phase,
     content::Commitments,
     frames,
+    search::Word,
     tlog::{Hash, MAX_LEAF_BYTES},
 };
 
@@ -86,6 +87,12 @@ impl Leaf {
         Ok(entry)
     }
 
+    /// The words by which it is found; none when its record cannot be read.
+    #[must_use]
+    pub fn words(&self) -> BTreeSet<Word> {
+        self.parse().map(|record| record.words()).unwrap_or_default()
+    }
+
     /// What the tree holds of it.
     #[must_use]
     pub fn hash(&self) -> Hash {
@@ -108,6 +115,8 @@ impl Leaf {
 pub struct Prepared {
     /// The canonical record.
     pub record: String,
+    /// The words by which it is found: what the record says, once more.
+    pub words: BTreeSet<Word>,
     /// Its leaf hash.
     pub hash: Hash,
     /// What lies beside it.
@@ -121,6 +130,7 @@ impl Prepared {
     ///
     /// [`AuditError::Invalid`] when a fact cannot be written as JSON or the record is longer than a leaf can be.
     pub fn new(entry: Entry) -> Result<Self, AuditError> {
+        let kind = entry.kind().ok_or(AuditError::Invalid)?;
         let facts = serde_json::to_vec(&entry.facts).map_err(|_| AuditError::Invalid)?;
         let content = Content::new(facts, entry.request_body, frames::encode(&entry.frames))?;
         let described = entry.facts.iter().rev().find_map(|fact| match fact {
@@ -135,30 +145,52 @@ impl Prepared {
             Fact::Pruned { below } => Some(*below),
             _ => None,
         });
+        let (mut decision, mut roles, mut rules) = (None, Vec::new(), Vec::new());
+        let mut masked = BTreeSet::new();
+        for fact in &entry.facts {
+            match fact {
+                // The last one counts: a release is decided again.
+                Fact::Decided { outcome, basis, .. } => {
+                    decision = Some(outcome.as_str().into());
+                    roles = basis.roles.iter().map(|role| role.as_str().into()).collect();
+                    rules = basis.rules.iter().map(|rule| rule.as_str().into()).collect();
+                }
+                Fact::Masked { hits, .. } => {
+                    masked.extend(hits.keys().map(|entity| Cow::Borrowed(entity.as_str())))
+                }
+                _ => {}
+            }
+        }
         let ended = entry.facts.iter().rev().find_map(|fact| match fact {
             Fact::Ended { how, status, .. } => Some((*how, *status)),
             _ => None,
         });
-        let record = canonical(&Record {
+        let record = Record {
             action: described.map(|(action, _)| action.into()),
             approval: entry.approval,
             content: content.commitments(),
+            decision,
             ended: ended.map(|(how, _)| how),
             erases,
+            kind: (kind != entry.phase.as_str()).then_some(kind),
+            masked,
             phase: entry.phase,
             prunes,
             request: entry.request,
             resource: described.map(|(_, resource)| resource.into()),
+            roles,
+            rules,
             run: entry.run,
             started: (entry.started != entry.time).then_some(entry.started),
             status: ended.map(|(_, status)| status),
             time: entry.time,
             v: 1,
-        })?;
+        };
+        let (words, record) = (record.words(), canonical(&record)?);
         if record.len() > MAX_LEAF_BYTES {
             return Err(AuditError::Invalid);
         }
-        Ok(Self { hash: Hash::leaf(record.as_bytes()), record, content })
+        Ok(Self { hash: Hash::leaf(record.as_bytes()), record, words, content })
     }
 
     /// The leaf in this place.
@@ -176,11 +208,20 @@ pub(crate) struct Record<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approval: Option<ApprovalId>,
     content: Commitments,
+    /// What policy decided; with the roles and rules that decided it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    decision: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended: Option<Ending>,
     /// The pseudonym of a person whose key was destroyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) erases: Option<Cow<'a, str>>,
+    /// Left out where it is `phase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<Cow<'a, str>>,
+    /// Entities of which masks found something.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    masked: BTreeSet<Cow<'a, str>>,
     phase: Phase,
     /// Content of leaves below this one may be gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,6 +229,10 @@ pub(crate) struct Record<'a> {
     request: RequestId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resource: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
     /// Left out where it is `time`.
@@ -197,4 +242,19 @@ pub(crate) struct Record<'a> {
     status: Option<u16>,
     time: Timestamp,
     v: u8,
+}
+
+impl Record<'_> {
+    fn words(&self) -> BTreeSet<Word> {
+        let kind = self.kind.as_deref().unwrap_or(self.phase.as_str());
+        let one = |text: &str| text.to_owned();
+        let mut words = BTreeSet::from([Word::Kind(one(kind))]);
+        words.extend(self.action.as_deref().map(one).map(Word::Action));
+        words.extend(self.decision.as_deref().map(one).map(Word::Decision));
+        words.extend(self.resource.as_deref().map(one).map(Word::Resource));
+        words.extend(self.masked.iter().map(|entity| Word::Masked(one(entity))));
+        words.extend(self.roles.iter().map(|role| Word::Role(one(role))));
+        words.extend(self.rules.iter().map(|rule| Word::Rule(one(rule))));
+        words
+    }
 }

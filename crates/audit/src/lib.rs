@@ -77,6 +77,7 @@ mod content;
 mod entry;
 mod extract;
 mod folder;
+mod kind;
 mod layer;
 mod leaf;
 mod log;
@@ -85,6 +86,7 @@ mod open;
 mod quota;
 mod repeats;
 mod seal;
+mod search;
 mod store;
 mod timeline;
 mod verify;
@@ -96,13 +98,15 @@ pub use self::{
     entry::{Entry, Frame, Phase},
     extract::{Extract, ExtractFault},
     folder::{Folder, FolderError, export},
+    kind::KINDS,
     layer::{Audit, AuditLayer, DEFAULT_KEPT_BYTES, LEAF_HEADER, Parent, REQUEST_ID_HEADER},
     leaf::{Held, Leaf, Prepared, canonical},
     log::{Log, prove},
     memory::{DEFAULT_MEMORY_LEAVES, MemoryStore},
     quota::{DEFAULT_REFUSALS_PER_MINUTE, RefusalQuota},
     seal::SealKey,
-    store::{AuditError, AuditStore, Cursors, DEFAULT_QUERY_LIMIT, Lane, Place, Query, Seat},
+    search::{DEFAULT_QUERY_LIMIT, Query, Word},
+    store::{AuditError, AuditStore, Cursors, Lane, Place, Seat},
     timeline::{Line, LineKind, Step, StepKind, Timeline, run_leaves},
     verify::{Fault, FaultKind, Verified, verify},
 };

@@ -252,9 +252,13 @@ impl Drop for MemorySeat {
 
 fn matches(query: &Query, leaf: &Leaf, owner: Option<&str>) -> bool {
     let Ok(entry) = leaf.entry() else { return false };
+    let words = leaf.words();
     query.run.is_none_or(|run| entry.run == Some(run))
         && query.request.is_none_or(|request| entry.request == request)
         && query.approval.is_none_or(|approval| entry.approval == Some(approval))
         && query.phase.is_none_or(|phase| entry.phase == phase)
+        && query.since.is_none_or(|since| entry.time >= since)
+        && query.until.is_none_or(|until| entry.time < until)
+        && query.words.is_subset(&words)
         && query.principal.as_deref().is_none_or(|principal| owner == Some(principal))
 }

@@ -1,9 +1,8 @@
 use std::{fmt, sync::Arc};
 
-use crewgate_core::{ApprovalId, RequestId, RunId};
 use futures_util::future::BoxFuture;
 
-use crate::{Entry, Leaf, Log, Phase};
+use crate::{Entry, Leaf, Log, Query};
 
 /// Which queue an entry waits in. Each has room of its own, so that a flood in one never takes a seat of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,85 +150,3 @@ impl fmt::Display for AuditError {
 }
 
 impl std::error::Error for AuditError {}
-
-/// Which leaves to read. All conditions must hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    /// Leaves after this one; with `newest_first`, before it. `None`: from the beginning, or the end.
-    pub after: Option<u64>,
-    /// At most this many.
-    pub limit: u32,
-    /// From the newest back.
-    pub newest_first: bool,
-    /// Of this run.
-    pub run: Option<RunId>,
-    /// Of this request.
-    pub request: Option<RequestId>,
-    /// Of this approval.
-    pub approval: Option<ApprovalId>,
-    /// Of this principal, spelled `issuer:subject`: what they did, and what nobody else did for a request or run of
-    /// theirs.
-    pub principal: Option<String>,
-    /// Of this phase.
-    pub phase: Option<Phase>,
-}
-
-/// Leaves a query gives when it does not say how many: a page for people.
-pub const DEFAULT_QUERY_LIMIT: u32 = 200;
-
-impl Default for Query {
-    fn default() -> Self {
-        Self {
-            after: None,
-            limit: DEFAULT_QUERY_LIMIT,
-            newest_first: false,
-            run: None,
-            request: None,
-            approval: None,
-            principal: None,
-            phase: None,
-        }
-    }
-}
-
-impl Query {
-    /// All leaves of a run, up to the limit.
-    #[must_use]
-    pub fn run(run: RunId) -> Self {
-        Self { run: Some(run), ..Self::default() }
-    }
-
-    /// All leaves of a request, up to the limit.
-    #[must_use]
-    pub fn request(request: RequestId) -> Self {
-        Self { request: Some(request), ..Self::default() }
-    }
-
-    /// At most this many.
-    #[must_use]
-    pub fn limit(mut self, limit: u32) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Leaves after this one (before it, newest first).
-    #[must_use]
-    pub fn after(mut self, leaf: u64) -> Self {
-        self.after = Some(leaf);
-        self
-    }
-
-    /// Only this phase.
-    #[must_use]
-    pub fn phase(mut self, phase: Phase) -> Self {
-        self.phase = Some(phase);
-        self
-    }
-
-    /// From the newest back.
-    #[must_use]
-    pub fn newest_first(mut self) -> Self {
-        self.newest_first = true;
-        self
-    }
-}

@@ -306,6 +306,9 @@ fn words(fact: &Fact) -> String {
                 if hits.is_empty() { "nothing".to_owned() } else { list(&hits) }
             )
         }
+        Fact::Loaded { config, policy, version } => {
+            format!("version {version} starts with policy {policy} and configuration sha-256 {config}")
+        }
         Fact::Observed { reason, .. } => format!("observe mode: would have been refused ({reason})"),
         Fact::Exchanged { token, issued, roles, expires, .. } => {
             let roles: Vec<&str> = roles.iter().map(RoleName::as_str).collect();

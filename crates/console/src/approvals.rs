@@ -75,7 +75,7 @@ pub(crate) async fn shown(console: &Console, who: &Principal, id: &str) -> Resul
     let seen = console.visible(who, id).await?;
     let (approval, now) = (&seen.approval, console.clock.now());
     if seen.as_reader {
-        console.note(who, "approval.read", approval.asked.run, Some(approval)).await?;
+        console.note(who, "access.approval", approval.asked.run, Some(approval)).await?;
     }
     let asked = &approval.asked;
     let shown = console.show.show(asked).ok_or_else(|| {

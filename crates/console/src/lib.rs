@@ -63,6 +63,7 @@ mod approvals;
 mod body;
 mod console;
 mod grants;
+mod leaves;
 mod pages;
 mod problem;
 mod record;

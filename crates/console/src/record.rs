@@ -1,6 +1,6 @@
 use crewgate_approval::Approval;
-use crewgate_audit::{Entry, Lane, Phase};
-use crewgate_core::{Fact, Principal, RequestId, RunId, Trail};
+use crewgate_audit::{Entry, Lane};
+use crewgate_core::{Principal, RequestId, RunId, Trail};
 use http::StatusCode;
 
 use crate::{Console, problem::Problem};
@@ -34,15 +34,14 @@ impl Console {
     /// Lets readers of the record see everybody's `things`, and puts it on the record that they looked.
     pub(crate) async fn everybodys(&self, who: &Principal, things: &str) -> Result<(), Problem> {
         if !self.readers.reads_record(who).await {
-            let detail = format!("only readers of the record list the {things} of others");
+            let detail = format!("only readers of the record see the {things} of others");
             return Err(Problem::new(StatusCode::FORBIDDEN, "not_record_reader", detail));
         }
-        self.note(who, &format!("{things}.list"), None, None).await
+        self.note(who, &format!("access.{things}"), None, None).await
     }
 
     fn control(&self, request: RequestId, by: &Principal, what: &str) -> Entry {
-        let fact = Fact::Control { by: Some(by.key.clone()), what: what.to_owned() };
-        Entry::new(Phase::Control, request, self.clock.now()).with_fact(fact)
+        Entry::told(what, Some(by.key.clone()), request, self.clock.now())
     }
 
     async fn append(&self, entry: Entry) -> Result<(), Problem> {

@@ -62,7 +62,7 @@ pub(crate) async fn restore(
     match desk.restore(&who, &run, &masked, &trail).await {
         Ok(Restored { text, restored }) => {
             // On the record first: nothing is seen of which it does not know.
-            console.note_trail(&who, "mask.restore", run.run, &trail).await?;
+            console.note_trail(&who, "access.restore", run.run, &trail).await?;
             Ok(Json(json!({ "text": text, "restored": restored })))
         }
         Err(refusal) => {
@@ -73,7 +73,7 @@ pub(crate) async fn restore(
                 rule: refusal.rule.clone(),
                 detail: refusal.detail.clone(),
             });
-            console.note_trail(&who, "mask.restore_refused", run.run, &trail).await?;
+            console.note_trail(&who, "access.restore_refused", run.run, &trail).await?;
             Err(Problem::new(refusal.status, refusal.code, refusal.detail))
         }
     }

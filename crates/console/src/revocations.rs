@@ -23,7 +23,7 @@ struct Words {
 
 pub(crate) async fn list(Of(console): Of<Console>, Extension(who): Extension<Principal>) -> Answer {
     let revoking = console.revoking(&who).await?;
-    console.note(&who, "revocations.list", None, None).await?;
+    console.note(&who, "access.revocations", None, None).await?;
     let standing = revoking.revocations.standing().await.map_err(store)?;
     Ok(Json(json!({ "revocations": standing.iter().map(view).collect::<Vec<_>>() })))
 }

@@ -9,7 +9,7 @@ use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::{
-    Console, approvals, grants, problem::Problem, resolve, restore, revocations, runs, tokens, wish,
+    Console, approvals, grants, leaves, problem::Problem, resolve, restore, revocations, runs, tokens, wish,
 };
 
 /// The API document, as served.
@@ -26,6 +26,7 @@ pub fn router(console: Console) -> Router {
         .route("/api/approvals/{id}/settlement", post(resolve::resolve))
         .route("/api/grants", get(grants::list).post(wish::ask))
         .route("/api/grants/{id}/revoke", post(grants::revoke))
+        .route("/api/record", get(leaves::search))
         .route("/api/revocations", get(revocations::list).post(revocations::revoke))
         .route("/api/revocations/lift", post(revocations::lift))
         .route("/api/runs", get(runs::list))

@@ -73,7 +73,7 @@ pub(crate) async fn show(
     let Params(page) = page.map_err(|error| Problem::bad(error.body_text()))?;
     let owned = console.run(&who, &id).await?;
     // First on the record, then on the screen. It is part of the run's own story from now on.
-    console.note(&who, "run.read", Some(owned.run), None).await?;
+    console.note(&who, "access.run", Some(owned.run), None).await?;
     let query = Query { after: page.after, limit: MAX_STEPS_LEAVES, ..Query::run(owned.run) };
     let leaves = console.audit.leaves(query).await.map_err(|error| Problem::unavailable(&error))?;
     let full = usize::try_from(MAX_STEPS_LEAVES).is_ok_and(|limit| leaves.len() >= limit);

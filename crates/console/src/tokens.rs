@@ -4,7 +4,6 @@ use axum::{
 };
 use crewgate_core::Principal;
 use crewgate_oidc::SeenTokens;
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,11 +29,7 @@ pub(crate) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let Params(Which { offset }) = which.map_err(|error| Problem::bad(error.body_text()))?;
     let inventory = console.inventory.as_deref().ok_or_else(Problem::not_found)?;
-    if !console.readers.reads_record(&who).await {
-        let detail = "only readers of the record see whose tokens are in use";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "not_record_reader", detail));
-    }
-    console.note(&who, "tokens.inventory", None, None).await?;
+    console.everybodys(&who, "tokens").await?;
     let seen = inventory.seen(offset, PAGE).await.map_err(|error| Problem::unavailable(&error))?;
     let full = u32::try_from(seen.len()).is_ok_and(|rows| rows == PAGE);
     let next = full.then(|| offset.saturating_add(PAGE));

@@ -379,6 +379,15 @@ pub enum Fact {
         /// The earlier request.
         request: RequestId,
     },
+    /// This configuration and these rules count from here on: the gateway starts.
+    Loaded {
+        /// SHA-256 of the configuration file, hex.
+        config: String,
+        /// The rule set.
+        policy: PolicyHash,
+        /// The program's version.
+        version: String,
+    },
     /// Something was masked.
     Masked {
         /// Profiles in force.

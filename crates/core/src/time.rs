@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -86,6 +87,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// RFC 3339; a date alone is its first instant, in UTC.
+impl FromStr for Timestamp {
+    type Err = humantime::TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let day = text.len() == "2026-11-22".len();
+        let whole = if day { format!("{text}T00:00:00Z") } else { text.to_owned() };
+        humantime::parse_rfc3339(&whole).map(Self::from)
+    }
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -122,6 +134,14 @@ mod tests {
     fn an_instant_reads_as_rfc_3339() {
         assert_eq!(Timestamp::from_secs(1_795_374_808).to_string(), "2026-11-22T19:13:28.000000Z");
         assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "never");
+    }
+
+    #[test]
+    fn an_instant_is_read_as_it_is_written_and_a_date_is_its_first_instant() {
+        let instant = Timestamp::from_secs(1_795_374_808);
+        assert_eq!(instant.to_string().parse::<Timestamp>().unwrap(), instant);
+        assert_eq!("2026-11-22".parse::<Timestamp>().unwrap().to_string(), "2026-11-22T00:00:00.000000Z");
+        assert!("22.11.2026".parse::<Timestamp>().is_err());
     }
 
     #[test]

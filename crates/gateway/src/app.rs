@@ -166,6 +166,8 @@ impl Gateway {
             Arc::clone(&audit),
             instruments.clone(),
         ));
+        let started = reloader.started().await;
+        started.map_err(|error| StartError::of("what it starts with cannot be recorded", error))?;
         let kept = settings.masks.vault.clone().map(|keys| Kept {
             vault: Arc::new(store.clone()),
             keys,

@@ -176,12 +176,10 @@ async fn readers_of_the_record_see_whose_tokens_are_in_use() {
         (of("sender_constrained"), of("roles"), of("kind")),
         (json!(false), json!(["analysts"]), json!("user"))
     );
-    let told = house.entries(Query::default().phase(Phase::Control)).await;
+    let told = house.entries(Query::default().phase(Phase::Access)).await;
     let noted = told.iter().flat_map(|entry| &entry.facts);
     assert!(
-        noted
-            .into_iter()
-            .any(|fact| matches!(fact, Fact::Control { what, .. } if what == "tokens.inventory"))
+        noted.into_iter().any(|fact| matches!(fact, Fact::Control { what, .. } if what == "access.tokens"))
     );
     let console = format!("http://{}", house.running.console().unwrap());
     let (token, folder) = (house.dora(), house.folder.path().to_owned());

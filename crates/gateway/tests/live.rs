@@ -43,7 +43,7 @@ impl House {
 
     /// What the record says of reloads, in order.
     async fn reloads(&self) -> Vec<Fact> {
-        let control = self.entries(Query::default().phase(Phase::Control)).await;
+        let control = self.entries(Query::default()).await;
         let facts = control.into_iter().flat_map(|entry| entry.facts);
         facts.filter(|fact| matches!(fact, Fact::PolicyLoaded { .. } | Fact::PolicyRefused { .. })).collect()
     }
@@ -62,7 +62,7 @@ impl House {
     /// Differences on the record, once there are as many as this.
     async fn differences(&self, count: usize) -> Vec<Shadowed> {
         until("a difference on the record", async || {
-            let control = self.entries(Query::default().phase(Phase::Control)).await;
+            let control = self.entries(Query::default().phase(Phase::Policy)).await;
             let found: Vec<_> = control
                 .into_iter()
                 .flat_map(|entry| entry.facts)

@@ -180,7 +180,7 @@ async fn masks_are_turned_back_in_a_text_for_whom_policy_and_profile_entitle_and
     house.running.reload().await.unwrap();
     assert_eq!(ask(&dora, &run, &masked).await.refusal(), (403, "policy_refused".to_owned()));
 
-    let control = house.entries(Query::default().phase(Phase::Control)).await;
+    let control = house.entries(Query::default().phase(Phase::Access)).await;
     let said = |entry: &crewgate_audit::Entry| {
         let what = entry.facts.iter().find_map(|fact| match fact {
             Fact::Control { by: Some(by), what } => Some((by.subject.clone(), what.clone())),
@@ -188,11 +188,17 @@ async fn masks_are_turned_back_in_a_text_for_whom_policy_and_profile_entitle_and
         })?;
         let restored = entry.facts.iter().any(|fact| matches!(fact, Fact::Restored { .. }));
         let decided = entry.facts.iter().any(|fact| matches!(fact, Fact::Decided { .. }));
-        what.1.starts_with("mask.").then_some((what.0, what.1, restored, decided, entry.run.is_some()))
+        what.1.starts_with("access.restore").then_some((
+            what.0,
+            what.1,
+            restored,
+            decided,
+            entry.run.is_some(),
+        ))
     };
     let told: Vec<_> = control.iter().filter_map(said).collect();
     let line =
-        |who: &str, what: &str, restored| (who.to_owned(), format!("mask.{what}"), restored, true, true);
+        |who: &str, what: &str, restored| (who.to_owned(), format!("access.{what}"), restored, true, true);
     let expected = [
         line("dora", "restore", true),
         line("dora", "restore", true),

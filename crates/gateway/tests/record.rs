@@ -12,7 +12,7 @@ use std::{
 };
 
 use crewgate_audit::{
-    Log,
+    Entry, KINDS, Log, Phase, Query,
     tlog::{KeyKind, Receipt, Signer},
 };
 use house::{Ground, House, Plan, until};
@@ -27,6 +27,15 @@ fn commands() -> Vec<String> {
     let guide = guide("record.md");
     let blocks = guide.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks.flat_map(str::lines).map(|line| line.strip_prefix("$ ").unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_guide_names_every_kind_there_is() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/record.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    for kind in KINDS {
+        assert!(guide.contains(&format!("`{kind}`")), "{kind}");
+    }
 }
 
 /// Runs one as a shell does, with the program on its path.
@@ -55,13 +64,21 @@ async fn call(house: &House) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_guide_does_what_it_says() {
-    let house = House::open().await;
+    let tables = "[record]\nreaders = [\"data-owners\"]\n".to_owned();
+    let house = House::with(Plan { tables, ..Plan::default() }).await;
     let (run, leaf) = call(&house).await;
-    assert_eq!(leaf, "0", "the first call's intent");
+    assert_eq!(leaf, "1", "the first call's intent, after what it was started with");
     let (other, _) = call(&house).await;
     let key = house.running.store().keys()[0].to_string();
     let folder = house.folder.path();
-    let environment = [("KEY", key.as_str()), ("RUN", run.as_str()), ("OTHER", other.as_str())];
+    let (console, token) = (format!("http://{}", house.running.console().unwrap()), house.dora());
+    let environment = [
+        ("KEY", key.as_str()),
+        ("RUN", run.as_str()),
+        ("OTHER", other.as_str()),
+        ("CREWGATE_CONSOLE", console.as_str()),
+        ("CREWGATE_TOKEN", token.as_str()),
+    ];
     let (mut said, mut stopped) = (Vec::new(), Vec::new());
     for command in commands() {
         // A witness runs on: the other test has one. What gives something up needs the gateway to be stopped: below.
@@ -84,6 +101,15 @@ async fn every_command_of_the_guide_does_what_it_says() {
     assert!(out("crewgate audit verify").starts_with("ok: "));
     assert!(out("crewgate audit verify-receipt").contains("\"phase\": \"intent\""));
     assert!(out("crewgate audit verify --folder signed-only").contains(" 0 whole"));
+    for found in ["crewgate audit search --principal", "crewgate audit search --kind"] {
+        let line = out(found).lines().find(|line| line.contains(" intent "));
+        assert!(
+            line.is_some_and(|line| line.contains("dev:alice") && line.contains("Crew/support")),
+            "{found}"
+        );
+    }
+    let looked = house.entries(Query::default().phase(Phase::Access)).await;
+    assert_eq!(looked.iter().filter_map(Entry::kind).filter(|kind| kind == "access.record").count(), 2);
     assert!(out("crewgate runs replay").contains("kickoff"));
     assert!(out("crewgate runs verify").starts_with("ok: "));
     assert!(out("crewgate runs decide-again").contains("1 decided again, 0 differ"));

@@ -59,29 +59,7 @@ impl AuditStore for SqliteStore {
 
     fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         async move {
-            let mut sql = QueryBuilder::<Sqlite>::new(rows::LEAF);
-            let after = query.after.map(rows::signed).transpose()?;
-            match (query.newest_first, after) {
-                (true, Some(before)) => sql.push(" WHERE idx < ").push_bind(before),
-                (false, Some(after)) => sql.push(" WHERE idx > ").push_bind(after),
-                (_, None) => sql.push(" WHERE true"),
-            };
-            let text = |value: Option<String>, column: &str, sql: &mut QueryBuilder<Sqlite>| {
-                if let Some(value) = value {
-                    sql.push(" AND ").push(column).push(" = ").push_bind(value);
-                }
-            };
-            text(query.run.map(|run| run.to_string()), "run", &mut sql);
-            text(query.request.map(|request| request.to_string()), "request", &mut sql);
-            text(query.approval.map(|approval| approval.to_string()), "approval", &mut sql);
-            if let Some(principal) = query.principal {
-                // Without the key nobody can tell which leaves are whose.
-                let seal = self.shared().reading.seal.as_ref().ok_or(AuditError::Unavailable)?;
-                sql.push(" AND leaf.subject = ").push_bind(seal.pseudonym(&principal).to_vec());
-            }
-            text(query.phase.map(|phase| phase.as_str().to_owned()), "phase", &mut sql);
-            sql.push(if query.newest_first { " ORDER BY idx DESC LIMIT " } else { " ORDER BY idx LIMIT " });
-            sql.push_bind(i64::from(query.limit));
+            let mut sql = self.select(query)?;
             self.read(&sql.build().fetch_all(self.readers()).await.map_err(read)?)
         }
         .boxed()
@@ -156,6 +134,47 @@ impl Log for SqliteStore {
 }
 
 impl SqliteStore {
+    /// The statement that reads what a query asks for. What is sorted are numbers of leaves, never their content.
+    fn select(&self, query: Query) -> Result<QueryBuilder<Sqlite>, AuditError> {
+        let mut sql = QueryBuilder::new(rows::LEAF);
+        sql.push(" WHERE idx IN (SELECT leaf.idx FROM leaf");
+        for (n, word) in query.words.iter().enumerate() {
+            let word = word.to_string();
+            sql.push(format_args!(" JOIN leaf_word w{n} ON w{n}.idx = leaf.idx AND w{n}.word = "))
+                .push_bind(word);
+        }
+        sql.push(" WHERE true");
+        if let Some(after) = query.after {
+            let side = if query.newest_first { "<" } else { ">" };
+            sql.push(format_args!(" AND leaf.idx {side} ")).push_bind(rows::signed(after)?);
+        }
+        for (condition, instant) in [(" AND time >= ", query.since), (" AND time < ", query.until)] {
+            if let Some(instant) = instant {
+                sql.push(condition).push_bind(instant.as_micros());
+            }
+        }
+        let texts = [
+            (" AND run = ", query.run.map(|run| run.to_string())),
+            (" AND request = ", query.request.map(|request| request.to_string())),
+            (" AND approval = ", query.approval.map(|approval| approval.to_string())),
+            (" AND phase = ", query.phase.map(|phase| phase.as_str().to_owned())),
+        ];
+        for (condition, text) in texts {
+            if let Some(text) = text {
+                sql.push(condition).push_bind(text);
+            }
+        }
+        if let Some(principal) = query.principal {
+            // Without the key nobody can tell which leaves are whose.
+            let seal = self.shared().reading.seal.as_ref().ok_or(AuditError::Unavailable)?;
+            sql.push(" AND subject = ").push_bind(seal.pseudonym(&principal).to_vec());
+        }
+        let order = if query.newest_first { " DESC" } else { "" };
+        sql.push(format_args!(" ORDER BY leaf.idx{order} LIMIT ")).push_bind(i64::from(query.limit));
+        sql.push(format_args!(") ORDER BY idx{order}"));
+        Ok(sql)
+    }
+
     /// Adds a witness's signature line to the checkpoint of this size; whether it is good is for the caller to know.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crewgate_audit::{AuditError, Entry, Phase};
+use crewgate_audit::{AuditError, Entry};
 use crewgate_core::{Clock, Fact, RequestId, SystemClock, Timestamp};
 
 use crate::{
@@ -82,7 +82,7 @@ impl SqliteStore {
                     return Err(EraseError::Unknown);
                 }
                 let word = if held { "hold" } else { "release" };
-                tell(tx, &format!("record.{word} {}", rows::hex(&subject)), None).await
+                tell(tx, &format!("erasure.{word} {}", rows::hex(&subject)), None).await
             })
         })
         .await
@@ -118,12 +118,12 @@ async fn erase(tx: &mut Tx, subject: [u8; 16]) -> Result<u64, EraseError> {
     let sql = "UPDATE leaf SET key = x'', sealed = x'' WHERE subject = ?1 AND length(sealed) > 0";
     let done = sqlx::query(sql).bind(subject.as_slice()).execute(&mut tx.conn).await?;
     tx.persons.remove(&subject);
-    tell(tx, "record.erase", Some(Fact::Erased { subject: rows::hex(&subject) })).await?;
+    tell(tx, "erasure.person", Some(Fact::Erased { subject: rows::hex(&subject) })).await?;
     Ok(done.rows_affected())
 }
 
 async fn prune(tx: &mut Tx, before: Timestamp) -> Result<u64, EraseError> {
-    let sql = "SELECT coalesce(max(idx) + 1, 0) FROM leaf WHERE record ->> '$.time' < ?1";
+    let sql = "SELECT coalesce(max(idx) + 1, 0) FROM leaf WHERE time < ?1";
     let below: i64 = sqlx::query_scalar(sql).bind(before.as_micros()).fetch_one(&mut tx.conn).await?;
     let sql = "UPDATE leaf SET subject = NULL, key = NULL, sealed = NULL
                WHERE idx < ?1 AND subject IS NOT NULL
@@ -131,14 +131,13 @@ async fn prune(tx: &mut Tx, before: Timestamp) -> Result<u64, EraseError> {
                  AND request NOT IN (SELECT request FROM open_intent)";
     let done = sqlx::query(sql).bind(below).execute(&mut tx.conn).await?.rows_affected();
     if done > 0 {
-        tell(tx, "record.prune", Some(Fact::Pruned { below: rows::unsigned(below)? })).await?;
+        tell(tx, "erasure.oldest", Some(Fact::Pruned { below: rows::unsigned(below)? })).await?;
     }
     Ok(done)
 }
 
 async fn tell(tx: &mut Tx, what: &str, fact: Option<Fact>) -> Result<(), EraseError> {
-    let entry = Entry::new(Phase::Erasure, RequestId::random(), SystemClock.now());
-    let entry = entry.with_fact(Fact::Control { by: None, what: what.to_owned() });
+    let entry = Entry::told(what, None, RequestId::random(), SystemClock.now());
     let entry = fact.into_iter().fold(entry, Entry::with_fact);
     Ok(tx.tell_entry(entry).await?)
 }

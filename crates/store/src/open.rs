@@ -10,10 +10,10 @@ use std::{
 
 use crewgate_approval::Hint;
 use crewgate_audit::{
-    Entry, Phase,
+    Entry,
     tlog::{Hash, SignedCheckpoint, TILE, Tile, Tree},
 };
-use crewgate_core::{Fact, RequestId};
+use crewgate_core::RequestId;
 use sqlx::{
     Connection, SqlSafeStr, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
@@ -175,6 +175,7 @@ fn migrator() -> Migrator {
         step(30, "log", include_str!("../migrations/sqlite/0030_log.sql")),
         step(31, "call keys", include_str!("../migrations/sqlite/0031_call_keys.sql")),
         step(32, "export cursors", include_str!("../migrations/sqlite/0032_export_cursors.sql")),
+        step(33, "search", include_str!("../migrations/sqlite/0033_search.sql")),
     ])
 }
 
@@ -254,9 +255,9 @@ async fn recover(tx: &mut Tx, latest: Option<&SignedCheckpoint>, options: &Optio
             for key in tx.keys.verifiers() {
                 if latest.time_by(&key).map_err(damaged)?.is_none() {
                     let what = format!("key.add {key}");
-                    let entry = Entry::new(Phase::Key, RequestId::random(), now);
-                    let entry = entry.with_fact(Fact::Control { by: None, what });
-                    tx.tell_entry(entry).await.map_err(database)?;
+                    tx.tell_entry(Entry::told(what, None, RequestId::random(), now))
+                        .await
+                        .map_err(database)?;
                 }
             }
         }

@@ -9,11 +9,11 @@ use crewgate_approval::{
     machine::Transition,
 };
 use crewgate_audit::{
-    AuditError, Entry, Phase, Place, Prepared, SealKey,
+    AuditError, Entry, Phase, Place, Prepared, SealKey, Word,
     tlog::{Checkpoint, Hash, Tree},
 };
 use crewgate_core::{ApprovalId, Effect, Fact, GrantId, Keyed, RequestId, RunId, Timestamp};
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use crate::{
     fault::{Fault, FromFault},
@@ -184,6 +184,14 @@ impl Tx {
             .bind(leaf.content.as_slice())
             .execute(&mut self.conn)
             .await?;
+        if !leaf.words.is_empty() {
+            let mut sql = QueryBuilder::new("INSERT INTO leaf_word (word, idx) ");
+            let index = rows::signed(index)?;
+            sql.push_values(&leaf.words, |mut row, word| {
+                row.push_bind(word.to_string()).push_bind(index);
+            });
+            sql.build().execute(&mut self.conn).await?;
+        }
         let size = u64::try_from(leaf.record.len() + leaf.content.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(size);
         self.pending.push(leaf.hash);
@@ -313,6 +321,7 @@ const KNOWN_PERSONS: usize = 4096;
 /// A leaf made ready outside of the writer: hashed, and its content sealed with a key of its own.
 pub(crate) struct Sealed {
     record: String,
+    words: BTreeSet<Word>,
     hash: Hash,
     key: SealKey,
     content: Vec<u8>,
@@ -330,10 +339,10 @@ impl Sealed {
             _ => None,
         });
         let (request, run) = (entry.request, entry.run);
-        let Prepared { record, hash, content } = Prepared::new(entry)?;
+        let Prepared { record, words, hash, content } = Prepared::new(entry)?;
         let key = SealKey::generate()?;
         let content = key.seal(hash.as_bytes(), &content.encode())?;
-        Ok(Self { record, hash, key, content, subject, request, part_of, run })
+        Ok(Self { record, words, hash, key, content, subject, request, part_of, run })
     }
 }
 

@@ -4,11 +4,12 @@ use std::{
     time::Duration,
 };
 
-use crewgate_audit::{AuditStore, Entry, Lane, Phase};
+use crewgate_audit::{AuditError, AuditStore, Entry, Lane};
 use crewgate_cedar::CedarPolicy;
 use crewgate_core::{Fact, PolicyHash, RequestId};
 use crewgate_policy::{Policy, Shadow};
 use opentelemetry::KeyValue;
+use sha2::{Digest, Sha256};
 
 use super::{
     Generation, Live, Makings, restart,
@@ -106,6 +107,20 @@ impl Reloader {
         let shadow = reloader.watch(second);
         reloader.stands(Standing { shadow, ..Standing::default() });
         reloader
+    }
+
+    /// Puts on the record what counts from the start.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be recorded: then nothing may start.
+    pub(crate) async fn started(&self) -> Result<(), AuditError> {
+        let fact = Fact::Loaded {
+            config: Sha256::digest(&self.started).iter().map(|byte| format!("{byte:02x}")).collect(),
+            policy: self.live.current().policy.hash().clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        self.record("config.load", fact).await
     }
 
     /// How things stand.
@@ -211,7 +226,9 @@ impl Reloader {
         let Next { generation, second, restart } = next;
         let (now, file) = (generation.policy.hash().clone(), generation.settings.file.clone());
         let fact = Fact::PolicyLoaded { before: before.clone(), now: now.clone() };
-        self.record("config.reload", fact).await.map_err(|error| {
+        // The same rules with other words are another configuration only.
+        let what = if *before == now { "config.reload" } else { "policy.load" };
+        self.record(what, fact).await.map_err(|error| {
             let text = format!("the change cannot be recorded, so nothing is changed: {error}");
             ConfigError(vec![Diagnostic::whole(&file, text)])
         })?;
@@ -229,10 +246,9 @@ impl Reloader {
         Ok(())
     }
 
-    async fn record(&self, what: &str, fact: Fact) -> Result<(), crewgate_audit::AuditError> {
-        let control = Fact::Control { by: None, what: what.to_owned() };
-        let entry = Entry::new(Phase::Control, RequestId::random(), self.makings.clock.now());
-        self.audit.append(Lane::Outcome, entry.with_fact(control).with_fact(fact)).await.map(|_| ())
+    async fn record(&self, what: &str, fact: Fact) -> Result<(), AuditError> {
+        let entry = Entry::told(what, None, RequestId::random(), self.makings.clock.now());
+        self.audit.append(Lane::Outcome, entry.with_fact(fact)).await.map(|_| ())
     }
 
     /// Puts the second rule set in place. One that does not load keeps nothing from deciding.

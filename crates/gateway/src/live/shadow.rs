@@ -18,8 +18,7 @@ pub(crate) fn watcher(audit: Arc<dyn AuditStore>, instruments: &Instruments) -> 
             Sight::Differed { request, at, how } => {
                 let outcome = how.divergence.as_str();
                 // An entry of its own: the call's may be closed already.
-                let entry =
-                    Entry::new(Phase::Control, RequestId::random(), at).with_fact(Fact::Shadowed(how));
+                let entry = Entry::new(Phase::Policy, RequestId::random(), at).with_fact(Fact::Shadowed(how));
                 let entry = match request {
                     Some(request) => entry.with_fact(Fact::PartOf { request }),
                     None => entry,

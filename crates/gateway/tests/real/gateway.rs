@@ -84,12 +84,18 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts it and waits for its ready line.
     pub(crate) fn start(folder: &Folder) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// As [`start`](Self::start), in this environment.
+    pub(crate) fn start_with(folder: &Folder, environment: &[(&str, &str)]) -> Self {
         let config = folder.config().display().to_string();
         let mut child = Command::new(env!("CARGO_BIN_EXE_crewgate"))
             .args(["serve", "--config", &config])
             .current_dir(&folder.0)
             .stdin(Stdio::null())
             .env("CREW_KEY", CREW_KEY)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -114,6 +120,16 @@ impl Gateway {
     /// Asks it to end and waits until it has.
     pub(crate) fn stop(mut self) -> ExitStatus {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 

@@ -7,11 +7,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use crewgate_audit::{
-    AuditStore, Entry, Frame, Lane, Leaf, Log, Phase, Query, prove, tlog::Head, tlog::TILE, verify,
+    AuditStore, Entry, Frame, Lane, Leaf, Log, Phase, Query, Word, prove, tlog::Head, tlog::TILE, verify,
 };
 use crewgate_core::{
-    ApprovalId, ApprovalStep, Effect, Ending, Fact, IdKind, PrincipalKey, PrincipalKind, RequestId, RunId,
-    Timestamp, Verdict,
+    ApprovalId, ApprovalStep, Basis, Effect, Ending, Fact, IdKind, PrincipalKey, PrincipalKind, RequestId,
+    RoleName, RuleId, RunId, Timestamp, Verdict,
 };
 
 /// A store under test.
@@ -28,6 +28,7 @@ pub async fn conforms(make: impl AsyncFn() -> Store) {
     an_entry_is_in_line_before_its_future_is_polled(make().await).await;
     a_seat_takes_exactly_one_entry_and_gives_room_back(make().await).await;
     queries_select(make().await).await;
+    what_a_leaf_says_finds_it(make().await).await;
     open_intents_are_those_without_an_outcome(make().await).await;
     pages_join(make().await).await;
     every_leaf_can_be_proved(make().await).await;
@@ -166,6 +167,79 @@ async fn queries_select(store: Store) {
         found(Query { principal: Some("okta:ann%".to_owned()), ..Query::default() }).await,
         [0_u64; 0]
     );
+}
+
+async fn what_a_leaf_says_finds_it(store: Store) {
+    let decided = |outcome: &str, rule: &str, role: &str| Fact::Decided {
+        outcome: outcome.to_owned(),
+        duties: None,
+        reason: None,
+        basis: Basis {
+            rules: [RuleId::new(rule)].into(),
+            roles: [RoleName::new(role)].into(),
+            grants: BTreeSet::new(),
+            policy: None,
+        },
+    };
+    let described = |action: &str, crew: &str| Fact::Described {
+        action: action.to_owned().into(),
+        resource: format!("Crew/{crew}"),
+        effect: Effect::Write,
+        datasets: Vec::new(),
+        inputs: Vec::new(),
+    };
+    let at = |phase: Phase, second: i64| {
+        Entry::new(phase, RequestId::random(), Timestamp::from_secs(1_781_524_800 + second))
+    };
+    let hits = [("EMAIL".to_owned(), [(String::new(), 2)].into())].into();
+    let entries = [
+        at(Phase::Intent, 0)
+            .with_fact(by("anna"))
+            .with_fact(described("kickoff", "support"))
+            .with_fact(decided("allow", "analysts-run", "analysts")),
+        at(Phase::Refused, 10)
+            .with_fact(by("anna"))
+            .with_fact(described("kickoff", "sales"))
+            // Decided twice, as a release is: the last one counts.
+            .with_fact(decided("ask", "analysts-run", "analysts"))
+            .with_fact(decided("refuse", "never-on-sundays", "owners")),
+        at(Phase::Outcome, 20)
+            .with_fact(by("bob"))
+            .with_fact(described("status", "support"))
+            .with_fact(Fact::Masked { profiles: BTreeSet::new(), hits }),
+        Entry::told("config.reload", None, RequestId::random(), Timestamp::from_secs(1_781_524_830)),
+    ];
+    for entry in entries {
+        store.append(Lane::Outcome, entry).await.unwrap();
+    }
+    let found = async |words: &[Word], query: Query| {
+        let query = Query { words: words.iter().cloned().collect(), ..query };
+        store.leaves(query).await.unwrap().iter().map(|leaf| leaf.index).collect::<Vec<_>>()
+    };
+    let (all, word) = (Query::default, str::to_owned);
+    assert_eq!(found(&[Word::Action(word("kickoff"))], all()).await, [0, 1]);
+    assert_eq!(found(&[Word::Resource(word("Crew/support"))], all().newest_first()).await, [2, 0]);
+    assert_eq!(
+        found(&[Word::Action(word("kickoff")), Word::Resource(word("Crew/support"))], all()).await,
+        [0]
+    );
+    assert_eq!(found(&[Word::Decision(word("refuse"))], all()).await, [1]);
+    assert_eq!(found(&[Word::Rule(word("analysts-run"))], all()).await, [0]);
+    assert_eq!(found(&[Word::Role(word("owners"))], all()).await, [1]);
+    assert_eq!(found(&[Word::Masked(word("EMAIL"))], all()).await, [2]);
+    assert_eq!(found(&[Word::Kind(word("config.reload"))], all()).await, [3]);
+    assert_eq!(found(&[Word::Kind(word("intent"))], all()).await, [0]);
+    assert_eq!(found(&[Word::Action(word("kick%"))], all()).await, [0_u64; 0]);
+    let anna = |since: i64, until: i64| Query {
+        principal: Some("okta:anna".to_owned()),
+        since: Some(Timestamp::from_secs(1_781_524_800 + since)),
+        until: Some(Timestamp::from_secs(1_781_524_800 + until)),
+        ..Query::default()
+    };
+    assert_eq!(found(&[], anna(0, 20)).await, [0, 1]);
+    assert_eq!(found(&[], anna(0, 10)).await, [0], "what ends when another begins is not in both");
+    assert_eq!(found(&[], anna(10, 20)).await, [1]);
+    assert_eq!(found(&[Word::Decision(word("allow"))], anna(0, 20)).await, [0]);
 }
 
 async fn open_intents_are_those_without_an_outcome(store: Store) {

@@ -1,3 +1,4 @@
+mod search;
 mod transition;
 
 use std::{
@@ -82,6 +83,8 @@ enum Command {
         #[arg(long)]
         older_than: humantime::Duration,
     },
+    /// Find leaves, with your own token, as a reader of the record; that you looked is on it.
+    Search(Box<search::Arguments>),
     /// Report on the way over: who still uses a shared key, and what observe mode would have refused.
     Transition,
     /// Check the whole record: every leaf, their order, that none is missing, and what was signed.
@@ -176,6 +179,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             store.close().await;
             given_up(pruned, output)
         }
+        Command::Search(arguments) => search::run(*arguments, output).await,
         Command::Transition => {
             let report = transition::report(&store().await?).await?;
             output.print(&report, ToString::to_string)

@@ -51,7 +51,7 @@ pub(super) async fn run(room: &Room, arguments: &Arguments, output: Output) -> R
     let store = open(&room.settings).await?;
     let mut found: BTreeMap<Key, (u64, Timestamp, Option<String>)> = BTreeMap::new();
     let mut last = None;
-    each_entry(&store, Query::default().phase(Phase::Control), |entry| {
+    each_entry(&store, Query::default().phase(Phase::Policy), |entry| {
         for fact in &entry.facts {
             if let Fact::Shadowed(how) = fact
                 && since.is_none_or(|since| since <= entry.time)
