@@ -385,7 +385,8 @@ async fn only_crewai_can_say_that_a_task_waits() {
     let alice = house.alice();
     house.post("/support/kickoff", &alice, topic()).await;
     let leaves = async || house.running.store().head().await.unwrap().size;
-    until("the kickoff on the record", async || (leaves().await == 2).then_some(())).await;
+    // The start, the intent and the outcome.
+    until("the kickoff on the record", async || (leaves().await == 3).then_some(())).await;
     let theirs = house.support.run_ids().remove(0);
     let body = json!({ "kickoff_id": theirs, "execution_id": theirs, "task_id": theirs, "task_output": "x" });
     for token in ["", alice.as_str(), house.support.key(), "cgr_00000000000000000000000000000000aa"] {
@@ -393,6 +394,6 @@ async fn only_crewai_can_say_that_a_task_waits() {
         assert_eq!(answer.refusal(), (401, "relay_refused".to_owned()));
     }
     assert_eq!(house.post("/relay/payroll", "", body).await.status, 401);
-    assert_eq!(leaves().await, 2);
+    assert_eq!(leaves().await, 3);
     house.stop().await;
 }
