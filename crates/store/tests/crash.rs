@@ -207,10 +207,22 @@ fn nothing_is_lost_or_contradicted(dir: &Dir, lines: &[String], why: &str) {
     });
 }
 
+/// The first fsyncs of a life: of one that makes the database, and of one that finds it made.
+fn fsyncs() -> impl Iterator<Item = (Dir, u32)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let both = (1..=24).flat_map(|at| [(false, at), (true, at)]);
+    both.map(move |(made, at)| {
+        let dir = Dir::new();
+        if made {
+            runtime.block_on(async { dir.open().await.close().await });
+        }
+        (dir, at)
+    })
+}
+
 #[test]
 fn a_process_killed_at_any_fsync_loses_nothing_and_contradicts_nothing() {
-    for at in 1..=24 {
-        let dir = Dir::new();
+    for (dir, at) in fsyncs() {
         let trace = dir.db().with_extension("trace");
         let Some(lines) = traced("", &format!("inject=fsync:signal=SIGKILL:when={at}"), &dir.db(), &trace)
         else {
@@ -263,8 +275,7 @@ async fn tell(store: &SqliteStore) {
 #[test]
 fn an_fsync_that_fails_poisons_the_store_or_keeps_it_shut_and_is_never_tried_again() {
     let mut poisoned = BTreeSet::new();
-    for at in 1..=24 {
-        let dir = Dir::new();
+    for (dir, at) in fsyncs() {
         let trace = dir.db().with_extension("trace");
         let Some(lines) = traced("", &format!("inject=fsync:error=EIO:when={at}"), &dir.db(), &trace) else {
             return;

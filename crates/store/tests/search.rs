@@ -51,7 +51,7 @@ async fn a_person_and_a_day_are_found_by_index_however_large_the_record_is() {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
          INSERT INTO leaf (idx, record, subject, key, sealed)
          SELECT i, json_set(record, '$.time', (record ->> '$.time') + i * ?2),
-                CASE WHEN i % ?3 = 0 THEN subject ELSE randomblob(15) || x'00' END, key, randomblob(600)
+                CASE WHEN i % ?3 = 0 THEN subject ELSE randomblob(length(subject)) END, key, randomblob(600)
          FROM n, leaf WHERE idx = 0",
     )
     .bind(i64::try_from(rows).unwrap())
