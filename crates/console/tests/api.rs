@@ -1,5 +1,5 @@
 //! The API at the door: who sees what, who decides, and what is on the record for it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
 //! A process that is killed in the middle of writing, and a disk that stops taking bytes.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
