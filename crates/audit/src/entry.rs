@@ -41,6 +41,22 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Access,
+        Self::Approval,
+        Self::Config,
+        Self::Control,
+        Self::Erasure,
+        Self::Grant,
+        Self::Intent,
+        Self::Key,
+        Self::Outcome,
+        Self::Policy,
+        Self::Refused,
+        Self::Webhook,
+    ];
+
     /// The word on the record.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -24,11 +24,15 @@ const CHECKPOINT: &str = "checkpoint";
 /// Earlier ones, for saying where a rewriting began.
 const CHECKPOINTS: &str = "checkpoints";
 
+/// The first leaf, where it is not 0.
+const FIRST: &str = "first";
+
 /// An exported log, read from its folder.
 ///
 /// ```text
 /// checkpoint                       the signed tree
 /// checkpoints                      earlier ones, a JSON string per line
+/// first                            the first leaf, when what came before it was cut off
 /// tile/<level>/<n>[.p/<width>]     hashes
 /// tile/entries/<n>[.p/<width>]     records
 /// content/<n>[.p/<width>]          what the records commit to, a JSON object per line
@@ -37,6 +41,7 @@ const CHECKPOINTS: &str = "checkpoints";
 pub struct Folder {
     path: PathBuf,
     keys: Vec<VerifierKey>,
+    first: u64,
     size: u64,
     kept: Vec<(u64, String)>,
 }
@@ -86,7 +91,9 @@ impl Folder {
         let kept = fs::read_to_string(path.join(CHECKPOINTS)).unwrap_or_default();
         let kept = kept.lines().filter_map(|line| serde_json::from_str::<String>(line).ok());
         let kept = kept.filter_map(|note| Some((size(&note)?, note))).collect();
-        Ok(Self { size: size(&note).unwrap_or_default(), path, keys, kept })
+        let first = fs::read_to_string(path.join(FIRST)).ok().and_then(|text| text.trim().parse().ok());
+        let first = first.unwrap_or_default();
+        Ok(Self { first, size: size(&note).unwrap_or_default(), path, keys, kept })
     }
 
     /// A file of the layout; a partial one may have been replaced by the full one since.
@@ -162,6 +169,10 @@ impl Log for Folder {
 
     fn bundle(&self, n: u64) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         ready(self.leaves(n)).boxed()
+    }
+
+    fn first(&self) -> BoxFuture<'_, Result<u64, AuditError>> {
+        ready(Ok(self.first)).boxed()
     }
 }
 
@@ -254,7 +265,11 @@ pub async fn export(
     let note = log.checkpoint().await?;
     let signed = SignedCheckpoint::parse(&note).map_err(|_| AuditError::Unavailable)?;
     let head = signed.claimed().head;
-    for n in 0..head.size.div_ceil(TILE) {
+    let first = log.first().await?;
+    if first > 0 {
+        write(folder, FIRST, format!("{first}\n").as_bytes())?;
+    }
+    for n in first / TILE..head.size.div_ceil(TILE) {
         let mut leaves = log.bundle(n).await?;
         leaves.retain(|leaf| leaf.index < head.size);
         // Under the name it should have, even where leaves are missing.
@@ -296,6 +311,10 @@ pub async fn export(
         }
     }
     write(folder, CHECKPOINTS, kept.as_bytes())?;
+    let now = log.first().await?;
+    if now != first {
+        return Err(AuditError::Cut { first: now }.into());
+    }
     // Last: a folder without it is not finished.
     write(folder, CHECKPOINT, note.as_bytes())?;
     Ok(head)

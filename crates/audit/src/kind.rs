@@ -21,6 +21,7 @@ pub const KINDS: &[&str] = &[
     "config.load",
     "config.refused",
     "config.reload",
+    "erasure.cut",
     "erasure.hold",
     "erasure.oldest",
     "erasure.person",
@@ -37,6 +38,7 @@ impl Entry {
     pub fn kind(&self) -> Option<Cow<'static, str>> {
         let told = self.facts.iter().find_map(|fact| match fact {
             Fact::Control { what, .. } => what.split(' ').next(),
+            Fact::Cut { .. } => Some("erasure.cut"),
             Fact::Erased { .. } => Some("erasure.person"),
             Fact::Pruned { .. } => Some("erasure.oldest"),
             Fact::Shadowed(_) => Some("policy.differed"),

@@ -142,7 +142,11 @@ impl Prepared {
             _ => None,
         });
         let prunes = entry.facts.iter().find_map(|fact| match fact {
-            Fact::Pruned { below } => Some(*below),
+            Fact::Pruned { below, class } => Some(Prunes { below: *below, class: class.as_str().into() }),
+            _ => None,
+        });
+        let cuts = entry.facts.iter().find_map(|fact| match fact {
+            Fact::Cut { below } => Some(*below),
             _ => None,
         });
         let (mut decision, mut roles, mut rules) = (None, Vec::new(), Vec::new());
@@ -169,6 +173,7 @@ impl Prepared {
             action: described.map(|(action, _)| action.into()),
             approval: entry.approval,
             content: content.commitments(),
+            cuts,
             decision,
             ended: ended.map(|(how, _)| how),
             erases,
@@ -208,6 +213,9 @@ pub(crate) struct Record<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approval: Option<ApprovalId>,
     content: Commitments,
+    /// Leaves below this one may be gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cuts: Option<u64>,
     /// What policy decided; with the roles and rules that decided it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     decision: Option<Cow<'a, str>>,
@@ -222,10 +230,9 @@ pub(crate) struct Record<'a> {
     /// Entities of which masks found something.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     masked: BTreeSet<Cow<'a, str>>,
-    phase: Phase,
-    /// Content of leaves below this one may be gone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) prunes: Option<u64>,
+    pub(crate) phase: Phase,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    pub(crate) prunes: Option<Prunes<'a>>,
     request: RequestId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resource: Option<Cow<'a, str>>,
@@ -242,6 +249,13 @@ pub(crate) struct Record<'a> {
     status: Option<u16>,
     time: Timestamp,
     v: u8,
+}
+
+/// Content of a class's leaves below this one may be gone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Prunes<'a> {
+    pub(crate) below: u64,
+    pub(crate) class: Cow<'a, str>,
 }
 
 impl Record<'_> {

@@ -75,6 +75,7 @@ mod barrier;
 mod body;
 mod content;
 mod entry;
+mod erasure;
 mod extract;
 mod folder;
 mod kind;
@@ -96,6 +97,7 @@ pub use self::{
     body::AuditBody,
     content::Content,
     entry::{Entry, Frame, Phase},
+    erasure::{Class, EraseError, Erasure, NoClass},
     extract::{Extract, ExtractFault},
     folder::{Folder, FolderError, export},
     kind::KINDS,

@@ -34,6 +34,15 @@ pub trait Log: Tiles<Error = AuditError> + Send + Sync + 'static {
     /// [`AuditError::Unavailable`] when the log cannot be read.
     fn bundle(&self, n: u64) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>>;
 
+    /// The first leaf it still holds, a multiple of [`TILE`]; 0 until its beginning is [cut off](crate::Erasure::cut).
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Unavailable`] when the log cannot be read.
+    fn first(&self) -> BoxFuture<'_, Result<u64, AuditError>> {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
     /// What the latest checkpoint says, whoever signed it.
     ///
     /// # Errors
@@ -71,6 +80,10 @@ impl<T: Log + ?Sized> Log for Arc<T> {
 
     fn bundle(&self, n: u64) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         (**self).bundle(n)
+    }
+
+    fn first(&self) -> BoxFuture<'_, Result<u64, AuditError>> {
+        (**self).first()
     }
 }
 

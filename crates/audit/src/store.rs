@@ -120,6 +120,11 @@ pub enum AuditError {
         /// Which.
         leaf: u64,
     },
+    /// What was asked for lies in the beginning of the log, which was cut off.
+    Cut {
+        /// The first leaf that is there.
+        first: u64,
+    },
     /// A temporary grant the entry relies on has ended, was taken away or is used up: nothing was written.
     GrantOver,
     /// No room: nothing was written.
@@ -139,6 +144,9 @@ impl fmt::Display for AuditError {
         match self {
             Self::Conflict => f.write_str("the approval is not held by this attempt"),
             Self::Corrupt { leaf } => write!(f, "leaf {leaf} cannot be read"),
+            Self::Cut { first } => {
+                write!(f, "the record begins at leaf {first}: what came before it was cut off")
+            }
             Self::GrantOver => f.write_str("a grant it relies on does not count now"),
             Self::Full => f.write_str("no room on the record"),
             Self::Invalid => f.write_str("the entry cannot be written"),

@@ -255,8 +255,11 @@ fn words(fact: &Fact) -> String {
             Some(by) => format!("{what} by {by}"),
             None => what.clone(),
         },
+        Fact::Cut { below } => format!("the leaves below {below} were cut off"),
         Fact::Erased { subject } => format!("what is held of {subject} was erased"),
-        Fact::Pruned { below } => format!("what was held beside the leaves below {below} was given up"),
+        Fact::Pruned { below, class } => {
+            format!("what was held beside the {class} among the leaves below {below} was given up")
+        }
         Fact::Decided { outcome, reason, basis, .. } => {
             let mut text = format!("policy: {outcome}");
             if let Some(reason) = reason {

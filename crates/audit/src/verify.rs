@@ -1,7 +1,8 @@
 use std::{collections::BTreeMap, fmt, ops::Range};
 
 use crate::{
-    AuditError, Held, Leaf, Log,
+    AuditError, Class, Held, Leaf, Log,
+    leaf::Prunes,
     tlog::{Hash, Head, NoteError, SignedCheckpoint, TILE, Tree, VerifierKey},
 };
 
@@ -10,6 +11,8 @@ use crate::{
 pub struct Verified {
     /// Its length and root, as signed.
     pub head: Head,
+    /// The first leaf that is there; 0 unless the record says that its beginning was cut off.
+    pub first: u64,
     /// Leaves whose content was there and is what they commit to.
     pub whole: u64,
     /// Leaves whose content was erased or pruned, as the record says.
@@ -137,12 +140,19 @@ pub async fn verify(
     remembered: Option<&SignedCheckpoint>,
     mut progress: impl FnMut(u64, u64) + Send,
 ) -> Result<Result<Verified, Fault>, AuditError> {
-    let mut walk = Walk::new(log, remembered);
-    match walk.all(&mut progress).await {
-        Ok(verified) => Ok(Ok(verified)),
-        Err(Stop::Fault(fault)) => Ok(Err(fault)),
-        Err(Stop::Error(AuditError::Corrupt { leaf })) => Ok(Err(Fault { leaf, kind: FaultKind::Edited })),
-        Err(Stop::Error(error)) => Err(error),
+    loop {
+        let first = log.first().await?;
+        let mut walk = Walk::new(log, remembered, first);
+        let fault = match walk.all(&mut progress).await {
+            Ok(verified) => return Ok(Ok(verified)),
+            Err(Stop::Error(AuditError::Corrupt { leaf })) => Fault { leaf, kind: FaultKind::Edited },
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Fault(fault)) => fault,
+        };
+        // Cut shorter meanwhile: what was missed may have been cut off.
+        if log.first().await? == first {
+            return Ok(Err(walk.beginning().await?.unwrap_or(fault)));
+        }
     }
 }
 
@@ -165,6 +175,8 @@ fn fault(leaf: u64, kind: FaultKind) -> Stop {
 struct Walk<'a> {
     log: &'a dyn Log,
     keys: Vec<VerifierKey>,
+    /// Where the log begins now.
+    first: u64,
     tree: Tree,
     remembered: Option<&'a SignedCheckpoint>,
     /// Kept checkpoints ahead, and how far they have been read.
@@ -186,29 +198,35 @@ struct Erasures {
     subjects: BTreeMap<String, Vec<u64>>,
     /// The last leaf that tells of an erasure, by pseudonym.
     told: BTreeMap<String, u64>,
-    missing: Vec<Range<u64>>,
-    pruned: u64,
+    /// Leaves that lie beside nothing, by class, and how far their class was pruned.
+    missing: BTreeMap<Option<Class>, Vec<Range<u64>>>,
+    pruned: BTreeMap<Option<Class>, u64>,
+    /// How much of the beginning may be gone.
+    cut: u64,
 }
 
 impl<'a> Walk<'a> {
-    fn new(log: &'a dyn Log, remembered: Option<&'a SignedCheckpoint>) -> Self {
+    fn new(log: &'a dyn Log, remembered: Option<&'a SignedCheckpoint>, first: u64) -> Self {
         Self {
             log,
             keys: log.keys(),
+            first,
             tree: Tree::default(),
             remembered,
             ahead: std::collections::VecDeque::new(),
-            read: 0,
+            read: first.saturating_sub(1),
             agreed: 0,
             contradiction: None,
             above: None,
             erasures: Erasures::default(),
-            counts: Verified { head: Head::default(), whole: 0, erased: 0, sealed: 0 },
+            counts: Verified { head: Head::default(), first: 0, whole: 0, erased: 0, sealed: 0 },
         }
     }
 
     async fn all(&mut self, progress: &mut (impl FnMut(u64, u64) + Send)) -> Result<Verified, Stop> {
         let mut head = self.latest().await?;
+        self.tree = self.trunk().await?;
+        self.compare().await?;
         loop {
             while self.tree.size() < head.size {
                 self.bundle(head).await?;
@@ -226,9 +244,48 @@ impl<'a> Walk<'a> {
                 return Err(fault(head.size, FaultKind::Inserted));
             }
             self.remembered(head).await?;
+            if let Some(fault) = self.uncut() {
+                return Err(Stop::Fault(fault));
+            }
             self.erasures.check()?;
-            return Ok(Verified { head, ..self.counts });
+            return Ok(Verified { head, first: self.first, ..self.counts });
         }
+    }
+
+    /// The tree as it stood where the log begins now, from the tiles that are kept of it.
+    async fn trunk(&self) -> Result<Tree, Stop> {
+        let mut edge = Vec::new();
+        for ((n, width), level) in Tree::edge_of(self.first).zip(0_u8..) {
+            let mut tile = if width == 0 { Vec::new() } else { self.log.tile(level, n).await? };
+            tile.truncate(width);
+            if tile.len() < width {
+                return Err(fault(0, FaultKind::Tile { level }));
+            }
+            edge.push(tile);
+        }
+        Tree::resume(self.first, edge).ok_or_else(|| fault(0, FaultKind::Deleted))
+    }
+
+    /// The first leaf that is gone from the beginning, and of which the leaves heard so far do not say that it may be.
+    fn uncut(&self) -> Option<Fault> {
+        let may = self.erasures.cut;
+        (may < self.first).then_some(Fault { leaf: may, kind: FaultKind::Deleted })
+    }
+
+    /// As [`uncut`](Self::uncut), where the walk ended early: what is left may say that it was cut off.
+    async fn beginning(&mut self) -> Result<Option<Fault>, AuditError> {
+        let mut n = self.tree.size() / TILE;
+        while self.uncut().is_some() {
+            let leaves = self.log.bundle(n).await?;
+            if leaves.is_empty() {
+                break;
+            }
+            for leaf in &leaves {
+                self.erasures.hear(leaf);
+            }
+            n += 1;
+        }
+        Ok(self.uncut())
     }
 
     /// What the latest checkpoint says, once its signature is found good.
@@ -345,7 +402,10 @@ impl<'a> Walk<'a> {
         if known.size > head.size {
             return Err(fault(head.size, FaultKind::RolledBack));
         }
-        let mut begin = Tree::default();
+        if known.size < self.first {
+            return Err(AuditError::Cut { first: self.first }.into());
+        }
+        let mut begin = self.trunk().await?;
         while begin.size() < known.size {
             let n = begin.size() / TILE;
             let leaves = self.log.bundle(n).await?;
@@ -409,10 +469,7 @@ impl<'a> Walk<'a> {
 
     fn content(&mut self, leaf: &Leaf) -> Result<(), Stop> {
         let index = leaf.index;
-        if let Some(record) = leaf.parse() {
-            self.erasures.told.extend(record.erases.map(|subject| (subject.into_owned(), index)));
-            self.erasures.pruned = self.erasures.pruned.max(record.prunes.unwrap_or_default());
-        }
+        let class = self.erasures.hear(leaf);
         match &leaf.held {
             Held::Open(content) if leaf.commits_to(content) => self.counts.whole += 1,
             Held::Open(_) | Held::Broken => return Err(fault(index, FaultKind::Content)),
@@ -423,9 +480,10 @@ impl<'a> Walk<'a> {
             }
             Held::Missing => {
                 self.counts.erased += 1;
-                match self.erasures.missing.last_mut() {
+                let missing = self.erasures.missing.entry(class).or_default();
+                match missing.last_mut() {
                     Some(range) if range.end == index => range.end += 1,
-                    _ => self.erasures.missing.push(index..index + 1),
+                    _ => missing.push(index..index + 1),
                 }
             }
         }
@@ -434,14 +492,28 @@ impl<'a> Walk<'a> {
 }
 
 impl Erasures {
+    /// Takes in what a leaf says was given up; which class it is of itself.
+    fn hear(&mut self, leaf: &Leaf) -> Option<Class> {
+        let record = leaf.parse()?;
+        self.told.extend(record.erases.map(|subject| (subject.into_owned(), leaf.index)));
+        if let Some(Prunes { below, class }) = record.prunes {
+            let pruned = self.pruned.entry(class.parse().ok()).or_default();
+            *pruned = below.max(*pruned);
+        }
+        self.cut = self.cut.max(record.cuts.unwrap_or_default());
+        Some(Class::of(record.phase))
+    }
+
     fn check(&self) -> Result<(), Stop> {
         // An erasure speaks of what was written before it.
         let untold = self.subjects.iter().filter_map(|(subject, leaves)| {
             let told = self.told.get(subject);
             leaves.iter().copied().find(|leaf| told.is_none_or(|told| leaf > told))
         });
-        let gone = self.missing.iter().find(|range| range.end > self.pruned);
-        let gone = gone.map(|range| range.start.max(self.pruned));
+        let gone = self.missing.iter().filter_map(|(class, ranges)| {
+            let pruned = class.and_then(|class| self.pruned.get(&Some(class))).copied().unwrap_or_default();
+            ranges.iter().find(|range| range.end > pruned).map(|range| range.start.max(pruned))
+        });
         match untold.chain(gone).min() {
             Some(leaf) => Err(fault(leaf, FaultKind::Removed)),
             None => Ok(()),

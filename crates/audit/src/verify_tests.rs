@@ -17,6 +17,7 @@ use crate::{
 #[derive(Clone)]
 struct Paper {
     keys: Vec<VerifierKey>,
+    first: u64,
     leaves: Vec<Leaf>,
     tiles: BTreeMap<(u8, u64), Vec<Hash>>,
     checkpoints: Vec<(u64, String)>,
@@ -45,7 +46,7 @@ fn paper(leaves: Vec<Leaf>, group: usize, signer: &Signer) -> Paper {
         let checkpoint = Checkpoint { origin: signer.verifier().name().to_owned(), head: tree.head() };
         checkpoints.push((tree.size(), checkpoint.sign(std::slice::from_ref(signer)).unwrap().to_string()));
     }
-    Paper { keys: vec![signer.verifier().clone()], leaves, tiles, checkpoints }
+    Paper { keys: vec![signer.verifier().clone()], first: 0, leaves, tiles, checkpoints }
 }
 
 fn signer() -> Signer {
@@ -77,6 +78,10 @@ impl Log for Paper {
 
     fn bundle(&self, n: u64) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         ready(Ok(self.leaves.iter().filter(|leaf| leaf.index / TILE == n).cloned().collect())).boxed()
+    }
+
+    fn first(&self) -> BoxFuture<'_, Result<u64, AuditError>> {
+        ready(Ok(self.first)).boxed()
     }
 }
 
@@ -287,11 +292,78 @@ fn what_is_gone_must_have_been_given_up_on_the_record() {
     later.leaves[61].held = Held::Erased { subject: "a1".to_owned() };
     let later = paper(later.leaves, 7, &signer);
     assert_eq!(fault(later.verdict()), (61, FaultKind::Removed), "it was written after the erasure");
-    let mut pruned = tell(Fact::Pruned { below: 6 });
+    let mut pruned = tell(Fact::Pruned { below: 6, class: "calls".to_owned() });
     pruned.leaves[5].held = Held::Missing;
     assert!(pruned.verdict().is_ok());
     pruned.leaves[6].held = Held::Missing;
     assert_eq!(fault(pruned.verdict()), (6, FaultKind::Removed));
+}
+
+/// The hash of a leaf that is no longer there.
+fn gone(n: u64) -> Hash {
+    Hash::leaf(&n.to_be_bytes())
+}
+
+/// A log of which all before `first` was cut off, as the leaf behind the others tells.
+fn cut(first: u64, told: u64, length: u64, signer: &Signer) -> Paper {
+    let mut leaves: Vec<Leaf> = (first..length).map(|n| Prepared::new(entry(n)).unwrap().at(n)).collect();
+    let tells = Entry::new(Phase::Erasure, RequestId::random(), Timestamp::from_secs(1))
+        .with_fact(Fact::Cut { below: told });
+    leaves.push(Prepared::new(tells).unwrap().at(length));
+    let mut tree = Tree::default();
+    let mut tiles = BTreeMap::new();
+    let hashes = (0..first).map(gone).chain(leaves.iter().map(Leaf::hash));
+    for tile in tree.extend(hashes) {
+        let end = (tile.n + 1) << (8 * (u32::from(tile.level) + 1));
+        if end > first {
+            tiles.insert((tile.level, tile.n), tile.hashes);
+        }
+    }
+    let checkpoint = Checkpoint { origin: signer.verifier().name().to_owned(), head: tree.head() };
+    let note = checkpoint.sign(std::slice::from_ref(signer)).unwrap().to_string();
+    Paper {
+        keys: vec![signer.verifier().clone()],
+        first,
+        leaves,
+        tiles,
+        checkpoints: vec![(tree.size(), note)],
+    }
+}
+
+#[test]
+fn a_log_whose_beginning_was_cut_off_verifies_from_there_on() {
+    let signer = signer();
+    for first in [256, 512, 65_536, 65_536 + 768] {
+        let log = cut(first, first, first + 300, &signer);
+        assert_eq!(
+            log.verdict().map(|verified| (verified.first, verified.whole)),
+            Ok((first, 301)),
+            "{first}"
+        );
+        assert_eq!(log.exported().map(|verified| verified.first), Ok(first), "{first}");
+        let above = |(level, n): &(u8, u64)| (n << (8 * (u32::from(*level) + 1))) < first;
+        for place in log.tiles.keys().filter(|place| above(place)) {
+            let mut log = log.clone();
+            log.tiles.get_mut(place).unwrap()[0] = gone(7);
+            assert_eq!(fault(log.verdict()).0, 0, "{first}: {place:?}");
+        }
+        let mut log = log;
+        log.tiles.retain(|(level, _), _| *level == 0);
+        assert_eq!(fault(log.verdict()).0, 0, "{first}");
+    }
+}
+
+#[test]
+fn a_beginning_that_was_cut_off_without_a_word_is_named() {
+    let signer = signer();
+    assert_eq!(fault(cut(512, 0, 700, &signer).verdict()), (0, FaultKind::Deleted));
+    assert_eq!(fault(cut(512, 256, 700, &signer).verdict()), (256, FaultKind::Deleted));
+    let mut log = cut(512, 256, 1200, &signer);
+    log.leaves[3].record.push(' ');
+    assert_eq!(fault(log.verdict()), (256, FaultKind::Deleted), "what is wrong first comes first");
+    let mut log = cut(512, 512, 1200, &signer);
+    log.leaves[3].record.push(' ');
+    assert_eq!(fault(log.verdict()), (515, FaultKind::Edited));
 }
 
 #[test]

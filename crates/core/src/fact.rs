@@ -293,6 +293,11 @@ pub enum Fact {
         /// What, in stable words: `config.reload`, `audit.read`.
         what: String,
     },
+    /// The beginning of the record was cut off: its time is over.
+    Cut {
+        /// The first leaf that stays.
+        below: u64,
+    },
     /// Policy decided.
     Decided {
         /// `allow`, `ask` or `refuse`.
@@ -410,10 +415,12 @@ pub enum Fact {
         /// What is wrong, and where: the first of all mistakes.
         reason: String,
     },
-    /// What the record held beside its oldest leaves was given up: its time is over.
+    /// What the record held beside the oldest leaves of a class was given up: its time is over.
     Pruned {
         /// Leaves from this one on keep theirs.
         below: u64,
+        /// Which records.
+        class: String,
     },
     /// A request arrived.
     Received {

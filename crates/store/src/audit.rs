@@ -131,6 +131,16 @@ impl Log for SqliteStore {
         }
         .boxed()
     }
+
+    fn first(&self) -> BoxFuture<'_, Result<u64, AuditError>> {
+        async move {
+            let sql = "SELECT coalesce(min(idx), 0) FROM leaf";
+            let first: i64 = sqlx::query_scalar(sql).fetch_one(self.readers()).await.map_err(read)?;
+            // A number nobody wrote is for verification to find.
+            Ok(u64::try_from(first).unwrap_or_default() / TILE * TILE)
+        }
+        .boxed()
+    }
 }
 
 impl SqliteStore {

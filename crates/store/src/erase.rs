@@ -1,143 +1,265 @@
-//! What the record holds beside its leaves, given up: a person's by destroying their key, everybody's by age. The leaves
-//! stay, and with them every proof.
+//! What the record holds, given up: a person's by destroying their key, everybody's by age, first what lies beside
+//! leaves and then the leaves. What stays keeps its proofs.
 
-use std::fmt;
-
-use crewgate_audit::{AuditError, Entry};
-use crewgate_core::{Clock, Fact, RequestId, SystemClock, Timestamp};
+use crewgate_audit::{Class, Entry, EraseError, Erasure, Held, Leaf, Log, Phase, Word, tlog::TILE};
+use crewgate_core::{Clock, Fact, PrincipalKey, RequestId, SystemClock, Timestamp};
+use futures_util::future::{BoxFuture, FutureExt};
+use sqlx::{QueryBuilder, Sqlite};
 
 use crate::{
     SqliteStore,
     fault::{Fault, FromFault},
     rows,
-    tx::Tx,
+    tx::{Pseudonym, Tx},
 };
 
-/// Why nothing was given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EraseError {
-    /// It is on hold.
-    Held,
-    /// The store cannot do it now.
-    Store(AuditError),
-    /// The record holds nothing of this person.
-    Unknown,
-}
+/// Leaves that lose their content in one transaction: a call waits for it some milliseconds.
+const AT_ONCE: i64 = 1000;
 
-impl fmt::Display for EraseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held => f.write_str("what is held of them is on hold: it may not be erased"),
-            Self::Store(error) => error.fmt(f),
-            Self::Unknown => f.write_str("the record holds nothing of them"),
-        }
-    }
-}
+/// Leaves that are cut off in one transaction.
+const CUT_AT_ONCE: u64 = 4 * TILE;
 
-impl std::error::Error for EraseError {}
-
-impl From<Fault> for EraseError {
-    fn from(fault: Fault) -> Self {
+impl FromFault for EraseError {
+    fn from_fault(fault: Fault) -> Self {
         Self::Store(fault.into())
     }
 }
 
-impl From<sqlx::Error> for EraseError {
-    fn from(error: sqlx::Error) -> Self {
-        Fault::from(error).into()
+impl Erasure for SqliteStore {
+    fn erase<'a>(
+        &'a self,
+        person: &'a str,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'a, Result<u64, EraseError>> {
+        async move {
+            let subject = self.pseudonym(person)?;
+            self.change(move |tx| async move { erase(tx, subject, by).await }.boxed()).await
+        }
+        .boxed()
     }
-}
 
-impl FromFault for EraseError {
-    fn from_fault(fault: Fault) -> Self {
-        fault.into()
+    fn hold<'a>(
+        &'a self,
+        person: &'a str,
+        held: bool,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'a, Result<(), EraseError>> {
+        async move {
+            let subject = self.pseudonym(person)?;
+            self.change(move |tx| async move { hold(tx, subject, held, by).await }.boxed()).await
+        }
+        .boxed()
+    }
+
+    fn prune(
+        &self,
+        class: Class,
+        before: Timestamp,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'_, Result<u64, EraseError>> {
+        async move {
+            let below = self.written_since(before).await.map_err(EraseError::from_fault)?;
+            let fact = Fact::Pruned {
+                below: rows::unsigned(below).map_err(EraseError::from_fault)?,
+                class: class.as_str().to_owned(),
+            };
+            let mut told = Some(told("erasure.oldest", by, fact));
+            let (mut from, mut done) = (0, 0);
+            loop {
+                let ripe = self.ripe(class, from..below).await.map_err(EraseError::from_fault)?;
+                let Some(last) = ripe.last() else { return Ok(done) };
+                from = last + 1;
+                // Said before it is done: a crash in between leaves more than was said, never less.
+                let entry = told.take();
+                done += self.change(move |tx| async move { prune(tx, &ripe, entry).await }.boxed()).await?;
+            }
+        }
+        .boxed()
+    }
+
+    fn cut(
+        &self,
+        before: Timestamp,
+        keep_from: u64,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'_, Result<u64, EraseError>> {
+        async move {
+            let mut first = self.first().await?;
+            let written = self.written_since(before).await.and_then(rows::unsigned);
+            let wanted = written.map_err(EraseError::from_fault)?.min(keep_from);
+            let goal = self.change(move |tx| async move { tx.cut_to(wanted).await }.boxed()).await;
+            let goal = goal.map_err(EraseError::from_fault)?;
+            let mut told = Some(told("erasure.cut", by, Fact::Cut { below: goal }));
+            while first < goal {
+                let (entry, next) = (told.take(), goal.min(first + CUT_AT_ONCE));
+                let cut =
+                    self.change(move |tx| async move { tx.cut(first, next, entry).await }.boxed()).await;
+                // A hold that came meanwhile ends it here.
+                match cut.map_err(EraseError::from_fault)? {
+                    done if done > first => first = done,
+                    _ => break,
+                }
+            }
+            Ok(first)
+        }
+        .boxed()
     }
 }
 
 impl SqliteStore {
-    /// Destroys the key of a person, spelled `issuer:subject`, and with it everything readable the record holds of
-    /// them; a leaf says so under their pseudonym. Gives the number of leaves that lost their content.
-    ///
-    /// # Errors
-    ///
-    /// [`EraseError`].
-    pub async fn erase(&self, person: &str) -> Result<u64, EraseError> {
-        let subject = self.pseudonym(person)?;
-        self.change(move |tx| Box::pin(erase(tx, subject))).await
+    fn pseudonym(&self, person: &str) -> Result<Pseudonym, EraseError> {
+        let seal = self.shared().reading.seal.as_ref();
+        let closed = || EraseError::from_fault(Fault::Unavailable("there is no seal key".to_owned()));
+        Ok(seal.ok_or_else(closed)?.pseudonym(person))
     }
 
-    /// Keeps what is held of a person from being erased or pruned, or no longer does.
-    ///
-    /// # Errors
-    ///
-    /// [`EraseError`].
-    pub async fn hold(&self, person: &str, held: bool) -> Result<(), EraseError> {
-        let subject = self.pseudonym(person)?;
-        self.change(move |tx| {
-            Box::pin(async move {
-                let sql = "UPDATE subject_key SET held = ?1 WHERE subject = ?2";
-                let query = sqlx::query(sql).bind(held).bind(subject.as_slice());
-                if query.execute(&mut tx.conn).await?.rows_affected() == 0 {
-                    return Err(EraseError::Unknown);
-                }
-                let word = if held { "hold" } else { "release" };
-                tell(tx, &format!("erasure.{word} {}", rows::hex(&subject)), None).await
-            })
-        })
-        .await
+    /// The first leaf written at this instant or later.
+    async fn written_since(&self, instant: Timestamp) -> Result<i64, Fault> {
+        let sql = "SELECT idx FROM leaf WHERE time >= ?1 ORDER BY time, idx LIMIT 1";
+        let query = sqlx::query_scalar(sql).bind(instant.as_micros());
+        if let Some(found) = query.fetch_optional(self.readers()).await? {
+            return Ok(found);
+        }
+        let sql = "SELECT coalesce(max(idx) + 1, 0) FROM leaf";
+        Ok(sqlx::query_scalar(sql).fetch_one(self.readers()).await?)
     }
 
-    /// Gives up what lies beside leaves written before this instant, except what is on hold. Gives the number of
-    /// leaves that lost their content.
-    ///
-    /// # Errors
-    ///
-    /// [`EraseError`].
-    pub async fn prune(&self, before: Timestamp) -> Result<u64, EraseError> {
-        self.change(move |tx| Box::pin(prune(tx, before))).await
-    }
-
-    fn pseudonym(&self, person: &str) -> Result<[u8; 16], EraseError> {
-        let seal = self.shared().reading.seal.as_ref().ok_or(EraseError::Store(AuditError::Unavailable))?;
-        Ok(seal.pseudonym(person))
+    /// Leaves of a class in this range whose content may go, the oldest first. Found by a reader: the writer is not kept
+    /// waiting for it.
+    async fn ripe(&self, class: Class, range: std::ops::Range<i64>) -> Result<Vec<i64>, Fault> {
+        let mut sql = QueryBuilder::<Sqlite>::new("SELECT idx FROM leaf WHERE idx >= ");
+        sql.push_bind(range.start).push(" AND idx < ").push_bind(range.end).push(" AND phase IN (");
+        let mut phases = sql.separated(", ");
+        for phase in Phase::ALL.into_iter().filter(|phase| Class::of(*phase) == class) {
+            phases.push_bind(phase.as_str());
+        }
+        sql.push(") AND subject IS NOT NULL AND ").push(FREE);
+        sql.push(" ORDER BY idx LIMIT ").push_bind(AT_ONCE);
+        Ok(sql.build_query_scalar().fetch_all(self.readers()).await?)
     }
 }
 
-async fn erase(tx: &mut Tx, subject: [u8; 16]) -> Result<u64, EraseError> {
+/// Of nobody on hold, and of no call in progress.
+const FREE: &str = "subject NOT IN (SELECT subject FROM subject_key WHERE held)
+                    AND request NOT IN (SELECT request FROM open_intent)";
+
+async fn erase(tx: &mut Tx, subject: Pseudonym, by: Option<PrincipalKey>) -> Result<u64, EraseError> {
     let query =
         sqlx::query_scalar("SELECT held FROM subject_key WHERE subject = ?1").bind(subject.as_slice());
-    match query.fetch_optional(&mut tx.conn).await? {
+    match query.fetch_optional(&mut tx.conn).await.map_err(unavailable)? {
         None => return Err(EraseError::Unknown),
         Some(true) => return Err(EraseError::Held),
         Some(false) => {}
     }
     let query = sqlx::query("DELETE FROM subject_key WHERE subject = ?1").bind(subject.as_slice());
-    query.execute(&mut tx.conn).await?;
+    query.execute(&mut tx.conn).await.map_err(unavailable)?;
     // Emptied as well: the same person may come again and get another key.
     let sql = "UPDATE leaf SET key = x'', sealed = x'' WHERE subject = ?1 AND length(sealed) > 0";
-    let done = sqlx::query(sql).bind(subject.as_slice()).execute(&mut tx.conn).await?;
+    let done = sqlx::query(sql).bind(subject.as_slice()).execute(&mut tx.conn).await.map_err(unavailable)?;
     tx.persons.remove(&subject);
-    tell(tx, "erasure.person", Some(Fact::Erased { subject: rows::hex(&subject) })).await?;
+    let told = told("erasure.person", by, Fact::Erased { subject: rows::hex(&subject) });
+    tx.tell_entry(told).await.map_err(EraseError::from_fault)?;
     Ok(done.rows_affected())
 }
 
-async fn prune(tx: &mut Tx, before: Timestamp) -> Result<u64, EraseError> {
-    let sql = "SELECT coalesce(max(idx) + 1, 0) FROM leaf WHERE time < ?1";
-    let below: i64 = sqlx::query_scalar(sql).bind(before.as_micros()).fetch_one(&mut tx.conn).await?;
-    let sql = "UPDATE leaf SET subject = NULL, key = NULL, sealed = NULL
-               WHERE idx < ?1 AND subject IS NOT NULL
-                 AND subject NOT IN (SELECT subject FROM subject_key WHERE held)
-                 AND request NOT IN (SELECT request FROM open_intent)";
-    let done = sqlx::query(sql).bind(below).execute(&mut tx.conn).await?.rows_affected();
-    if done > 0 {
-        tell(tx, "erasure.oldest", Some(Fact::Pruned { below: rows::unsigned(below)? })).await?;
+async fn hold(
+    tx: &mut Tx,
+    subject: Pseudonym,
+    held: bool,
+    by: Option<PrincipalKey>,
+) -> Result<(), EraseError> {
+    let sql = "UPDATE subject_key SET held = ?1 WHERE subject = ?2";
+    let query = sqlx::query(sql).bind(held).bind(subject.as_slice());
+    if query.execute(&mut tx.conn).await.map_err(unavailable)?.rows_affected() == 0 {
+        return Err(EraseError::Unknown);
     }
-    Ok(done)
+    let word = if held { "hold" } else { "release" };
+    let what = format!("erasure.{word} {}", rows::hex(&subject));
+    let entry = Entry::told(what, by, RequestId::random(), SystemClock.now());
+    tx.tell_entry(entry).await.map_err(EraseError::from_fault)
 }
 
-async fn tell(tx: &mut Tx, what: &str, fact: Option<Fact>) -> Result<(), EraseError> {
-    let entry = Entry::told(what, None, RequestId::random(), SystemClock.now());
-    let entry = fact.into_iter().fold(entry, Entry::with_fact);
-    Ok(tx.tell_entry(entry).await?)
+async fn prune(tx: &mut Tx, leaves: &[i64], told: Option<Entry>) -> Result<u64, EraseError> {
+    if let Some(entry) = told {
+        tx.tell_entry(entry).await.map_err(EraseError::from_fault)?;
+    }
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "UPDATE leaf SET subject = NULL, key = NULL, sealed = NULL WHERE idx IN (",
+    );
+    let mut indices = sql.separated(", ");
+    for index in leaves {
+        indices.push_bind(*index);
+    }
+    // Asked again: a hold may have come since they were found.
+    sql.push(") AND ").push(FREE);
+    Ok(sql.build().execute(&mut tx.conn).await.map_err(unavailable)?.rows_affected())
+}
+
+impl Tx {
+    /// How far the log may be cut now, if it is wanted up to this leaf: before the tile of the first leaf on hold and of
+    /// the first call in progress, and not beyond what witnesses have cosigned, from where they go on.
+    async fn cut_to(&mut self, wanted: u64) -> Result<u64, Fault> {
+        let bounds = [
+            "SELECT min(idx) FROM leaf WHERE subject IN (SELECT subject FROM subject_key WHERE held)",
+            "SELECT min(leaf) FROM open_intent",
+            "SELECT max(size) FROM checkpoint WHERE cosigned > 0",
+        ];
+        let mut goal = wanted.min(self.tree.size());
+        for sql in bounds {
+            let bound: Option<i64> = sqlx::query_scalar(sql).fetch_one(&mut self.conn).await?;
+            goal = bound.map(rows::unsigned).transpose()?.map_or(goal, |bound| bound.min(goal));
+        }
+        Ok(goal / TILE * TILE)
+    }
+
+    /// Cuts off the leaves from `first` to `next`, or as many whole tiles of them as may go. Gives the first that stays.
+    async fn cut(&mut self, first: u64, next: u64, told: Option<Entry>) -> Result<u64, Fault> {
+        let next = self.cut_to(next).await?;
+        if next <= first {
+            return Ok(first);
+        }
+        if let Some(entry) = told {
+            self.tell_entry(entry).await?;
+        }
+        let end = rows::signed(next)?;
+        let records: Vec<Vec<u8>> = sqlx::query_scalar("SELECT record FROM leaf WHERE idx < ?1")
+            .bind(end)
+            .fetch_all(&mut self.conn)
+            .await?;
+        let leaf = |record: Vec<u8>| Leaf {
+            index: 0,
+            record: String::from_utf8_lossy(&record).into_owned(),
+            held: Held::Missing,
+        };
+        let words: std::collections::BTreeSet<Word> =
+            records.into_iter().flat_map(|record| leaf(record).words()).collect();
+        for word in words {
+            let query = sqlx::query("DELETE FROM leaf_word WHERE word = ?1 AND idx < ?2");
+            query.bind(word.to_string()).bind(end).execute(&mut self.conn).await?;
+        }
+        sqlx::query("DELETE FROM leaf WHERE idx < ?1").bind(end).execute(&mut self.conn).await?;
+        sqlx::query("DELETE FROM checkpoint WHERE size < ?1").bind(end).execute(&mut self.conn).await?;
+        // A tile is above nothing else that stays when all its leaves go: its hash stands in the level above.
+        let mut level = 0_u8;
+        let mut tiles = next / TILE;
+        while tiles > 0 {
+            let query = sqlx::query("DELETE FROM tile WHERE level = ?1 AND n < ?2");
+            query.bind(level).bind(rows::signed(tiles)?).execute(&mut self.conn).await?;
+            (level, tiles) = (level + 1, tiles / TILE);
+        }
+        // Keys of persons of whom nothing is left.
+        let sql = "DELETE FROM subject_key WHERE NOT held
+                   AND NOT EXISTS (SELECT 1 FROM leaf WHERE leaf.subject = subject_key.subject)";
+        sqlx::query(sql).execute(&mut self.conn).await?;
+        self.persons.clear();
+        Ok(next)
+    }
+}
+
+fn told(what: &str, by: Option<PrincipalKey>, fact: Fact) -> Entry {
+    Entry::told(what, by, RequestId::random(), SystemClock.now()).with_fact(fact)
+}
+
+fn unavailable(error: sqlx::Error) -> EraseError {
+    EraseError::from_fault(error.into())
 }

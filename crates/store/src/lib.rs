@@ -66,7 +66,6 @@ mod vault;
 mod writer;
 
 pub use self::{
-    erase::EraseError,
     keys::Keys,
     options::{
         DEFAULT_BATCH, DEFAULT_CHECKPOINT_PAGES, DEFAULT_CONTROL_SEATS, DEFAULT_INTENT_SEATS,

@@ -6,12 +6,13 @@ mod support;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crewgate_audit::{
-    AuditError, AuditStore, Entry, FaultKind, Held, Lane, Log, Phase, Query, SealKey, prove,
+    AuditError, AuditStore, Class, Entry, EraseError, Erasure, FaultKind, Held, Lane, Log, Phase, Query,
+    SealKey, prove,
     tlog::{KeyKind, SignedCheckpoint, Signer},
     verify,
 };
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, Timestamp};
-use crewgate_store::{EraseError, Keys, OpenError, Options, SqliteStore};
+use crewgate_store::{Keys, OpenError, Options, SqliteStore};
 use support::{Dir, entry, intruder, verified};
 
 fn beside(dir: &Dir, end: &str) -> PathBuf {
@@ -160,11 +161,11 @@ async fn an_erased_person_is_unreadable_and_every_proof_holds() {
     }
     let before = SignedCheckpoint::parse(&store.checkpoint().await.unwrap()).unwrap();
     let receipt = prove(&store, 0, None).await.unwrap().unwrap();
-    store.hold("okta:anna", true).await.unwrap();
-    assert_eq!(store.erase("okta:anna").await, Err(EraseError::Held));
-    assert_eq!(store.erase("okta:nobody").await, Err(EraseError::Unknown));
-    store.hold("okta:anna", false).await.unwrap();
-    assert_eq!(store.erase("okta:anna").await, Ok(4));
+    store.hold("okta:anna", true, None).await.unwrap();
+    assert_eq!(store.erase("okta:anna", None).await, Err(EraseError::Held));
+    assert_eq!(store.erase("okta:nobody", None).await, Err(EraseError::Unknown));
+    store.hold("okta:anna", false, None).await.unwrap();
+    assert_eq!(store.erase("okta:anna", None).await, Ok(4));
     // She comes again: what is new is hers and readable, what is old is not.
     store.append(Lane::Outcome, by("anna", 9)).await.unwrap();
     let of = async |person: &str| {
@@ -190,9 +191,9 @@ async fn what_is_old_is_given_up_unless_it_is_on_hold() {
         store.append(Lane::Outcome, by("anna", time)).await.unwrap();
         store.append(Lane::Outcome, by("bob", time)).await.unwrap();
     }
-    store.hold("okta:bob", true).await.unwrap();
-    assert_eq!(store.prune(Timestamp::from_secs(2)).await, Ok(2));
-    assert_eq!(store.prune(Timestamp::from_secs(2)).await, Ok(0));
+    store.hold("okta:bob", true, None).await.unwrap();
+    assert_eq!(store.prune(Class::Calls, Timestamp::from_secs(2), None).await, Ok(2));
+    assert_eq!(store.prune(Class::Calls, Timestamp::from_secs(2), None).await, Ok(0));
     let verified = verify(&store, None, |_, _| ()).await.unwrap().unwrap();
     assert_eq!(verified.erased, 2);
     let mut conn = intruder(&dir.db()).await;

@@ -8,11 +8,11 @@ use std::{
 };
 
 use crewgate_audit::{
-    AuditError, Folder, Log, export, prove,
+    AuditError, Class, EraseError, Erasure, Folder, Log, export, prove,
     tlog::{KeyKind, Receipt, SignedCheckpoint, Signer, VerifierKey},
     verify,
 };
-use crewgate_store::{EraseError, Options, SqliteStore};
+use crewgate_store::{Options, SqliteStore};
 use serde_json::{Value, json};
 
 pub use self::transition::transition;
@@ -134,13 +134,13 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
         }
         Command::Erase { subject } => {
             let store = writer(&config).await?;
-            let erased = store.erase(&subject).await;
+            let erased = store.erase(&subject, None).await;
             store.close().await;
             given_up(erased, output)
         }
         Command::Hold { subject, release } => {
             let store = writer(&config).await?;
-            let held = store.hold(&subject, !release).await;
+            let held = store.hold(&subject, !release, None).await;
             store.close().await;
             held.map_err(kept)?;
             output.print(&json!({ "held": !release }), |_| {
@@ -175,7 +175,11 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             let age = std::time::SystemTime::now().checked_sub(*older_than);
             let before = age.ok_or_else(|| Failure::usage("nothing is that old"))?;
             let store = writer(&config).await?;
-            let pruned = store.prune(before.into()).await;
+            let mut pruned = Ok(0);
+            for class in Class::ALL {
+                let more = store.prune(class, before.into(), None).await;
+                pruned = pruned.and_then(|done| Ok(done + more?));
+            }
             store.close().await;
             given_up(pruned, output)
         }
