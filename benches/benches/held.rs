@@ -18,7 +18,7 @@ use axum::{Router, extract::State, routing::post};
 use crewgate_approval::{Approval, ApprovalStore, Filter, Phase};
 use crewgate_core::{Clock, SystemClock};
 use crewgate_gateway::{Gateway, config::Settings};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use crewgate_testkit::DevIdp;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ async fn measure(calls: usize, decisions: usize) {
 
     let mut held = JoinSet::new();
     let open = Arc::new(tokio::sync::Semaphore::new(OPENING));
-    let store = SqliteStore::open_read_only(folder.join("crewgate.db")).await.unwrap();
+    let store = Store::open_read_only(folder.join("crewgate.db")).await.unwrap();
     let begun = Instant::now();
     for number in 0..calls {
         let seat = Arc::clone(&open).acquire_owned().await.unwrap();
@@ -216,7 +216,7 @@ fn resident(child: &Child) -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
 }
 
-async fn waiting(store: &SqliteStore, most: usize) -> Vec<Approval> {
+async fn waiting(store: &Store, most: usize) -> Vec<Approval> {
     let filter = Filter { limit: NonZeroUsize::new(most).unwrap(), ..Filter::at(SystemClock.now()) };
     store.list(filter.phase(Phase::Pending)).await.unwrap()
 }

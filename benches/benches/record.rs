@@ -6,7 +6,7 @@ use std::{hint::black_box, io::Write, time::Duration};
 use bytes::Bytes;
 use crewgate_audit::{AuditStore, Entry, Lane, MemoryStore, Phase, Prepared, verify};
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, RunId, Timestamp};
-use crewgate_store::{Options, SqliteStore};
+use crewgate_store::{Options, Store};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
@@ -51,7 +51,7 @@ fn record(c: &mut Criterion) {
 
     let path = std::env::temp_dir().join(format!("crewgate-bench-{}", std::process::id()));
     std::fs::create_dir_all(&path).unwrap();
-    let store = runtime.block_on(SqliteStore::open(path.join("bench.db"), Options::default())).unwrap();
+    let store = runtime.block_on(Store::open(path.join("bench.db"), Options::default())).unwrap();
     let mut group = c.benchmark_group("record/sqlite");
     group.measurement_time(Duration::from_secs(8));
     for concurrent in [1_u64, 64, 256] {
@@ -88,7 +88,7 @@ fn record(c: &mut Criterion) {
 
     // Reading everything back, as `audit verify` does.
     let store = runtime.block_on(async {
-        let store = SqliteStore::open(path.join("verify.db"), Options::default()).await.unwrap();
+        let store = Store::open(path.join("verify.db"), Options::default()).await.unwrap();
         for _ in 0..40 {
             for place in join_all((0..256).map(|_| store.append(Lane::Intent, intent()))).await {
                 place.unwrap();

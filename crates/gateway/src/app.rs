@@ -8,7 +8,7 @@ use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, SystemClock};
 use crewgate_oidc::{Exchange, Revocable, Revocations, Sightings};
 use crewgate_runs::RunLedger;
-use crewgate_store::{Options, SqliteStore};
+use crewgate_store::{Options, Store};
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
@@ -102,7 +102,7 @@ impl Gateway {
             Some(keys) => options.keys(keys.clone()),
             None => options,
         };
-        let store = SqliteStore::open(&settings.store, options)
+        let store = Store::open(&settings.store, options)
             .await
             .map_err(|error| StartError::of("the store cannot be opened", error))?;
         let makings = Arc::new(Makings {
@@ -293,7 +293,7 @@ impl Gateway {
 async fn identity(
     settings: &Settings,
     base: &str,
-    store: &SqliteStore,
+    store: &Store,
     live: &Live,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Revocations, Gatekeeper, Desks, Sightings), StartError> {
@@ -405,7 +405,7 @@ pub struct Running {
     plane: DataPlane,
     settings: Arc<Settings>,
     reloader: Arc<Reloader>,
-    store: SqliteStore,
+    store: Store,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
     background: Vec<JoinHandle<()>>,
@@ -448,7 +448,7 @@ impl Running {
 
     /// The store behind all ports.
     #[must_use]
-    pub fn store(&self) -> &SqliteStore {
+    pub fn store(&self) -> &Store {
         &self.store
     }
 

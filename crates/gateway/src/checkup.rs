@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crewgate_core::Clock;
 use crewgate_oidc::{Revocations, Verifier};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use futures_util::future::{BoxFuture, ready};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 
 /// Looks at the store, the issuers, exports, loosenings that still stand, and roles that are about to end.
 pub(crate) struct Checkups {
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Store,
     pub(crate) verifier: Verifier,
     pub(crate) revocations: Revocations,
     pub(crate) exports: Standing,

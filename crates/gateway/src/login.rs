@@ -17,7 +17,7 @@ use axum::{
 use crewgate_console::{Console, FORM_TOKEN, Form, Visit, notice, pages, style};
 use crewgate_core::Clock;
 use crewgate_oidc::{Fetch, HttpFetch, LOGIN_TIME, Login, LoginError, Revocations, SessionId};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::{config::LoginSettings, identity::trusting, live::Live, oauth};
@@ -50,7 +50,7 @@ impl LoginDesk {
     pub(crate) fn new(
         settings: &LoginSettings,
         base: String,
-        store: &SqliteStore,
+        store: &Store,
         revocations: Revocations,
         live: Live,
         clock: Arc<dyn Clock>,

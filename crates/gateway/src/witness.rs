@@ -7,7 +7,7 @@ use crewgate_audit::{
     AuditError, Log,
     tlog::{AddCheckpoint, SignedCheckpoint, consistency_proof},
 };
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// Asks one witness again and again, as long as the record grows. Never in the way of a call.
-pub(crate) async fn keep_asking(store: SqliteStore, witness: WitnessSettings) {
+pub(crate) async fn keep_asking(store: Store, witness: WitnessSettings) {
     let client = match client::build(None) {
         Ok(client) => client,
         Err(error) => return tracing::error!(error, "witnesses cannot be asked"),
@@ -43,7 +43,7 @@ pub(crate) async fn keep_asking(store: SqliteStore, witness: WitnessSettings) {
 
 /// Asks once, and once more when the witness remembers another size than we do.
 async fn ask(
-    store: &SqliteStore,
+    store: &Store,
     client: &Client,
     witness: &WitnessSettings,
     known: &mut u64,

@@ -16,7 +16,7 @@ use std::{
 
 use crewgate_audit::{AuditStore as _, Entry, Phase, Query};
 use crewgate_core::{Ending, Fact};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
 use futures_util::{StreamExt as _, stream};
 use real::{CREW_KEY, Folder, Gateway, Http, is, text, until};
@@ -172,7 +172,7 @@ impl World {
 }
 
 async fn entries(database: &Path) -> Vec<Entry> {
-    let store = SqliteStore::open_read_only(database).await.unwrap();
+    let store = Store::open_read_only(database).await.unwrap();
     let mut entries = Vec::new();
     let mut after = None;
     loop {

@@ -6,7 +6,7 @@ mod house;
 use bytes::Bytes;
 use crewgate_audit::{AuditStore, Log, Phase, Query, Timeline, run_leaves};
 use crewgate_core::{ApprovalStep, Ending, Fact, Layer};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use crewgate_testkit::Script;
 use serde_json::{Value, json};
 use tokio::{
@@ -180,7 +180,7 @@ async fn watching_crew(
     let mut first = [0_u8; 1];
     stream.read_exact(&mut first).await.unwrap();
     // One byte has come: whatever must be durable is durable now.
-    let store = SqliteStore::open_read_only(folder.join("crewgate.db")).await.unwrap();
+    let store = Store::open_read_only(folder.join("crewgate.db")).await.unwrap();
     let leaves = store.leaves(Query::default().phase(Phase::Intent)).await.unwrap();
     let intent = leaves.first().unwrap().entry().unwrap();
     let body = String::from_utf8(intent.request_body.unwrap().to_vec()).unwrap();

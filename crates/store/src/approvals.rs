@@ -8,10 +8,10 @@ use crewgate_approval::{
 };
 use crewgate_core::{ApprovalId, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
-use sqlx::{QueryBuilder, Sqlite};
 
 use crate::{
-    SqliteStore,
+    Store,
+    db::{self, Sql},
     fault::{Fault, FromFault},
     rows,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// Rows read at a time while a list is filled.
 const PAGE: i64 = 200;
 
-impl SqliteStore {
+impl Store {
     /// Loads a row, moves it by one function of the machine, and writes row and leaf.
     fn transition<'a, T, E, F>(
         &'a self,
@@ -52,14 +52,14 @@ impl SqliteStore {
     }
 
     async fn one(&self, column: &'static str, value: String) -> Result<Option<Approval>, StoreError> {
-        let mut sql = QueryBuilder::<Sqlite>::new(rows::APPROVAL);
+        let mut sql = db::query(rows::APPROVAL);
         sql.push(" WHERE ").push(column).push(" = ").push_bind(value);
-        let row = sql.build().fetch_optional(self.readers()).await.map_err(Fault::from)?;
+        let row = sql.fetch_optional(self.readers()).await.map_err(Fault::from)?;
         Ok(row.as_ref().map(rows::to_approval).transpose()?)
     }
 }
 
-impl ApprovalStore for SqliteStore {
+impl ApprovalStore for Store {
     fn open(&self, new: NewApproval) -> BoxFuture<'_, Result<Approval, OpenError>> {
         self.change(move |tx| {
             async move {
@@ -152,7 +152,7 @@ impl ApprovalStore for SqliteStore {
             let mut found: Vec<Approval> = Vec::new();
             let mut last = None;
             loop {
-                let page = page(&filter, last.as_ref()).build().fetch_all(self.readers()).await;
+                let page = page(&filter, last.as_ref()).fetch_all(self.readers()).await;
                 let page = page.map_err(Fault::from)?;
                 for row in &page {
                     let approval = rows::to_approval(row)?;
@@ -178,14 +178,14 @@ impl ApprovalStore for SqliteStore {
 }
 
 /// The next rows that can match; whether they do, the filter decides: states are evaluated, not stored.
-fn page(filter: &Filter, last: Option<&(Timestamp, ApprovalId)>) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::<Sqlite>::new(rows::APPROVAL);
+fn page(filter: &Filter, last: Option<&(Timestamp, ApprovalId)>) -> Sql {
+    let mut sql = db::query(rows::APPROVAL);
     let now = filter.now.as_micros();
     match filter.phase {
         None => sql.push(" WHERE phase IS NOT NULL"),
         Some(Phase::Pending) => sql.push(" WHERE phase = 'pending' AND expires > ").push_bind(now),
         Some(Phase::Approved) => {
-            sql.push(" WHERE phase IN ('approved', 'executing') AND (state ->> '$.until') > ").push_bind(now)
+            sql.push(" WHERE phase IN ('approved', 'executing') AND until > ").push_bind(now)
         }
         Some(Phase::Expired) => sql.push(" WHERE phase IN ('expired', 'pending', 'approved', 'executing')"),
         Some(Phase::Indeterminate) => sql.push(" WHERE phase IN ('indeterminate', 'executing')"),
@@ -195,7 +195,7 @@ fn page(filter: &Filter, last: Option<&(Timestamp, ApprovalId)>) -> QueryBuilder
         sql.push(" AND requester = ").push_bind(requester.to_string());
     }
     if filter.auto_run {
-        sql.push(" AND (asked ->> '$.release.mode') = 'auto_run'");
+        sql.push(" AND auto_run <> 0");
     }
     if let Some((opened, id)) = last {
         sql.push(if filter.newest_first { " AND (opened, id) < (" } else { " AND (opened, id) > (" });

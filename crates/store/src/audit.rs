@@ -5,12 +5,18 @@ use crewgate_audit::{
     tlog::{Hash, TILE, Tile, Tiles, VerifierKey},
 };
 use futures_util::future::{BoxFuture, FutureExt, ready};
-use sqlx::{QueryBuilder, Sqlite, sqlite::SqliteRow};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{SqliteStore, fault::Fault, lanes::heard, rows, tx::Sorted};
+use crate::{
+    Store,
+    db::{self, Row, Sql},
+    fault::Fault,
+    lanes::heard,
+    rows,
+    tx::Sorted,
+};
 
-impl SqliteStore {
+impl Store {
     fn put(&self, seat: OwnedSemaphorePermit, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>> {
         let Some(lanes) = &self.shared().lanes else { return ready(Err(AuditError::Unavailable)).boxed() };
         // Serialised and digested here, on the caller's time, not on the writer's.
@@ -21,7 +27,7 @@ impl SqliteStore {
     }
 }
 
-impl AuditStore for SqliteStore {
+impl AuditStore for Store {
     fn append(&self, lane: Lane, entry: Entry) -> BoxFuture<'static, Result<Place, AuditError>> {
         let Some(lanes) = &self.shared().lanes else { return ready(Err(AuditError::Unavailable)).boxed() };
         let seats = match lane {
@@ -59,31 +65,29 @@ impl AuditStore for SqliteStore {
 
     fn leaves(&self, query: Query) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         async move {
-            let mut sql = self.select(query)?;
-            self.read(&sql.build().fetch_all(self.readers()).await.map_err(read)?)
+            let sql = self.select(query)?;
+            self.read(&sql.fetch_all(self.readers()).await.map_err(read)?)
         }
         .boxed()
     }
 
     fn open_intents(&self, limit: u32) -> BoxFuture<'_, Result<Vec<Leaf>, AuditError>> {
         async move {
-            let sql =
-                format!("{} WHERE idx IN (SELECT leaf FROM open_intent) ORDER BY idx LIMIT ?1", rows::LEAF);
-            let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(i64::from(limit));
-            self.read(&query.fetch_all(self.readers()).await.map_err(read)?)
+            let mut sql = self.leaf();
+            sql.push(" WHERE idx IN (SELECT leaf FROM open_intent) ORDER BY idx LIMIT ").push_bind(limit);
+            self.read(&sql.fetch_all(self.readers()).await.map_err(read)?)
         }
         .boxed()
     }
 }
 
-impl Tiles for SqliteStore {
+impl Tiles for Store {
     type Error = AuditError;
 
     fn tile(&self, level: u8, n: u64) -> BoxFuture<'_, Result<Vec<Hash>, AuditError>> {
         async move {
-            let mut conn = self.readers().acquire().await.map_err(read)?;
             // Bytes that are no tile are none: verification then names the leaf below.
-            Ok(rows::tile(&mut conn, level, n)
+            Ok(rows::tile(self.readers(), level, n)
                 .await?
                 .and_then(|bytes| Tile::hashes_of(&bytes))
                 .unwrap_or_default())
@@ -92,15 +96,14 @@ impl Tiles for SqliteStore {
     }
 }
 
-impl Log for SqliteStore {
+impl Log for Store {
     fn keys(&self) -> Vec<VerifierKey> {
         self.shared().reading.keys.clone()
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, Result<String, AuditError>> {
         async move {
-            let mut conn = self.readers().acquire().await.map_err(read)?;
-            rows::checkpoint(&mut conn).await?.map(|(_, note)| note).ok_or(AuditError::Unavailable)
+            rows::checkpoint(self.readers()).await?.map(|(_, note)| note).ok_or(AuditError::Unavailable)
         }
         .boxed()
     }
@@ -108,10 +111,10 @@ impl Log for SqliteStore {
     fn checkpoints(&self, above: u64, limit: u32) -> BoxFuture<'_, Result<Vec<(u64, String)>, AuditError>> {
         async move {
             let Ok(above) = rows::signed(above) else { return Ok(Vec::new()) };
-            let sql = "SELECT size, note FROM checkpoint WHERE size > ?1 ORDER BY size LIMIT ?2";
-            let query = sqlx::query_as(sql).bind(above).bind(i64::from(limit));
-            let found: Vec<(i64, String)> = query.fetch_all(self.readers()).await.map_err(read)?;
-            found.into_iter().map(|(size, note)| Ok((rows::unsigned(size)?, note))).collect()
+            let sql = "SELECT size, note FROM checkpoint WHERE size > $1 ORDER BY size LIMIT $2";
+            let query = db::query(sql).bind(above).bind(limit);
+            let found = query.fetch_all(self.readers()).await.map_err(read)?;
+            Ok(found.iter().map(rows::sized).collect::<Result<_, _>>()?)
         }
         .boxed()
     }
@@ -121,13 +124,13 @@ impl Log for SqliteStore {
             let (Ok(begin), Ok(end)) = (rows::signed(n * TILE), rows::signed((n + 1) * TILE)) else {
                 return Ok(Vec::new());
             };
-            let mut sql = QueryBuilder::<Sqlite>::new(rows::LEAF);
+            let mut sql = self.leaf();
             sql.push(" WHERE idx >= ")
                 .push_bind(begin)
                 .push(" AND idx < ")
                 .push_bind(end)
                 .push(" ORDER BY idx");
-            self.read(&sql.build().fetch_all(self.readers()).await.map_err(read)?)
+            self.read(&sql.fetch_all(self.readers()).await.map_err(read)?)
         }
         .boxed()
     }
@@ -135,7 +138,7 @@ impl Log for SqliteStore {
     fn first(&self) -> BoxFuture<'_, Result<u64, AuditError>> {
         async move {
             let sql = "SELECT coalesce(min(idx), 0) FROM leaf";
-            let first: i64 = sqlx::query_scalar(sql).fetch_one(self.readers()).await.map_err(read)?;
+            let first: i64 = db::query(sql).scalar(self.readers()).await.map_err(read)?;
             // A number nobody wrote is for verification to find.
             Ok(u64::try_from(first).unwrap_or_default() / TILE * TILE)
         }
@@ -143,10 +146,10 @@ impl Log for SqliteStore {
     }
 }
 
-impl SqliteStore {
+impl Store {
     /// The statement that reads what a query asks for. What is sorted are numbers of leaves, never their content.
-    fn select(&self, query: Query) -> Result<QueryBuilder<Sqlite>, AuditError> {
-        let mut sql = QueryBuilder::new(rows::LEAF);
+    fn select(&self, query: Query) -> Result<Sql, AuditError> {
+        let mut sql = self.leaf();
         sql.push(" WHERE idx IN (SELECT leaf.idx FROM leaf");
         for (n, word) in query.words.iter().enumerate() {
             let word = word.to_string();
@@ -180,7 +183,7 @@ impl SqliteStore {
             sql.push(" AND subject = ").push_bind(seal.pseudonym(&principal).to_vec());
         }
         let order = if query.newest_first { " DESC" } else { "" };
-        sql.push(format_args!(" ORDER BY leaf.idx{order} LIMIT ")).push_bind(i64::from(query.limit));
+        sql.push(format_args!(" ORDER BY leaf.idx{order} LIMIT ")).push_bind(query.limit);
         sql.push(format_args!(") ORDER BY idx{order}"));
         Ok(sql)
     }
@@ -193,8 +196,8 @@ impl SqliteStore {
     pub async fn cosign(&self, size: u64, line: String) -> Result<(), AuditError> {
         self.change(move |tx| {
             Box::pin(async move {
-                let sql = "UPDATE checkpoint SET note = note || ?1, cosigned = cosigned + 1 WHERE size = ?2";
-                let query = sqlx::query(sql).bind(line).bind(rows::signed(size)?);
+                let sql = "UPDATE checkpoint SET note = note || $1, cosigned = cosigned + 1 WHERE size = $2";
+                let query = db::query(sql).bind(line).bind(rows::signed(size)?);
                 query.execute(&mut tx.conn).await.map_err(read)?;
                 Ok(())
             })
@@ -209,10 +212,14 @@ impl SqliteStore {
     /// [`AuditError::Unavailable`] when the store cannot be read.
     pub async fn cosigned(&self) -> Result<Option<String>, AuditError> {
         let sql = "SELECT note FROM checkpoint WHERE cosigned > 0 ORDER BY size DESC LIMIT 1";
-        sqlx::query_scalar(sql).fetch_optional(self.readers()).await.map_err(read)
+        db::query(sql).scalar_optional(self.readers()).await.map_err(read)
     }
 
-    fn read(&self, rows: &[SqliteRow]) -> Result<Vec<Leaf>, AuditError> {
+    fn leaf(&self) -> Sql {
+        rows::leaf_of(self.readers())
+    }
+
+    fn read(&self, rows: &[Row]) -> Result<Vec<Leaf>, AuditError> {
         let seal = self.shared().reading.seal.as_ref();
         rows.iter().map(|row| rows::leaf(row, seal).map_err(AuditError::from)).collect()
     }
@@ -224,7 +231,7 @@ fn read(error: sqlx::Error) -> AuditError {
 }
 
 struct Reserved {
-    store: SqliteStore,
+    store: Store,
     seat: OwnedSemaphorePermit,
 }
 

@@ -1,13 +1,12 @@
 //! What the record holds, given up: a person's by destroying their key, everybody's by age, first what lies beside
 //! leaves and then the leaves. What stays keeps its proofs.
 
-use crewgate_audit::{Class, Entry, EraseError, Erasure, Held, Leaf, Log, Phase, Word, tlog::TILE};
+use crewgate_audit::{Class, Entry, EraseError, Erasure, Log, Phase, tlog::TILE};
 use crewgate_core::{Clock, Fact, PrincipalKey, RequestId, SystemClock, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
-use sqlx::{QueryBuilder, Sqlite};
 
 use crate::{
-    SqliteStore,
+    Store, db,
     fault::{Fault, FromFault},
     rows,
     tx::{Pseudonym, Tx},
@@ -25,7 +24,7 @@ impl FromFault for EraseError {
     }
 }
 
-impl Erasure for SqliteStore {
+impl Erasure for Store {
     fn erase<'a>(
         &'a self,
         person: &'a str,
@@ -106,7 +105,7 @@ impl Erasure for SqliteStore {
     }
 }
 
-impl SqliteStore {
+impl Store {
     fn pseudonym(&self, person: &str) -> Result<Pseudonym, EraseError> {
         let seal = self.shared().reading.seal.as_ref();
         let closed = || EraseError::from_fault(Fault::Unavailable("there is no seal key".to_owned()));
@@ -115,51 +114,54 @@ impl SqliteStore {
 
     /// The first leaf written at this instant or later.
     async fn written_since(&self, instant: Timestamp) -> Result<i64, Fault> {
-        let sql = "SELECT idx FROM leaf WHERE time >= ?1 ORDER BY time, idx LIMIT 1";
-        let query = sqlx::query_scalar(sql).bind(instant.as_micros());
-        if let Some(found) = query.fetch_optional(self.readers()).await? {
+        let sql = "SELECT idx FROM leaf WHERE time >= $1 ORDER BY time, idx LIMIT 1";
+        let query = db::query(sql).bind(instant.as_micros());
+        if let Some(found) = query.scalar_optional(self.readers()).await? {
             return Ok(found);
         }
         let sql = "SELECT coalesce(max(idx) + 1, 0) FROM leaf";
-        Ok(sqlx::query_scalar(sql).fetch_one(self.readers()).await?)
+        Ok(db::query(sql).scalar(self.readers()).await?)
     }
 
     /// Leaves of a class in this range whose content may go, the oldest first. Found by a reader: the writer is not kept
     /// waiting for it.
     async fn ripe(&self, class: Class, range: std::ops::Range<i64>) -> Result<Vec<i64>, Fault> {
-        let mut sql = QueryBuilder::<Sqlite>::new("SELECT idx FROM leaf WHERE idx >= ");
-        sql.push_bind(range.start).push(" AND idx < ").push_bind(range.end).push(" AND phase IN (");
-        let mut phases = sql.separated(", ");
-        for phase in Phase::ALL.into_iter().filter(|phase| Class::of(*phase) == class) {
-            phases.push_bind(phase.as_str());
-        }
-        sql.push(") AND subject IS NOT NULL AND ").push(FREE);
+        let mut sql = db::query("SELECT idx FROM leaf WHERE idx >= ");
+        sql.push_bind(range.start).push(" AND idx < ").push_bind(range.end).push(" AND phase IN ");
+        let phases = Phase::ALL.into_iter().filter(|phase| Class::of(*phase) == class);
+        sql.push_list(phases.map(|phase| phase.as_str()));
+        sql.push(" AND subject IS NOT NULL AND ").push(FREE);
         sql.push(" ORDER BY idx LIMIT ").push_bind(AT_ONCE);
-        Ok(sql.build_query_scalar().fetch_all(self.readers()).await?)
+        let rows = sql.fetch_all(self.readers()).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 }
 
 /// Of nobody on hold, and of no call in progress.
-const FREE: &str = "subject NOT IN (SELECT subject FROM subject_key WHERE held)
+const FREE: &str = "subject NOT IN (SELECT subject FROM subject_key WHERE held <> 0)
                     AND request NOT IN (SELECT request FROM open_intent)";
 
 async fn erase(tx: &mut Tx, subject: Pseudonym, by: Option<PrincipalKey>) -> Result<u64, EraseError> {
-    let query =
-        sqlx::query_scalar("SELECT held FROM subject_key WHERE subject = ?1").bind(subject.as_slice());
-    match query.fetch_optional(&mut tx.conn).await.map_err(unavailable)? {
+    let query = db::query("SELECT held FROM subject_key WHERE subject = $1").bind(subject.as_slice());
+    match query.scalar_optional(&mut tx.conn).await.map_err(unavailable)? {
         None => return Err(EraseError::Unknown),
-        Some(true) => return Err(EraseError::Held),
-        Some(false) => {}
+        Some(0_i64) => {}
+        Some(_) => return Err(EraseError::Held),
     }
-    let query = sqlx::query("DELETE FROM subject_key WHERE subject = ?1").bind(subject.as_slice());
+    let query = db::query("DELETE FROM subject_key WHERE subject = $1").bind(subject.as_slice());
     query.execute(&mut tx.conn).await.map_err(unavailable)?;
     // Emptied as well: the same person may come again and get another key.
-    let sql = "UPDATE leaf SET key = x'', sealed = x'' WHERE subject = ?1 AND length(sealed) > 0";
-    let done = sqlx::query(sql).bind(subject.as_slice()).execute(&mut tx.conn).await.map_err(unavailable)?;
+    let sql = "UPDATE leaf SET key = $2, sealed = $2 WHERE subject = $1 AND length(sealed) > 0";
+    let done = db::query(sql)
+        .bind(subject.as_slice())
+        .bind(Vec::new())
+        .execute(&mut tx.conn)
+        .await
+        .map_err(unavailable)?;
     tx.persons.remove(&subject);
     let told = told("erasure.person", by, Fact::Erased { subject: rows::hex(&subject) });
     tx.tell_entry(told).await.map_err(EraseError::from_fault)?;
-    Ok(done.rows_affected())
+    Ok(done)
 }
 
 async fn hold(
@@ -168,9 +170,9 @@ async fn hold(
     held: bool,
     by: Option<PrincipalKey>,
 ) -> Result<(), EraseError> {
-    let sql = "UPDATE subject_key SET held = ?1 WHERE subject = ?2";
-    let query = sqlx::query(sql).bind(held).bind(subject.as_slice());
-    if query.execute(&mut tx.conn).await.map_err(unavailable)?.rows_affected() == 0 {
+    let sql = "UPDATE subject_key SET held = $1 WHERE subject = $2";
+    let query = db::query(sql).bind(held).bind(subject.as_slice());
+    if query.execute(&mut tx.conn).await.map_err(unavailable)? == 0 {
         return Err(EraseError::Unknown);
     }
     let word = if held { "hold" } else { "release" };
@@ -183,16 +185,10 @@ async fn prune(tx: &mut Tx, leaves: &[i64], told: Option<Entry>) -> Result<u64, 
     if let Some(entry) = told {
         tx.tell_entry(entry).await.map_err(EraseError::from_fault)?;
     }
-    let mut sql = QueryBuilder::<Sqlite>::new(
-        "UPDATE leaf SET subject = NULL, key = NULL, sealed = NULL WHERE idx IN (",
-    );
-    let mut indices = sql.separated(", ");
-    for index in leaves {
-        indices.push_bind(*index);
-    }
+    let mut sql = db::query("UPDATE leaf SET subject = NULL, key = NULL, sealed = NULL WHERE idx IN ");
     // Asked again: a hold may have come since they were found.
-    sql.push(") AND ").push(FREE);
-    Ok(sql.build().execute(&mut tx.conn).await.map_err(unavailable)?.rows_affected())
+    sql.push_list(leaves.iter().copied()).push(" AND ").push(FREE);
+    Ok(sql.execute(&mut tx.conn).await.map_err(unavailable)?)
 }
 
 impl Tx {
@@ -200,13 +196,13 @@ impl Tx {
     /// the first call in progress, and not beyond what witnesses have cosigned, from where they go on.
     async fn cut_to(&mut self, wanted: u64) -> Result<u64, Fault> {
         let bounds = [
-            "SELECT min(idx) FROM leaf WHERE subject IN (SELECT subject FROM subject_key WHERE held)",
+            "SELECT min(idx) FROM leaf WHERE subject IN (SELECT subject FROM subject_key WHERE held <> 0)",
             "SELECT min(leaf) FROM open_intent",
             "SELECT max(size) FROM checkpoint WHERE cosigned > 0",
         ];
         let mut goal = wanted.min(self.tree.size());
         for sql in bounds {
-            let bound: Option<i64> = sqlx::query_scalar(sql).fetch_one(&mut self.conn).await?;
+            let bound: Option<i64> = db::query(sql).scalar(&mut self.conn).await?;
             goal = bound.map(rows::unsigned).transpose()?.map_or(goal, |bound| bound.min(goal));
         }
         Ok(goal / TILE * TILE)
@@ -222,35 +218,30 @@ impl Tx {
             self.tell_entry(entry).await?;
         }
         let end = rows::signed(next)?;
-        let records: Vec<Vec<u8>> = sqlx::query_scalar("SELECT record FROM leaf WHERE idx < ?1")
-            .bind(end)
-            .fetch_all(&mut self.conn)
-            .await?;
-        let leaf = |record: Vec<u8>| Leaf {
-            index: 0,
-            record: String::from_utf8_lossy(&record).into_owned(),
-            held: Held::Missing,
-        };
-        let words: std::collections::BTreeSet<Word> =
-            records.into_iter().flat_map(|record| leaf(record).words()).collect();
+        let mut query = rows::record_of(&self.conn);
+        query.push(" FROM leaf WHERE idx < ").push_bind(end);
+        let mut words = std::collections::BTreeSet::new();
+        for row in query.fetch_all(&mut self.conn).await? {
+            words.extend(rows::bare_leaf(&row)?.words());
+        }
         for word in words {
-            let query = sqlx::query("DELETE FROM leaf_word WHERE word = ?1 AND idx < ?2");
+            let query = db::query("DELETE FROM leaf_word WHERE word = $1 AND idx < $2");
             query.bind(word.to_string()).bind(end).execute(&mut self.conn).await?;
         }
-        sqlx::query("DELETE FROM leaf WHERE idx < ?1").bind(end).execute(&mut self.conn).await?;
-        sqlx::query("DELETE FROM checkpoint WHERE size < ?1").bind(end).execute(&mut self.conn).await?;
+        db::query("DELETE FROM leaf WHERE idx < $1").bind(end).execute(&mut self.conn).await?;
+        db::query("DELETE FROM checkpoint WHERE size < $1").bind(end).execute(&mut self.conn).await?;
         // A tile is above nothing else that stays when all its leaves go: its hash stands in the level above.
         let mut level = 0_u8;
         let mut tiles = next / TILE;
         while tiles > 0 {
-            let query = sqlx::query("DELETE FROM tile WHERE level = ?1 AND n < ?2");
+            let query = db::query("DELETE FROM tile WHERE level = $1 AND n < $2");
             query.bind(level).bind(rows::signed(tiles)?).execute(&mut self.conn).await?;
             (level, tiles) = (level + 1, tiles / TILE);
         }
         // Keys of persons of whom nothing is left.
-        let sql = "DELETE FROM subject_key WHERE NOT held
+        let sql = "DELETE FROM subject_key WHERE held = 0
                    AND NOT EXISTS (SELECT 1 FROM leaf WHERE leaf.subject = subject_key.subject)";
-        sqlx::query(sql).execute(&mut self.conn).await?;
+        db::query(sql).execute(&mut self.conn).await?;
         self.persons.clear();
         Ok(next)
     }

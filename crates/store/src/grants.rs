@@ -6,22 +6,22 @@ use crewgate_approval::{
 };
 use crewgate_core::{Effect, GrantId, PrincipalKey, RequestId, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
-use sqlx::{QueryBuilder, Sqlite};
 
 use crate::{
-    SqliteStore,
+    Store,
+    db::{self, Sql},
     fault::{Fault, FromFault},
     rows,
 };
 
-impl SqliteStore {
-    async fn grants(&self, mut sql: QueryBuilder<Sqlite>) -> Result<Vec<Grant>, StoreError> {
-        let rows = sql.build().fetch_all(self.readers()).await.map_err(Fault::from)?;
+impl Store {
+    async fn grants(&self, sql: Sql) -> Result<Vec<Grant>, StoreError> {
+        let rows = sql.fetch_all(self.readers()).await.map_err(Fault::from)?;
         Ok(rows.iter().map(rows::to_grant).collect::<Result<_, _>>()?)
     }
 }
 
-impl GrantStore for SqliteStore {
+impl GrantStore for Store {
     fn give(&self, new: NewGrant) -> BoxFuture<'_, Result<Grant, GiveError>> {
         self.change(move |tx| {
             async move {
@@ -73,7 +73,7 @@ impl GrantStore for SqliteStore {
         principal: &'a PrincipalKey,
         now: Timestamp,
     ) -> BoxFuture<'a, Result<Vec<Grant>, StoreError>> {
-        let mut sql = QueryBuilder::new(rows::GRANT);
+        let mut sql = db::query(rows::GRANT);
         sql.push(" WHERE issuer = ").push_bind(principal.issuer.as_str());
         sql.push(" AND subject = ").push_bind(principal.subject.as_str());
         sql.push(" AND ends > ").push_bind(now.as_micros());
@@ -84,7 +84,7 @@ impl GrantStore for SqliteStore {
 
     fn find(&self, id: GrantId) -> BoxFuture<'_, Result<Option<Grant>, StoreError>> {
         async move {
-            let mut sql = QueryBuilder::new(rows::GRANT);
+            let mut sql = db::query(rows::GRANT);
             sql.push(" WHERE id = ").push_bind(id.to_string());
             Ok(self.grants(sql).await?.pop())
         }
@@ -92,7 +92,7 @@ impl GrantStore for SqliteStore {
     }
 
     fn list(&self, filter: GrantFilter) -> BoxFuture<'_, Result<Vec<Grant>, StoreError>> {
-        let mut sql = QueryBuilder::new(rows::GRANT);
+        let mut sql = db::query(rows::GRANT);
         sql.push(" WHERE ends > ");
         sql.push_bind(if filter.over { i64::MIN } else { filter.now.as_micros() });
         if !filter.over {
@@ -103,14 +103,8 @@ impl GrantStore for SqliteStore {
             sql.push(" AND subject = ").push_bind(principal.subject.clone());
         }
         if let Some(sets) = &filter.sets {
-            sql.push(
-                " AND EXISTS (SELECT 1 FROM json_each(given, '$.sets') AS agreed WHERE agreed.value IN (",
-            );
-            let mut names = sql.separated(", ");
-            for set in sets {
-                names.push_bind(set.as_str().to_owned());
-            }
-            sql.push("))");
+            sql.push(" AND id IN (SELECT grant_id FROM role_grant_set WHERE name IN ");
+            sql.push_list(sets.iter().map(|set| set.as_str())).push(")");
         }
         sql.push(if filter.over { " ORDER BY ends DESC, id DESC" } else { " ORDER BY ends, id" });
         sql.push(" LIMIT ").push_bind(i64::try_from(filter.limit.get()).unwrap_or(i64::MAX));

@@ -1,5 +1,5 @@
 #![forbid(unsafe_code)]
-//! One database behind every port: [`SqliteStore`] is an `AuditStore`, an `ApprovalStore`, a `GrantStore`, a
+//! One database behind every port: [`Store`] is an `AuditStore`, an `ApprovalStore`, a `GrantStore`, a
 //! `RunLedger`, a `Meter`, a `RevocationStore`, a keeper of
 //! `UsedIds`, a `KeyStore` and a `TokenInventory`, and keeps how far exports have come (`Cursors`).
 //!
@@ -7,7 +7,7 @@
 //! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
 //! savepoint, and all are answered after its `COMMIT`: an answer means that the disk has it. A `COMMIT` or checkpoint
 //! that fails *poisons* the store: that batch is answered "unknown", everything after it "unavailable", and
-//! [`poisoned`](SqliteStore::poisoned) tells the process to end. It never syncs a second time after a failure.
+//! [`poisoned`](Store::poisoned) tells the process to end. It never syncs a second time after a failure.
 //!
 //! **The log grows by transactions.** The leaves of one go into the tree together; its tiles and a signed checkpoint are
 //! written with them, so that what is signed is what is there. What lies beside a leaf is sealed before it is in line.
@@ -23,17 +23,17 @@
 //! ```
 //! use crewgate_audit::{AuditStore, Entry, Lane, Phase, verify};
 //! use crewgate_core::{RequestId, Timestamp};
-//! use crewgate_store::{Options, SqliteStore};
+//! use crewgate_store::{Options, Store};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let path = std::env::temp_dir().join(format!("crewgate-doc-{}.db", std::process::id()));
-//! let store = SqliteStore::open(&path, Options::default()).await?;
+//! let store = Store::open(&path, Options::default()).await?;
 //! let entry = Entry::new(Phase::Control, RequestId::random(), Timestamp::from_secs(1));
 //! assert_eq!(store.append(Lane::Outcome, entry).await?.index, 0);
 //! store.close().await;
 //!
 //! // Somebody else, later, without a gateway: the record is as it was written.
-//! let reader = SqliteStore::open_read_only(&path).await?;
+//! let reader = Store::open_read_only(&path).await?;
 //! assert!(verify(&reader, None, |_, _| ()).await?.is_ok());
 //! # for end in ["db", "db.lock", "db.signing-key", "db.seal-key"] {
 //! #     std::fs::remove_file(path.with_extension(end))?;
@@ -46,6 +46,7 @@ mod audit;
 mod call_keys;
 mod command;
 mod cursors;
+mod db;
 mod erase;
 mod fault;
 mod grants;
@@ -54,11 +55,13 @@ mod keys;
 mod lanes;
 mod open;
 mod options;
+mod postgres;
 mod rates;
 mod revocations;
 mod rows;
 mod runs;
 mod sessions;
+mod sqlite;
 mod store;
 mod tx;
 mod used;
@@ -71,5 +74,6 @@ pub use self::{
         DEFAULT_BATCH, DEFAULT_CHECKPOINT_PAGES, DEFAULT_CONTROL_SEATS, DEFAULT_INTENT_SEATS,
         DEFAULT_OUTCOME_SEATS, DEFAULT_READERS, DEFAULT_REFUSAL_SEATS, DEFAULT_SEAT_WAIT, OpenError, Options,
     },
-    store::SqliteStore,
+    postgres::Postgres,
+    store::Store,
 };

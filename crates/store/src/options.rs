@@ -30,7 +30,7 @@ pub const DEFAULT_CHECKPOINT_PAGES: u64 = 1000;
 /// Connections that only read.
 pub const DEFAULT_READERS: u32 = 4;
 
-/// How a [`SqliteStore`](crate::SqliteStore) is run. Every bound here has a reason at its default.
+/// How a [`Store`](crate::Store) is run. Every bound here has a reason at its default.
 #[derive(Clone)]
 pub struct Options {
     pub(crate) clock: Arc<dyn Clock>,
@@ -148,7 +148,9 @@ pub enum OpenError {
         /// Its version.
         found: String,
     },
-    /// SQLite or the operating system says no.
+    /// The PostgreSQL server is not one that keeps what it says it keeps.
+    Server(String),
+    /// The database or the operating system says no.
     Database(String),
 }
 
@@ -165,7 +167,7 @@ impl fmt::Display for OpenError {
             }
             Self::Migration(reason) => write!(f, "the database is of another version: {reason}"),
             Self::OldSqlite { found } => write!(f, "SQLite {found} is too old, 3.51.3 or later is needed"),
-            Self::Database(reason) => f.write_str(reason),
+            Self::Server(reason) | Self::Database(reason) => f.write_str(reason),
         }
     }
 }

@@ -7,7 +7,7 @@ use crewgate_policy::{BoxFuture, Meter, TakeError};
 use futures_util::FutureExt;
 
 use crate::{
-    SqliteStore,
+    Store, db,
     fault::{Fault, FromFault},
     tx::Tx,
 };
@@ -15,7 +15,7 @@ use crate::{
 /// Marks of anybody that are swept with each call: more than a call adds, so that what is over does not pile up.
 const SWEPT: i64 = 32;
 
-impl Meter for SqliteStore {
+impl Meter for Store {
     fn take<'a>(
         &'a self,
         principal: &'a PrincipalKey,
@@ -53,8 +53,8 @@ async fn take(
         return Err(exhausted);
     }
     for duty in duties {
-        let sql = "INSERT INTO rate_mark (issuer, subject, rule, at, ends) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let query = sqlx::query(sql)
+        let sql = "INSERT INTO rate_mark (issuer, subject, rule, at, ends) VALUES ($1, $2, $3, $4, $5)";
+        let query = db::query(sql)
             .bind(principal.issuer.as_str())
             .bind(principal.subject.as_str())
             .bind(duty.rule.as_str())
@@ -62,8 +62,8 @@ async fn take(
             .bind(now.saturating_add(duty.rate.period).as_micros());
         query.execute(&mut tx.conn).await.map_err(fault)?;
     }
-    let sql = "DELETE FROM rate_mark WHERE rowid IN (SELECT rowid FROM rate_mark WHERE ends <= ?1 LIMIT ?2)";
-    sqlx::query(sql).bind(now.as_micros()).bind(SWEPT).execute(&mut tx.conn).await.map_err(fault)?;
+    let sql = "DELETE FROM rate_mark WHERE mark IN (SELECT mark FROM rate_mark WHERE ends <= $1 LIMIT $2)";
+    db::query(sql).bind(now.as_micros()).bind(SWEPT).execute(&mut tx.conn).await.map_err(fault)?;
     Ok(())
 }
 
@@ -76,15 +76,15 @@ async fn free(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, sqlx::Error> {
     // The call that must end first is the one as many before the newest as the rate has calls.
-    let sql = "SELECT at FROM rate_mark WHERE issuer = ?1 AND subject = ?2 AND rule = ?3 AND at > ?4
-               ORDER BY at DESC LIMIT 1 OFFSET ?5";
-    let query = sqlx::query_scalar(sql)
+    let sql = "SELECT at FROM rate_mark WHERE issuer = $1 AND subject = $2 AND rule = $3 AND at > $4
+               ORDER BY at DESC LIMIT 1 OFFSET $5";
+    let query = db::query(sql)
         .bind(principal.issuer.as_str())
         .bind(principal.subject.as_str())
         .bind(duty.rule.as_str())
         .bind(now.saturating_sub(duty.rate.period).as_micros())
         .bind(i64::from(duty.rate.calls.get()) - 1);
-    let at: Option<i64> = query.fetch_optional(&mut tx.conn).await?;
+    let at: Option<i64> = query.scalar_optional(&mut tx.conn).await?;
     Ok(at.map(|at| Timestamp::from_micros(at).saturating_add(duty.rate.period)))
 }
 

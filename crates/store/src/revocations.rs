@@ -4,10 +4,10 @@ use crewgate_audit::{Entry, Phase};
 use crewgate_core::{Fact, RequestId, Timestamp};
 use crewgate_oidc::{Lift, MAX_REVOCATIONS, Revocation, RevocationStore, RevokeError, StoreError};
 use futures_util::future::{BoxFuture, FutureExt};
-use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::{
-    SqliteStore,
+    Store,
+    db::{self, Row},
     fault::{Fault, FromFault},
     rows,
     tx::Tx,
@@ -28,7 +28,7 @@ impl FromFault for RevokeError {
     }
 }
 
-impl RevocationStore for SqliteStore {
+impl RevocationStore for Store {
     fn revoke(&self, new: Revocation) -> BoxFuture<'_, Result<Revocation, RevokeError>> {
         self.change(move |tx| async move { revoke(tx, new).await }.boxed())
     }
@@ -36,10 +36,10 @@ impl RevocationStore for SqliteStore {
     fn lift(&self, lift: Lift) -> BoxFuture<'_, Result<(), RevokeError>> {
         self.change(move |tx| {
             async move {
-                let sql = "DELETE FROM revocation WHERE tokens = ?1 AND ends > ?2";
-                let query = sqlx::query(sql).bind(rows::json(&lift.tokens).map_err(RevokeError::from_fault)?);
+                let sql = "DELETE FROM revocation WHERE tokens = $1 AND ends > $2";
+                let query = db::query(sql).bind(rows::json(&lift.tokens).map_err(RevokeError::from_fault)?);
                 let done = query.bind(lift.at.as_micros()).execute(&mut tx.conn).await.map_err(fault)?;
-                if done.rows_affected() == 0 {
+                if done == 0 {
                     return Err(RevokeError::NotRevoked);
                 }
                 changed(tx, lift.facts(), lift.at).await.map_err(RevokeError::from_fault)
@@ -50,8 +50,8 @@ impl RevocationStore for SqliteStore {
 
     fn version(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         async move {
-            let query = sqlx::query_scalar("SELECT version FROM revocation_version WHERE only = 1");
-            let version: i64 = query.fetch_one(self.readers()).await.map_err(Fault::from)?;
+            let query = db::query("SELECT version FROM revocation_version");
+            let version: i64 = query.scalar(self.readers()).await.map_err(Fault::from)?;
             Ok(rows::unsigned(version)?)
         }
         .boxed()
@@ -59,7 +59,7 @@ impl RevocationStore for SqliteStore {
 
     fn standing(&self, now: Timestamp) -> BoxFuture<'_, Result<Vec<Revocation>, StoreError>> {
         async move {
-            let query = sqlx::query("SELECT stands FROM revocation WHERE ends > ?1").bind(now.as_micros());
+            let query = db::query("SELECT stands FROM revocation WHERE ends > $1").bind(now.as_micros());
             let found = query.fetch_all(self.readers()).await.map_err(Fault::from)?;
             let mut standing = found.iter().map(stands).collect::<Result<Vec<_>, _>>()?;
             standing.sort_by(|a, b| a.tokens.cmp(&b.tokens));
@@ -70,25 +70,23 @@ impl RevocationStore for SqliteStore {
 }
 
 async fn revoke(tx: &mut Tx, new: Revocation) -> Result<Revocation, RevokeError> {
-    let sweep = sqlx::query("DELETE FROM revocation WHERE ends <= ?1").bind(new.at.as_micros());
+    let sweep = db::query("DELETE FROM revocation WHERE ends <= $1").bind(new.at.as_micros());
     sweep.execute(&mut tx.conn).await.map_err(fault)?;
     let tokens = rows::json(&new.tokens).map_err(RevokeError::from_fault)?;
-    let query = sqlx::query("SELECT stands FROM revocation WHERE tokens = ?1").bind(&tokens);
+    let query = db::query("SELECT stands FROM revocation WHERE tokens = $1").bind(&tokens);
     let row = query.fetch_optional(&mut tx.conn).await.map_err(fault)?;
     let earlier = row.as_ref().map(stands).transpose().map_err(RevokeError::from_fault)?;
     if earlier.is_none() {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM revocation")
-            .fetch_one(&mut tx.conn)
-            .await
-            .map_err(fault)?;
+        let count: i64 =
+            db::query("SELECT count(*) FROM revocation").scalar(&mut tx.conn).await.map_err(fault)?;
         if usize::try_from(count).is_ok_and(|count| count >= MAX_REVOCATIONS) {
             return Err(RevokeError::Full);
         }
     }
     let next = new.over(earlier.as_ref());
-    let sql = "INSERT INTO revocation (tokens, stands, ends) VALUES (?1, ?2, ?3)
+    let sql = "INSERT INTO revocation (tokens, stands, ends) VALUES ($1, $2, $3)
                ON CONFLICT (tokens) DO UPDATE SET stands = excluded.stands, ends = excluded.ends";
-    let query = sqlx::query(sql)
+    let query = db::query(sql)
         .bind(tokens)
         .bind(rows::json(&next).map_err(RevokeError::from_fault)?)
         .bind(next.until.as_micros());
@@ -99,14 +97,12 @@ async fn revoke(tx: &mut Tx, new: Revocation) -> Result<Revocation, RevokeError>
 
 /// Counts the change, and puts it on the record.
 async fn changed(tx: &mut Tx, facts: [Fact; 2], at: Timestamp) -> Result<(), Fault> {
-    sqlx::query("UPDATE revocation_version SET version = version + 1 WHERE only = 1")
-        .execute(&mut tx.conn)
-        .await?;
+    db::query("UPDATE revocation_version SET version = version + 1").execute(&mut tx.conn).await?;
     let entry = Entry::new(Phase::Control, RequestId::random(), at);
     tx.tell_entry(facts.into_iter().fold(entry, Entry::with_fact)).await
 }
 
-fn stands(row: &SqliteRow) -> Result<Revocation, Fault> {
+fn stands(row: &Row) -> Result<Revocation, Fault> {
     rows::parse(row.try_get("stands")?, "revocation")
 }
 

@@ -1,15 +1,17 @@
 //! Rows, and what they mean.
 
-use crewgate_approval::{Approval, Grant, NewApproval, NewGrant, Revoked, State, Vote};
+use crewgate_approval::{Approval, Grant, NewApproval, NewGrant, ReleaseMode, Revoked, State, Vote};
 use crewgate_audit::{Content, Held, Leaf, SealKey, tlog::Hash};
 use crewgate_core::{ApprovalId, GrantId, IdKind, PrincipalKey, RunId, Timestamp};
 use crewgate_runs::OwnedId;
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use crate::fault::Fault;
+use crate::{
+    db::{self, At, Conn, Pool, Row, Sql},
+    fault::Fault,
+};
 
-/// SQLite counts with a sign.
+/// Databases count with a sign.
 pub(crate) fn signed(count: u64) -> Result<i64, Fault> {
     i64::try_from(count).map_err(|_| Fault::Unavailable("a number is too large to be stored".to_owned()))
 }
@@ -27,33 +29,61 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fa
 }
 
 /// The latest checkpoint and the size it is kept under.
-pub(crate) async fn checkpoint(conn: &mut SqliteConnection) -> Result<Option<(u64, String)>, Fault> {
+pub(crate) async fn checkpoint<'a>(conn: impl Into<At<'a>>) -> Result<Option<(u64, String)>, Fault> {
     let sql = "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1";
-    let found: Option<(i64, String)> = sqlx::query_as(sql).fetch_optional(conn).await?;
-    found.map(|(size, note)| Ok((unsigned(size)?, note))).transpose()
+    let row = db::query(sql).fetch_optional(conn).await?;
+    row.as_ref().map(sized).transpose()
 }
 
-pub(crate) async fn tile(conn: &mut SqliteConnection, level: u8, n: u64) -> Result<Option<Vec<u8>>, Fault> {
-    let query = sqlx::query_scalar("SELECT hashes FROM tile WHERE level = ?1 AND n = ?2");
-    Ok(query.bind(level).bind(signed(n)?).fetch_optional(conn).await?)
+/// A checkpoint and the size it is kept under.
+pub(crate) fn sized(row: &Row) -> Result<(u64, String), Fault> {
+    Ok((unsigned(row.try_get("size")?)?, row.try_get("note")?))
 }
 
-pub(crate) const LEAF: &str =
-    "SELECT idx, record, leaf.subject, key, sealed, wrapped FROM leaf LEFT JOIN subject_key USING (subject)";
+pub(crate) async fn tile<'a>(conn: impl Into<At<'a>>, level: u8, n: u64) -> Result<Option<Vec<u8>>, Fault> {
+    let query = db::query("SELECT hashes FROM tile WHERE level = $1 AND n = $2");
+    Ok(query.bind(level).bind(signed(n)?).scalar_optional(conn).await?)
+}
 
-pub(crate) fn leaf(row: &SqliteRow, seal: Option<&SealKey>) -> Result<Leaf, Fault> {
-    // As bytes: what somebody wrote into the file need not be text, and must still be shown to whoever verifies.
+/// The beginning of what reads leaves.
+pub(crate) fn leaf_of(pool: &Pool) -> Sql {
+    let mut sql = record(matches!(pool, Pool::Postgres(_)));
+    sql.push(", leaf.subject, key, sealed, wrapped FROM leaf LEFT JOIN subject_key USING (subject)");
+    sql
+}
+
+/// The beginning of what reads leaves' places and records alone.
+pub(crate) fn record_of(conn: &Conn) -> Sql {
+    record(matches!(conn, Conn::Postgres(_)))
+}
+
+/// Records as bytes: what somebody wrote into the database need not be text, and must still be shown to whoever
+/// verifies.
+fn record(postgres: bool) -> Sql {
+    db::query(if postgres {
+        "SELECT idx, convert_to(record, 'UTF8') AS record"
+    } else {
+        "SELECT idx, CAST(record AS BLOB) AS record"
+    })
+}
+
+pub(crate) fn leaf(row: &Row, seal: Option<&SealKey>) -> Result<Leaf, Fault> {
+    let bare = bare_leaf(row)?;
+    Ok(Leaf { held: held(row, seal, bare.hash())?, ..bare })
+}
+
+/// A leaf without what lies beside it.
+pub(crate) fn bare_leaf(row: &Row) -> Result<Leaf, Fault> {
     let record: Vec<u8> = row.try_get("record")?;
-    let hash = Hash::leaf(&record);
     Ok(Leaf {
         index: unsigned(row.try_get("idx")?)?,
         record: String::from_utf8_lossy(&record).into_owned(),
-        held: held(row, seal, hash)?,
+        held: Held::Missing,
     })
 }
 
 /// Opens what lies beside a leaf: the house's key opens the person's, that one the record's, and that one the content.
-fn held(row: &SqliteRow, seal: Option<&SealKey>, hash: Hash) -> Result<Held, Fault> {
+fn held(row: &Row, seal: Option<&SealKey>, hash: Hash) -> Result<Held, Fault> {
     let (subject, key): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("subject")?, row.try_get("key")?);
     let (sealed, wrapped): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("sealed")?, row.try_get("wrapped")?);
     let (Some(subject), Some(key), Some(sealed)) = (subject, key, sealed) else { return Ok(Held::Missing) };
@@ -75,7 +105,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 pub(crate) const APPROVAL: &str = "SELECT asked, state, votes, leases, version FROM approval";
 
-pub(crate) fn to_approval(row: &SqliteRow) -> Result<Approval, Fault> {
+pub(crate) fn to_approval(row: &Row) -> Result<Approval, Fault> {
     let (asked, state, votes): (&str, &str, &str) =
         (row.try_get("asked")?, row.try_get("state")?, row.try_get("votes")?);
     Ok(Approval {
@@ -87,25 +117,26 @@ pub(crate) fn to_approval(row: &SqliteRow) -> Result<Approval, Fault> {
     })
 }
 
-pub(crate) async fn approval(conn: &mut SqliteConnection, id: ApprovalId) -> Result<Option<Approval>, Fault> {
-    let sql = "SELECT asked, state, votes, leases, version FROM approval WHERE id = ?1";
-    let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
+pub(crate) async fn approval(conn: &mut Conn, id: ApprovalId) -> Result<Option<Approval>, Fault> {
+    let sql = "SELECT asked, state, votes, leases, version FROM approval WHERE id = $1";
+    let row = db::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(to_approval).transpose()
 }
 
 /// Approvals that were being started when the last process ended.
-pub(crate) async fn executing(conn: &mut SqliteConnection) -> Result<Vec<ApprovalId>, Fault> {
-    let ids: Vec<(String,)> =
-        sqlx::query_as("SELECT id FROM approval WHERE phase = 'executing'").fetch_all(conn).await?;
-    ids.iter().map(|(id,)| id.parse().map_err(|_| Fault::unreadable("approval"))).collect()
+pub(crate) async fn executing(conn: &mut Conn) -> Result<Vec<ApprovalId>, Fault> {
+    let rows = db::query("SELECT id FROM approval WHERE phase = 'executing'").fetch_all(conn).await?;
+    let id = |row: &Row| row.try_get::<&str>("id")?.parse().map_err(|_| Fault::unreadable("approval"));
+    rows.iter().map(id).collect()
 }
 
 /// `false` when the id or the run is taken.
-pub(crate) async fn insert_approval(conn: &mut SqliteConnection, new: &Approval) -> Result<bool, Fault> {
+pub(crate) async fn insert_approval(conn: &mut Conn, new: &Approval) -> Result<bool, Fault> {
     let sql =
-        "INSERT INTO approval (id, run, asked, state, votes, leases, version, opened, expires, requester)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
-    let done = sqlx::query(sql)
+        "INSERT INTO approval (id, run, asked, state, votes, leases, version, opened, expires, requester,
+                               auto_run, phase, until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+    let done = db::query(sql)
         .bind(new.id().to_string())
         .bind(new.asked.run.map(|run| run.to_string()))
         .bind(json(&new.asked)?)
@@ -116,89 +147,105 @@ pub(crate) async fn insert_approval(conn: &mut SqliteConnection, new: &Approval)
         .bind(new.asked.opened.as_micros())
         .bind(new.asked.expires.as_micros())
         .bind(new.asked.requester.key.to_string())
+        .bind(matches!(new.asked.release, ReleaseMode::AutoRun { .. }))
+        .bind(new.state.phase().as_str())
+        .bind(until(&new.state))
         .execute(conn)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
 }
 
 /// `false` when the version it was computed from is no longer there.
-pub(crate) async fn update_approval(conn: &mut SqliteConnection, next: &Approval) -> Result<bool, Fault> {
-    let sql = "UPDATE approval SET state = ?1, votes = ?2, leases = ?3, version = ?4
-               WHERE id = ?5 AND version = ?4 - 1";
-    let done = sqlx::query(sql)
+pub(crate) async fn update_approval(conn: &mut Conn, next: &Approval) -> Result<bool, Fault> {
+    let sql = "UPDATE approval SET state = $1, votes = $2, leases = $3, version = $4, phase = $6, until = $7
+               WHERE id = $5 AND version = $4 - 1";
+    let done = db::query(sql)
         .bind(json(&next.state)?)
         .bind(json(&next.votes)?)
         .bind(signed(next.leases)?)
         .bind(signed(next.version)?)
         .bind(next.id().to_string())
+        .bind(next.state.phase().as_str())
+        .bind(until(&next.state))
         .execute(conn)
         .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done == 1)
+}
+
+/// Until when a release counts; the columns by which rows are found say what the state says.
+fn until(state: &State) -> Option<i64> {
+    match state {
+        State::Approved { until, .. } | State::Executing { until, .. } => Some(until.as_micros()),
+        _ => None,
+    }
 }
 
 pub(crate) const GRANT: &str = "SELECT given, used, revoked FROM role_grant";
 
-pub(crate) fn to_grant(row: &SqliteRow) -> Result<Grant, Fault> {
+pub(crate) fn to_grant(row: &Row) -> Result<Grant, Fault> {
     let (given, revoked): (&str, Option<&str>) = (row.try_get("given")?, row.try_get("revoked")?);
     Ok(Grant {
         given: parse::<NewGrant>(given, "grant")?,
-        used: row.try_get("used")?,
+        used: unsigned(row.try_get("used")?)?.try_into().map_err(|_| Fault::unreadable("number"))?,
         revoked: revoked.map(|text| parse::<Revoked>(text, "grant's end")).transpose()?,
     })
 }
 
-pub(crate) async fn grant(conn: &mut SqliteConnection, id: GrantId) -> Result<Option<Grant>, Fault> {
-    let sql = "SELECT given, used, revoked FROM role_grant WHERE id = ?1";
-    let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
+pub(crate) async fn grant(conn: &mut Conn, id: GrantId) -> Result<Option<Grant>, Fault> {
+    let sql = "SELECT given, used, revoked FROM role_grant WHERE id = $1";
+    let row = db::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(to_grant).transpose()
 }
 
 /// Grants of a principal that are not over.
 pub(crate) async fn standing_grants(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     principal: &PrincipalKey,
     now: Timestamp,
 ) -> Result<usize, Fault> {
     let sql = "SELECT count(*) FROM role_grant
-               WHERE issuer = ?1 AND subject = ?2 AND ends > ?3 AND revoked IS NULL";
-    let query = sqlx::query_scalar(sql)
-        .bind(principal.issuer.as_str())
-        .bind(principal.subject.as_str())
-        .bind(now.as_micros());
-    let count: i64 = query.fetch_one(conn).await?;
+               WHERE issuer = $1 AND subject = $2 AND ends > $3 AND revoked IS NULL";
+    let query =
+        db::query(sql).bind(principal.issuer.as_str()).bind(principal.subject.as_str()).bind(now.as_micros());
+    let count: i64 = query.scalar(conn).await?;
     usize::try_from(count).map_err(|_| Fault::unreadable("number"))
 }
 
 /// `false` when the id is taken.
-pub(crate) async fn insert_grant(conn: &mut SqliteConnection, new: &Grant) -> Result<bool, Fault> {
+pub(crate) async fn insert_grant(conn: &mut Conn, new: &Grant) -> Result<bool, Fault> {
     let sql = "INSERT INTO role_grant (id, issuer, subject, begins, ends, given, used, revoked)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, NULL) ON CONFLICT DO NOTHING";
-    let done = sqlx::query(sql)
+               VALUES ($1, $2, $3, $4, $5, $6, 0, NULL) ON CONFLICT DO NOTHING";
+    let done = db::query(sql)
         .bind(new.id().to_string())
         .bind(new.given.principal.issuer.as_str())
         .bind(new.given.principal.subject.as_str())
         .bind(new.given.from.as_micros())
         .bind(new.given.until.as_micros())
         .bind(json(&new.given)?)
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
-    Ok(done.rows_affected() == 1)
+    for set in &new.given.sets {
+        let query =
+            db::query("INSERT INTO role_grant_set (grant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING");
+        query.bind(new.id().to_string()).bind(set.as_str()).execute(&mut *conn).await?;
+    }
+    Ok(done == 1)
 }
 
 /// `false` when it was taken away, or used more often, since it was read.
-pub(crate) async fn update_grant(conn: &mut SqliteConnection, next: &Grant) -> Result<bool, Fault> {
+pub(crate) async fn update_grant(conn: &mut Conn, next: &Grant) -> Result<bool, Fault> {
     let revoked = next.revoked.as_ref().map(json).transpose()?;
     let sql =
-        "UPDATE role_grant SET used = ?1, revoked = ?2 WHERE id = ?3 AND used <= ?1 AND revoked IS NULL";
-    let query = sqlx::query(sql).bind(next.used).bind(revoked).bind(next.id().to_string());
-    Ok(query.execute(conn).await?.rows_affected() == 1)
+        "UPDATE role_grant SET used = $1, revoked = $2 WHERE id = $3 AND used <= $1 AND revoked IS NULL";
+    let query = db::query(sql).bind(next.used).bind(revoked).bind(next.id().to_string());
+    Ok(query.execute(conn).await? == 1)
 }
 
 pub(crate) fn kind_text(kind: IdKind) -> Result<String, Fault> {
     Ok(json(&kind)?.trim_matches('"').to_owned())
 }
 
-pub(crate) fn to_owned_id(row: &SqliteRow) -> Result<OwnedId, Fault> {
+pub(crate) fn to_owned_id(row: &Row) -> Result<OwnedId, Fault> {
     let (own, kind, run): (&str, &str, &str) =
         (row.try_get("own")?, row.try_get("kind")?, row.try_get("run")?);
     Ok(OwnedId {

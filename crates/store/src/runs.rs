@@ -3,18 +3,18 @@
 use crewgate_core::{IdKind, RunId, TaskId, Timestamp};
 use crewgate_runs::{LedgerError, NewRun, OwnedId, PendingTask, RegisterError, RunFilter, RunLedger};
 use futures_util::future::{BoxFuture, FutureExt};
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use crate::{
-    SqliteStore,
+    Store,
+    db::{self, Conn, Sql},
     fault::{Fault, FromFault},
     rows,
 };
 
 const OWN: &str = "SELECT own, kind, crew, owner_issuer, owner_subject, run, upstream, at FROM own_id";
 
-impl RunLedger for SqliteStore {
+impl RunLedger for Store {
     fn reserve(&self, new: NewRun) -> BoxFuture<'_, Result<RunId, LedgerError>> {
         self.change(move |tx| {
             async move {
@@ -53,8 +53,8 @@ impl RunLedger for SqliteStore {
                 if run_of(conn, &row.crew, &upstream).await?.is_some() {
                     return Err(RegisterError::Taken);
                 }
-                let sql = "UPDATE own_id SET upstream = ?1 WHERE own = ?2 AND upstream IS NULL";
-                let query = sqlx::query(sql).bind(upstream.as_str()).bind(row.own.to_string());
+                let sql = "UPDATE own_id SET upstream = $1 WHERE own = $2 AND upstream IS NULL";
+                let query = db::query(sql).bind(upstream.as_str()).bind(row.own.to_string());
                 query.execute(conn).await.map_err(fault)?;
                 row.upstream = Some(upstream);
                 Ok(row)
@@ -97,9 +97,9 @@ impl RunLedger for SqliteStore {
 
     fn find(&self, own: Uuid) -> BoxFuture<'_, Result<Option<OwnedId>, LedgerError>> {
         async move {
-            let mut sql = QueryBuilder::<Sqlite>::new(OWN);
+            let mut sql = db::query(OWN);
             sql.push(" WHERE own = ").push_bind(own.to_string());
-            let row = sql.build().fetch_optional(self.readers()).await.map_err(Fault::from)?;
+            let row = sql.fetch_optional(self.readers()).await.map_err(Fault::from)?;
             Ok(row.as_ref().map(rows::to_owned_id).transpose()?)
         }
         .boxed()
@@ -114,16 +114,12 @@ impl RunLedger for SqliteStore {
             upstream.sort_unstable();
             upstream.dedup();
             let mut found = Vec::new();
-            // SQLite binds at most 32,766 values.
+            // SQLite binds at most 32,766 values, PostgreSQL 65,535.
             for some in upstream.chunks(10_000) {
-                let mut sql = QueryBuilder::<Sqlite>::new(OWN);
-                sql.push(" WHERE crew = ").push_bind(crew).push(" AND upstream IN (");
-                let mut list = sql.separated(", ");
-                for id in some {
-                    list.push_bind(id.as_str());
-                }
-                sql.push(")");
-                let rows = sql.build().fetch_all(self.readers()).await.map_err(Fault::from)?;
+                let mut sql = db::query(OWN);
+                sql.push(" WHERE crew = ").push_bind(crew).push(" AND upstream IN ");
+                sql.push_list(some);
+                let rows = sql.fetch_all(self.readers()).await.map_err(Fault::from)?;
                 for row in &rows {
                     found.push(rows::to_owned_id(row)?);
                 }
@@ -135,7 +131,7 @@ impl RunLedger for SqliteStore {
 
     fn list(&self, filter: RunFilter) -> BoxFuture<'_, Result<Vec<OwnedId>, LedgerError>> {
         async move {
-            let mut sql = QueryBuilder::<Sqlite>::new(OWN);
+            let mut sql = db::query(OWN);
             sql.push(" WHERE kind = 'run' AND own = run");
             if let Some(crew) = &filter.crew {
                 sql.push(" AND crew = ").push_bind(crew.as_str());
@@ -149,7 +145,7 @@ impl RunLedger for SqliteStore {
             }
             sql.push(" ORDER BY at DESC, own DESC LIMIT ");
             sql.push_bind(i64::try_from(filter.limit.get()).unwrap_or(i64::MAX));
-            let rows = sql.build().fetch_all(self.readers()).await.map_err(Fault::from)?;
+            let rows = sql.fetch_all(self.readers()).await.map_err(Fault::from)?;
             Ok(rows.iter().map(rows::to_owned_id).collect::<Result<_, _>>()?)
         }
         .boxed()
@@ -164,15 +160,13 @@ impl RunLedger for SqliteStore {
         self.change(move |tx| {
             async move {
                 first(&mut tx.conn, run).await?.ok_or(RegisterError::NoRun)?;
-                let sql = "INSERT INTO task_wait (run, turn, execution, task) VALUES (?1, 1, ?2, ?3)
+                let sql = "INSERT INTO task_wait (run, turn, execution, task) VALUES ($1, 1, $2, $3)
                            ON CONFLICT (run) DO UPDATE
-                           SET turn = turn + 1, execution = excluded.execution, task = excluded.task
+                           SET turn = task_wait.turn + 1, execution = excluded.execution, task = excluded.task
                            RETURNING turn";
-                let query = sqlx::query_scalar(sql)
-                    .bind(run.to_string())
-                    .bind(execution.to_string())
-                    .bind(task.to_string());
-                let turn: i64 = query.fetch_one(&mut tx.conn).await.map_err(fault)?;
+                let query =
+                    db::query(sql).bind(run.to_string()).bind(execution.to_string()).bind(task.to_string());
+                let turn: i64 = query.scalar(&mut tx.conn).await.map_err(fault)?;
                 let turn = rows::unsigned(turn).map_err(RegisterError::from_fault)?;
                 Ok(PendingTask { execution, task, turn })
             }
@@ -182,10 +176,10 @@ impl RunLedger for SqliteStore {
 
     fn task_of(&self, run: RunId) -> BoxFuture<'_, Result<Option<PendingTask>, LedgerError>> {
         async move {
-            let sql = "SELECT turn, execution, task FROM task_wait WHERE run = ?1 AND task IS NOT NULL";
-            let row = sqlx::query(sql).bind(run.to_string()).fetch_optional(self.readers()).await;
+            let sql = "SELECT turn, execution, task FROM task_wait WHERE run = $1 AND task IS NOT NULL";
+            let row = db::query(sql).bind(run.to_string()).fetch_optional(self.readers()).await;
             let Some(row) = row.map_err(Fault::from)? else { return Ok(None) };
-            let text = |column| row.try_get::<&str, _>(column).map_err(Fault::from);
+            let text = |column| row.try_get::<&str>(column).map_err(Fault::from);
             let unreadable = || Fault::unreadable("task");
             Ok(Some(PendingTask {
                 execution: text("execution")?.parse().map_err(|_| unreadable())?,
@@ -200,14 +194,14 @@ impl RunLedger for SqliteStore {
         self.change(move |tx| {
             async move {
                 let sql = "UPDATE task_wait SET task = NULL, execution = NULL
-                           WHERE run = ?1 AND turn = ?2 AND execution = ?3 AND task = ?4";
-                let query = sqlx::query(sql)
+                           WHERE run = $1 AND turn = $2 AND execution = $3 AND task = $4";
+                let query = db::query(sql)
                     .bind(run.to_string())
                     .bind(rows::signed(answered.turn)?)
                     .bind(answered.execution.to_string())
                     .bind(answered.task.to_string());
                 let done = query.execute(&mut tx.conn).await.map_err(Fault::from)?;
-                Ok(done.rows_affected() == 1)
+                Ok(done == 1)
             }
             .boxed()
         })
@@ -224,10 +218,10 @@ fn fresh(new: NewRun, upstream: Option<String>) -> OwnedId {
     OwnedId { own: run.as_uuid(), kind: IdKind::Run, crew, owner, run, upstream, at }
 }
 
-async fn insert(conn: &mut SqliteConnection, id: &OwnedId) -> Result<(), LedgerError> {
+async fn insert(conn: &mut Conn, id: &OwnedId) -> Result<(), LedgerError> {
     let sql = "INSERT INTO own_id (own, kind, crew, owner_issuer, owner_subject, run, upstream, at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let query = sqlx::query(sql)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let query = db::query(sql)
         .bind(id.own.to_string())
         .bind(rows::kind_text(id.kind)?)
         .bind(id.crew.as_str())
@@ -241,19 +235,15 @@ async fn insert(conn: &mut SqliteConnection, id: &OwnedId) -> Result<(), LedgerE
 }
 
 /// The run's first id.
-async fn first(conn: &mut SqliteConnection, run: RunId) -> Result<Option<OwnedId>, LedgerError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(OWN);
+async fn first(conn: &mut Conn, run: RunId) -> Result<Option<OwnedId>, LedgerError> {
+    let mut sql = db::query(OWN);
     sql.push(" WHERE kind = 'run' AND own = run AND own = ").push_bind(run.to_string());
     optional(conn, sql).await
 }
 
 /// The own id of a crew's upstream run.
-async fn run_of(
-    conn: &mut SqliteConnection,
-    crew: &str,
-    upstream: &str,
-) -> Result<Option<OwnedId>, LedgerError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(OWN);
+async fn run_of(conn: &mut Conn, crew: &str, upstream: &str) -> Result<Option<OwnedId>, LedgerError> {
+    let mut sql = db::query(OWN);
     sql.push(" WHERE kind = 'run' AND crew = ").push_bind(crew);
     sql.push(" AND upstream = ").push_bind(upstream);
     optional(conn, sql).await
@@ -261,22 +251,19 @@ async fn run_of(
 
 /// The own id of a part of a run.
 async fn part_of(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     run: RunId,
     kind: IdKind,
     upstream: &str,
 ) -> Result<Option<OwnedId>, LedgerError> {
-    let mut sql = QueryBuilder::<Sqlite>::new(OWN);
+    let mut sql = db::query(OWN);
     sql.push(" WHERE kind <> 'run' AND run = ").push_bind(run.to_string());
     sql.push(" AND kind = ").push_bind(rows::kind_text(kind)?);
     sql.push(" AND upstream = ").push_bind(upstream);
     optional(conn, sql).await
 }
 
-async fn optional(
-    conn: &mut SqliteConnection,
-    mut sql: QueryBuilder<Sqlite>,
-) -> Result<Option<OwnedId>, LedgerError> {
-    let row = sql.build().fetch_optional(conn).await.map_err(Fault::from)?;
+async fn optional(conn: &mut Conn, sql: Sql) -> Result<Option<OwnedId>, LedgerError> {
+    let row = sql.fetch_optional(conn).await.map_err(Fault::from)?;
     Ok(row.as_ref().map(rows::to_owned_id).transpose()?)
 }

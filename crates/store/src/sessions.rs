@@ -7,18 +7,23 @@ use crewgate_oidc::{
     SessionKey, SessionStore, SessionsOf, StoreError,
 };
 use futures_util::future::{BoxFuture, FutureExt};
-use sqlx::{Row, sqlite::SqliteRow};
 
-use crate::{SqliteStore, fault::Fault, rows, tx::Tx};
+use crate::{
+    Store,
+    db::{self, Row},
+    fault::Fault,
+    rows,
+    tx::Tx,
+};
 
-impl SessionStore for SqliteStore {
+impl SessionStore for Store {
     fn begin(&self, new: NewSession) -> BoxFuture<'_, Result<(), StoreError>> {
         self.change(move |tx| async move { begin(tx, new).await }.boxed())
     }
 
     fn resume(&self, key: SessionKey, now: Timestamp) -> BoxFuture<'_, Result<Option<Session>, StoreError>> {
         async move {
-            let query = sqlx::query("SELECT stands, seen FROM session WHERE key = ?1").bind(key.as_bytes());
+            let query = db::query("SELECT stands, seen FROM session WHERE key = $1").bind(key.as_bytes());
             let Some(row) = query.fetch_optional(self.readers()).await.map_err(Fault::from)? else {
                 return Ok(None);
             };
@@ -34,10 +39,10 @@ impl SessionStore for SqliteStore {
             let touched: bool = self
                 .change(move |tx| {
                     async move {
-                        let sql = "UPDATE session SET seen = max(seen, ?2) WHERE key = ?1";
-                        let query = sqlx::query(sql).bind(key.as_bytes()).bind(now.as_micros());
+                        let sql = "UPDATE session SET seen = CASE WHEN seen < $2 THEN $2 ELSE seen END WHERE key = $1";
+                        let query = db::query(sql).bind(key.as_bytes()).bind(now.as_micros());
                         let done = query.execute(&mut tx.conn).await.map_err(Fault::from)?;
-                        Ok::<_, StoreError>(done.rows_affected() == 1)
+                        Ok::<_, StoreError>(done == 1)
                     }
                     .boxed()
                 })
@@ -63,13 +68,13 @@ impl SessionStore for SqliteStore {
         self.change(move |tx| {
             async move {
                 sweep(tx, now).await?;
-                let sql = "DELETE FROM session WHERE issuer = ?1 AND subject = coalesce(?2, subject)
-                           AND (?3 IS NULL OR sid = ?3) RETURNING stands";
+                let sql = "DELETE FROM session WHERE issuer = $1 AND subject = coalesce($2, subject)
+                           AND ($3 IS NULL OR sid = $3) RETURNING stands";
                 let (issuer, subject, sid) = match which {
                     SessionsOf::Subject { issuer, subject } => (issuer, Some(subject), None),
                     SessionsOf::Sid { issuer, sid, subject } => (issuer, subject, Some(sid)),
                 };
-                let query = sqlx::query(sql).bind(issuer).bind(subject).bind(sid);
+                let query = db::query(sql).bind(issuer).bind(subject).bind(sid);
                 let rows = query.fetch_all(&mut tx.conn).await.map_err(Fault::from)?;
                 let ended = rows.iter().map(stands).collect::<Result<Vec<_>, _>>()?;
                 tell(tx, ended.iter().map(Session::ends), now).await?;
@@ -87,24 +92,24 @@ async fn begin(tx: &mut Tx, new: NewSession) -> Result<(), StoreError> {
     if let Some(over) = new.over {
         ended.extend(end(tx, over).await?);
     }
-    let sql = "DELETE FROM session WHERE key IN (SELECT key FROM session WHERE issuer = ?1 AND subject = ?2
-               ORDER BY begun DESC, key DESC LIMIT -1 OFFSET ?3) RETURNING stands";
-    let query = sqlx::query(sql).bind(&new.session.principal.key.issuer).bind(&new.session.sub);
-    let query = query.bind(i64::try_from(MAX_SESSIONS_EACH - 1).unwrap_or(i64::MAX));
+    let sql = "DELETE FROM session WHERE key IN (SELECT key FROM session WHERE issuer = $1 AND subject = $2
+               ORDER BY begun DESC, key DESC LIMIT $4 OFFSET $3) RETURNING stands";
+    let query = db::query(sql).bind(&new.session.principal.key.issuer).bind(&new.session.sub);
+    let query = query.bind(i64::try_from(MAX_SESSIONS_EACH - 1).unwrap_or(i64::MAX)).bind(i64::MAX);
     for row in &query.fetch_all(&mut tx.conn).await.map_err(Fault::from)? {
         ended.push(stands(row)?);
     }
     let sql = "INSERT INTO session (key, issuer, subject, sid, begun, seen, stands)
-               SELECT ?1, ?2, ?3, ?4, ?5, ?5, ?6 WHERE (SELECT count(*) FROM session) < ?7";
-    let query = sqlx::query(sql)
+               SELECT $1, $2, $3, $4, $5, $5, $6 WHERE (SELECT count(*) FROM session) < $7";
+    let query = db::query(sql)
         .bind(new.key.as_bytes())
         .bind(&new.session.principal.key.issuer)
         .bind(&new.session.sub)
-        .bind(&new.session.sid)
+        .bind(new.session.sid.as_deref())
         .bind(now.as_micros())
         .bind(rows::json(&new.session)?)
         .bind(i64::try_from(MAX_SESSIONS).unwrap_or(i64::MAX));
-    if query.execute(&mut tx.conn).await.map_err(Fault::from)?.rows_affected() == 0 {
+    if query.execute(&mut tx.conn).await.map_err(Fault::from)? == 0 {
         return Err(StoreError::Unavailable("there are as many sessions as can be".to_owned()));
     }
     Ok(tell(tx, ended.iter().map(Session::ends).chain([new.session.begins()]), now).await?)
@@ -112,14 +117,14 @@ async fn begin(tx: &mut Tx, new: NewSession) -> Result<(), StoreError> {
 
 /// Forgets those that time has ended.
 async fn sweep(tx: &mut Tx, now: Timestamp) -> Result<(), Fault> {
-    let sql = "DELETE FROM session WHERE seen <= ?1 OR begun <= ?2";
-    let query = sqlx::query(sql).bind(now.saturating_sub(SESSION_IDLE).as_micros());
+    let sql = "DELETE FROM session WHERE seen <= $1 OR begun <= $2";
+    let query = db::query(sql).bind(now.saturating_sub(SESSION_IDLE).as_micros());
     query.bind(now.saturating_sub(SESSION_LIFE).as_micros()).execute(&mut tx.conn).await?;
     Ok(())
 }
 
 async fn end(tx: &mut Tx, key: SessionKey) -> Result<Option<Session>, Fault> {
-    let query = sqlx::query("DELETE FROM session WHERE key = ?1 RETURNING stands").bind(key.as_bytes());
+    let query = db::query("DELETE FROM session WHERE key = $1 RETURNING stands").bind(key.as_bytes());
     query.fetch_optional(&mut tx.conn).await?.as_ref().map(stands).transpose()
 }
 
@@ -130,6 +135,6 @@ async fn tell(tx: &mut Tx, facts: impl Iterator<Item = Fact>, at: Timestamp) -> 
     Ok(())
 }
 
-fn stands(row: &SqliteRow) -> Result<Session, Fault> {
+fn stands(row: &Row) -> Result<Session, Fault> {
     rows::parse(row.try_get("stands")?, "session")
 }

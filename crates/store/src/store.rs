@@ -10,30 +10,32 @@ use std::{
 use crewgate_approval::Hint;
 use crewgate_audit::{SealKey, tlog::VerifierKey};
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::watch;
 
 use crate::{
+    db::Pool,
     fault::{Fault, FromFault},
     keys::Keys,
     lanes::{Lanes, Refusals},
-    open,
     options::{OpenError, Options},
+    postgres::{self, Postgres},
+    sqlite,
     tx::Tx,
     writer::Life,
 };
 
-/// One SQLite file behind the ports of approval, audit, policy and runs. Clones share it.
+/// One database, a file of SQLite's or a PostgreSQL, behind the ports of approval, audit, policy and runs. Clones share
+/// it.
 ///
-/// One task owns the one connection that writes. When the last clone is dropped it finishes what is in line and
+/// One task owns the one connection that writes; gateways that share a PostgreSQL take turns. When the last clone is dropped it finishes what is in line and
 /// closes the database; [`close`](Self::close) waits for that.
 #[derive(Clone)]
-pub struct SqliteStore {
+pub struct Store {
     shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
-    pub(crate) readers: SqlitePool,
+    pub(crate) readers: Pool,
     /// `None`: opened to be read only.
     pub(crate) lanes: Option<Lanes>,
     pub(crate) refusals: Arc<Refusals>,
@@ -49,13 +51,19 @@ pub(crate) struct Reading {
     pub(crate) seal: Option<SealKey>,
 }
 
-impl fmt::Debug for SqliteStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").field("life", &*self.shared.alive.borrow()).finish_non_exhaustive()
+impl Reading {
+    fn with(keys: Option<&Keys>) -> Self {
+        Self { keys: keys.map(Keys::verifiers).unwrap_or_default(), seal: keys.map(|keys| keys.seal.clone()) }
     }
 }
 
-impl SqliteStore {
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("life", &*self.shared.alive.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
     /// Opens the database at this path, creating it if it is not there, and becomes its only writer.
     ///
     /// What was sent when the last process ended and has no outcome is settled as indeterminate here.
@@ -68,7 +76,32 @@ impl SqliteStore {
     ///
     /// Outside of a tokio runtime.
     pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        open::open(path.as_ref(), options).await
+        sqlite::open(path.as_ref(), options).await
+    }
+
+    /// Opens a PostgreSQL database, making its tables if they are not there, and writes to it in turn with other
+    /// gateways. The keys must be given: they are the same for all who share it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: nothing is served from a server that need not keep what it says, or from tables that are damaged
+    /// or of another version.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn connect(postgres: Postgres, options: Options) -> Result<Self, OpenError> {
+        postgres::open(postgres, options).await
+    }
+
+    /// Opens a PostgreSQL database to be read; without keys nothing is believed or opened. Every change is answered
+    /// "unavailable".
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub async fn connect_read_only(postgres: &Postgres, keys: Option<&Keys>) -> Result<Self, OpenError> {
+        postgres::open_read_only(postgres, Reading::with(keys)).await
     }
 
     /// Opens the database at this path to be read, beside the process that writes to it or without one, with the keys
@@ -88,11 +121,7 @@ impl SqliteStore {
     ///
     /// [`OpenError`].
     pub async fn open_read_only_with(path: impl AsRef<Path>, keys: Option<&Keys>) -> Result<Self, OpenError> {
-        let reading = Reading {
-            keys: keys.map(Keys::verifiers).unwrap_or_default(),
-            seal: keys.map(|keys| keys.seal.clone()),
-        };
-        open::open_read_only(path.as_ref(), reading).await
+        sqlite::open_read_only(path.as_ref(), Reading::with(keys)).await
     }
 
     pub(crate) fn new(shared: Shared) -> Self {
@@ -137,7 +166,7 @@ impl SqliteStore {
         &self.shared
     }
 
-    pub(crate) fn readers(&self) -> &SqlitePool {
+    pub(crate) fn readers(&self) -> &Pool {
         &self.shared.readers
     }
 

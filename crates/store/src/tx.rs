@@ -10,20 +10,20 @@ use crewgate_approval::{
 };
 use crewgate_audit::{
     AuditError, Entry, Phase, Place, Prepared, SealKey, Word,
-    tlog::{Checkpoint, Hash, Tree},
+    tlog::{Checkpoint, Hash, SignedCheckpoint, Tree},
 };
 use crewgate_core::{ApprovalId, Effect, Fact, GrantId, Keyed, RequestId, RunId, Timestamp};
-use sqlx::{QueryBuilder, SqliteConnection};
 
 use crate::{
+    db::{self, Conn},
     fault::{Fault, FromFault},
     keys::Keys,
-    rows,
+    open, postgres, rows,
 };
 
 /// The writer's connection, and what it knows of the log without asking.
 pub(crate) struct Tx {
-    pub(crate) conn: SqliteConnection,
+    pub(crate) conn: Conn,
     pub(crate) tree: Tree,
     /// Leaves of this transaction, not yet in the tree.
     pub(crate) pending: Vec<Hash>,
@@ -37,6 +37,65 @@ pub(crate) struct Tx {
 }
 
 impl Tx {
+    /// Begins a transaction of the only one who writes, where the log stands now.
+    pub(crate) async fn begin(&mut self) -> Result<(), Fault> {
+        self.take_pen().await?;
+        match self.conn {
+            Conn::Sqlite(_) => Ok(()),
+            Conn::Postgres(_) => self.follow().await,
+        }
+    }
+
+    /// Begins a transaction of the only one who writes: of a file there is one writer, and gateways that share a
+    /// PostgreSQL take turns.
+    pub(crate) async fn take_pen(&mut self) -> Result<(), Fault> {
+        match self.conn {
+            Conn::Sqlite(_) => {
+                db::query("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
+            }
+            Conn::Postgres(_) => {
+                db::query("BEGIN").execute(&mut self.conn).await?;
+                let query = db::query("SELECT pg_advisory_xact_lock($1)").bind(postgres::PEN);
+                query.execute(&mut self.conn).await?;
+                // Whoever had the pen may have erased a person.
+                self.persons.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on where the last writer stopped. What is not signed by our keys, or is older than what we have signed, is
+    /// not gone on with.
+    async fn follow(&mut self) -> Result<(), Fault> {
+        let damaged = |error: crate::OpenError| Fault::Unavailable(error.to_string());
+        let Some((size, note)) = rows::checkpoint(&mut self.conn).await? else {
+            return if self.tree.size() == 0 { Ok(()) } else { Err(Fault::unreadable("checkpoint")) };
+        };
+        if size == self.tree.size() {
+            return Ok(());
+        }
+        if size < self.tree.size() {
+            return Err(Fault::Unavailable(format!(
+                "the record has gone back from {} leaves to {size}: it was changed from outside",
+                self.tree.size()
+            )));
+        }
+        let signed = SignedCheckpoint::parse(&note).map_err(|_| Fault::unreadable("checkpoint"))?;
+        self.tree = open::tree(&mut self.conn, Some(&signed), &self.keys).await.map_err(damaged)?;
+        Ok(())
+    }
+
+    /// Tells other gateways which approvals have moved, once this is committed.
+    pub(crate) async fn notify(&mut self) -> Result<(), Fault> {
+        if let Conn::Postgres(_) = self.conn {
+            for approval in &self.moved {
+                let query = db::query("SELECT pg_notify($1, $2)").bind(postgres::CHANNEL);
+                query.bind(approval.to_string()).execute(&mut self.conn).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts an entry on the record, with what follows from it: a released approval counts as sent with its intent, and
     /// is settled with its outcome; an intent spends the uses of the grants it relies on.
     pub(crate) async fn record(&mut self, entry: Sorted) -> Result<Place, AuditError> {
@@ -176,7 +235,7 @@ impl Tx {
         let (subject, person) = self.person(&leaf).await?;
         let key =
             person.wrap(leaf.hash.as_bytes(), &leaf.key).map_err(|e| Fault::Unavailable(e.to_string()))?;
-        sqlx::query("INSERT INTO leaf (idx, record, subject, key, sealed) VALUES (?1, ?2, ?3, ?4, ?5)")
+        db::query("INSERT INTO leaf (idx, record, subject, key, sealed) VALUES ($1, $2, $3, $4, $5)")
             .bind(rows::signed(index)?)
             .bind(leaf.record.as_str())
             .bind(subject.as_slice())
@@ -185,12 +244,13 @@ impl Tx {
             .execute(&mut self.conn)
             .await?;
         if !leaf.words.is_empty() {
-            let mut sql = QueryBuilder::new("INSERT INTO leaf_word (word, idx) ");
+            let mut sql = db::query("INSERT INTO leaf_word (word, idx) VALUES ");
             let index = rows::signed(index)?;
-            sql.push_values(&leaf.words, |mut row, word| {
-                row.push_bind(word.to_string()).push_bind(index);
-            });
-            sql.build().execute(&mut self.conn).await?;
+            for (n, word) in leaf.words.iter().enumerate() {
+                sql.push(if n == 0 { "(" } else { ", (" }).push_bind(word.to_string());
+                sql.push(", ").push_bind(index).push(")");
+            }
+            sql.execute(&mut self.conn).await?;
         }
         let size = u64::try_from(leaf.record.len() + leaf.content.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(size);
@@ -206,30 +266,30 @@ impl Tx {
             None => {
                 let nobody = self.keys.seal.pseudonym("");
                 let sql = "SELECT subject FROM leaf
-                           WHERE (request IN (?1, ?2) OR run = ?3) AND subject IS NOT NULL AND subject <> ?4
+                           WHERE (request IN ($1, $2) OR run = $3) AND subject IS NOT NULL AND subject <> $4
                            ORDER BY idx LIMIT 1";
-                let query = sqlx::query_scalar(sql)
+                let query = db::query(sql)
                     .bind(leaf.request.to_string())
                     .bind(leaf.part_of.map(|request| request.to_string()))
                     .bind(leaf.run.map(|run| run.to_string()))
                     .bind(nobody.as_slice());
-                let found: Option<Vec<u8>> = query.fetch_optional(&mut self.conn).await?;
+                let found: Option<Vec<u8>> = query.scalar_optional(&mut self.conn).await?;
                 found.and_then(|subject| subject.try_into().ok()).unwrap_or(nobody)
             }
         };
         if let Some(key) = self.persons.get(&subject) {
             return Ok((subject, key.clone()));
         }
-        let sql = "SELECT wrapped FROM subject_key WHERE subject = ?1";
-        let query = sqlx::query_scalar(sql).bind(subject.as_slice());
-        let wrapped: Option<Vec<u8>> = query.fetch_optional(&mut self.conn).await?;
+        let sql = "SELECT wrapped FROM subject_key WHERE subject = $1";
+        let query = db::query(sql).bind(subject.as_slice());
+        let wrapped: Option<Vec<u8>> = query.scalar_optional(&mut self.conn).await?;
         let key = match wrapped {
             Some(wrapped) => self.keys.seal.unwrap_key(&subject, &wrapped).ok_or(Fault::unreadable("key"))?,
             None => {
                 let key = SealKey::generate().map_err(|e| Fault::Unavailable(e.to_string()))?;
                 let wrapped =
                     self.keys.seal.wrap(&subject, &key).map_err(|e| Fault::Unavailable(e.to_string()))?;
-                sqlx::query("INSERT INTO subject_key (subject, wrapped) VALUES (?1, ?2)")
+                db::query("INSERT INTO subject_key (subject, wrapped) VALUES ($1, $2)")
                     .bind(subject.as_slice())
                     .bind(wrapped)
                     .execute(&mut self.conn)
@@ -245,15 +305,15 @@ impl Tx {
     }
 
     async fn open_intent(&mut self, request: RequestId, place: Place) -> Result<(), Fault> {
-        let sql = "INSERT INTO open_intent (request, leaf) VALUES (?1, ?2)
+        let sql = "INSERT INTO open_intent (request, leaf) VALUES ($1, $2)
                    ON CONFLICT (request) DO UPDATE SET leaf = excluded.leaf";
-        let query = sqlx::query(sql).bind(request.to_string()).bind(rows::signed(place.index)?);
+        let query = db::query(sql).bind(request.to_string()).bind(rows::signed(place.index)?);
         query.execute(&mut self.conn).await?;
         Ok(())
     }
 
     async fn close_intent(&mut self, request: RequestId) -> Result<(), Fault> {
-        let query = sqlx::query("DELETE FROM open_intent WHERE request = ?1").bind(request.to_string());
+        let query = db::query("DELETE FROM open_intent WHERE request = $1").bind(request.to_string());
         query.execute(&mut self.conn).await?;
         Ok(())
     }
@@ -264,7 +324,7 @@ impl Tx {
         let mut tree = self.tree.clone();
         let tiles = tree.extend(std::mem::take(&mut self.pending));
         for tile in &tiles {
-            sqlx::query("INSERT OR REPLACE INTO tile (level, n, hashes) VALUES (?1, ?2, ?3)")
+            db::query(PUT_TILE)
                 .bind(tile.level)
                 .bind(rows::signed(tile.n)?)
                 .bind(tile.to_bytes())
@@ -281,7 +341,7 @@ impl Tx {
     pub(crate) async fn sign(&mut self, tree: &Tree) -> Result<(), Fault> {
         let checkpoint = Checkpoint { origin: self.keys.origin().to_owned(), head: tree.head() };
         let signed = checkpoint.sign(&self.keys.signers).ok_or_else(|| Fault::unreadable("signing key"))?;
-        sqlx::query("INSERT INTO checkpoint (size, note) VALUES (?1, ?2)")
+        db::query("INSERT INTO checkpoint (size, note) VALUES ($1, $2)")
             .bind(rows::signed(tree.size())?)
             .bind(signed.as_str())
             .execute(&mut self.conn)
@@ -311,6 +371,9 @@ impl Tx {
         Ok(settled)
     }
 }
+
+const PUT_TILE: &str = "INSERT INTO tile (level, n, hashes) VALUES ($1, $2, $3)
+                        ON CONFLICT (level, n) DO UPDATE SET hashes = excluded.hashes";
 
 /// What stands for a person; see [`SealKey::pseudonym`].
 pub(crate) type Pseudonym = [u8; 16];

@@ -5,7 +5,7 @@ use crewgate_oidc::{MAX_USED, StoreError, UsedIds};
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::{
-    SqliteStore,
+    Store, db,
     fault::{Fault, FromFault},
 };
 
@@ -18,12 +18,11 @@ impl FromFault for StoreError {
     }
 }
 
-impl UsedIds for SqliteStore {
+impl UsedIds for Store {
     fn is_used<'a>(&'a self, owner: &'a str, id: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            let query =
-                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM used_id WHERE owner = ?1 AND id = ?2)");
-            Ok(query.bind(owner).bind(id).fetch_one(self.readers()).await.map_err(Fault::from)?)
+            let query = db::query("SELECT EXISTS (SELECT 1 FROM used_id WHERE owner = $1 AND id = $2)");
+            Ok(query.bind(owner).bind(id).scalar(self.readers()).await.map_err(Fault::from)?)
         }
         .boxed()
     }
@@ -38,19 +37,19 @@ impl UsedIds for SqliteStore {
         let (owner, id) = (owner.to_owned(), id.to_owned());
         self.change(move |tx| {
             async move {
-                let sql = "DELETE FROM used_id WHERE rowid IN (SELECT rowid FROM used_id WHERE ends <= ?1 LIMIT ?2)";
-                let sweep = sqlx::query(sql).bind(now.as_micros()).bind(SWEPT);
+                let sql = "DELETE FROM used_id WHERE (owner, id) IN (SELECT owner, id FROM used_id WHERE ends <= $1 LIMIT $2)";
+                let sweep = db::query(sql).bind(now.as_micros()).bind(SWEPT);
                 sweep.execute(&mut tx.conn).await.map_err(Fault::from)?;
                 let sql = "INSERT INTO used_id (owner, id, ends)
-                           SELECT ?1, ?2, ?3 WHERE (SELECT count(*) FROM used_id) < ?4 ON CONFLICT DO NOTHING";
-                let query = sqlx::query(sql).bind(&owner).bind(&id).bind(until.as_micros());
+                           SELECT $1, $2, $3 WHERE (SELECT count(*) FROM used_id) < $4 ON CONFLICT DO NOTHING";
+                let query = db::query(sql).bind(&owner).bind(&id).bind(until.as_micros());
                 let query = query.bind(i64::try_from(MAX_USED).unwrap_or(i64::MAX));
-                if query.execute(&mut tx.conn).await.map_err(Fault::from)?.rows_affected() == 1 {
+                if query.execute(&mut tx.conn).await.map_err(Fault::from)? == 1 {
                     return Ok(true);
                 }
-                let query = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM used_id WHERE owner = ?1 AND id = ?2)");
+                let query = db::query("SELECT EXISTS (SELECT 1 FROM used_id WHERE owner = $1 AND id = $2)");
                 let used: bool =
-                    query.bind(owner).bind(id).fetch_one(&mut tx.conn).await.map_err(Fault::from)?;
+                    query.bind(owner).bind(id).scalar(&mut tx.conn).await.map_err(Fault::from)?;
                 if used {
                     Ok(false)
                 } else {

@@ -10,13 +10,20 @@ use std::{
 };
 
 use crewgate_approval::Hint;
-use sqlx::Connection;
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{command::Command, fault::Fault, lanes::Refusals, options::Options, tx::Sorted, tx::Tx};
+use crate::{
+    command::Command,
+    db::{self, Conn},
+    fault::Fault,
+    lanes::Refusals,
+    options::Options,
+    postgres::Postgres,
+    tx::{Sorted, Tx},
+};
 
 /// How often the writer looks at what nobody asked for: counts of refusals that are due, a write-ahead log to empty.
 const TICK: Duration = Duration::from_secs(5);
@@ -49,7 +56,10 @@ pub(crate) struct Writer {
     pub(crate) options: Options,
     pub(crate) uncheckpointed: u64,
     /// Held, and so locked, until the writer has ended.
-    pub(crate) lock: File,
+    pub(crate) lock: Option<File>,
+    /// How a connection that was lost is made again; `None` where that cannot be.
+    pub(crate) reconnect: Option<Postgres>,
+    pub(crate) lost: bool,
 }
 
 /// Why the writer must stop at once.
@@ -112,14 +122,19 @@ impl Writer {
         counts: Option<Sorted>,
     ) -> Result<(), Poison> {
         self.tx.moved.clear();
+        if let Err(fault) = self.connected().await {
+            answer(batch, Err(fault));
+            return Ok(());
+        }
         let done = async {
-            execute(&mut self.tx, "BEGIN IMMEDIATE").await?;
+            self.tx.begin().await?;
             for command in &mut batch {
                 self.tx.savepoint(&mut **command).await?;
             }
             if let Some(counts) = counts {
                 self.tx.record(counts).await.map_err(|error| Fault::Unavailable(error.to_string()))?;
             }
+            self.tx.notify().await?;
             self.tx.grow().await
         };
         let tree = match done.await {
@@ -130,7 +145,14 @@ impl Writer {
                 let rolled_back = rollback(&mut self.tx).await;
                 tracing::error!(%fault, "a transaction was rolled back");
                 answer(batch, Err(fault));
-                return rolled_back;
+                return match rolled_back {
+                    // The server takes back what a connection that is gone had begun.
+                    Err(Poison(_)) if self.reconnect.is_some() => {
+                        self.lost = true;
+                        Ok(())
+                    }
+                    rolled_back => rolled_back,
+                };
             }
         };
         match execute(&mut self.tx, "COMMIT").await {
@@ -153,16 +175,31 @@ impl Writer {
         }
     }
 
+    /// Makes the connection again that was lost. What it had begun was not committed, or this process had ended.
+    async fn connected(&mut self) -> Result<(), Fault> {
+        if let (true, Some(postgres)) = (self.lost, &self.reconnect) {
+            let conn = postgres.writer().await.map_err(|error| Fault::Unavailable(error.to_string()))?;
+            self.tx.conn = Conn::Postgres(conn);
+            self.lost = false;
+            tracing::info!("the database is there again");
+        }
+        Ok(())
+    }
+
     /// Moves what is committed into the database file. SQLite's own checkpoints are off: they swallow errors.
+    /// PostgreSQL does it by itself, and says in a commit when it could not.
     async fn checkpoint(&mut self) -> Result<(), Poison> {
-        let done: Result<(i64, i64, i64), _> =
-            sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut self.tx.conn).await;
-        let (_, log, moved) = done.map_err(|error| Poison(format!("checkpoint: {error}")))?;
+        (self.uncheckpointed, self.tx.bytes) = (0, 0);
+        if let Conn::Postgres(_) = self.tx.conn {
+            return Ok(());
+        }
+        let done = db::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut self.tx.conn).await;
+        let done = done.and_then(|row| Ok((row.try_get::<i64>(1)?, row.try_get::<i64>(2)?)));
+        let (log, moved) = done.map_err(|error| Poison(format!("checkpoint: {error}")))?;
         // A reader on an old page keeps the rest for later. It is tried again after as many pages more.
         if moved < log {
             tracing::debug!(log, moved, "a reader holds back the checkpoint");
         }
-        (self.uncheckpointed, self.tx.bytes) = (0, 0);
         Ok(())
     }
 
@@ -213,7 +250,7 @@ impl Tx {
 }
 
 async fn execute(tx: &mut Tx, sql: &'static str) -> Result<(), Fault> {
-    sqlx::query(sql).execute(&mut tx.conn).await?;
+    db::query(sql).execute(&mut tx.conn).await?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crewgate_audit::{AuditError, AuditStore, Lane, Log, Phase, tlog::SignedCheckpoint, verify};
-use crewgate_store::{Options, SqliteStore};
+use crewgate_store::{Options, Store};
 use support::{Dir, entry, verified};
 
 /// Tells this test binary, started again as a child, which database to write to.
@@ -80,7 +80,7 @@ fn random(below: u64) -> u64 {
 #[ignore = "the child of another test"]
 async fn a_child_writes_until_it_is_killed() {
     let Some(database) = std::env::var_os(DATABASE) else { return };
-    let store = SqliteStore::open(database, Options::default().checkpoint_pages(64)).await.unwrap();
+    let store = Store::open(database, Options::default().checkpoint_pages(64)).await.unwrap();
     let writers: Vec<_> = (0..16)
         .map(|n: usize| {
             let store = store.clone();
@@ -134,7 +134,7 @@ fn a_disk_that_takes_no_more_poisons_the_store_and_loses_nothing_acknowledged() 
 #[ignore = "the child of another test"]
 async fn a_child_writes_until_the_disk_is_full() {
     let Some(database) = std::env::var_os(DATABASE) else { return };
-    let store = SqliteStore::open(database, Options::default().checkpoint_pages(u64::MAX)).await.unwrap();
+    let store = Store::open(database, Options::default().checkpoint_pages(u64::MAX)).await.unwrap();
     for _ in 0..1000 {
         // Two in one transaction: both are told the same.
         let batch = [entry(Phase::Outcome, 10_000), entry(Phase::Outcome, 10_000)];
@@ -243,7 +243,7 @@ async fn a_child_writes_and_tells_what_was_signed() {
     let Some(database) = std::env::var_os(DATABASE) else { return };
     // The test harness has begun the line.
     println!();
-    let Ok(store) = SqliteStore::open(database, Options::default().checkpoint_pages(24)).await else {
+    let Ok(store) = Store::open(database, Options::default().checkpoint_pages(24)).await else {
         return println!("shut");
     };
     for n in 0..60 {
@@ -266,7 +266,7 @@ async fn a_child_writes_and_tells_what_was_signed() {
 }
 
 /// What is signed now, for whoever watches.
-async fn tell(store: &SqliteStore) {
+async fn tell(store: &Store) {
     if let Ok(note) = store.checkpoint().await {
         println!("signed {}", serde_json::to_string(&note).unwrap());
     }

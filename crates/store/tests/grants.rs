@@ -10,7 +10,7 @@ use crewgate_audit::{AuditError, AuditStore, Entry, Lane, Log, Phase, Query};
 use crewgate_core::{
     Action, Basis, Effect, Fact, GrantId, GrantStep, PrincipalKey, RequestId, RunId, Timestamp,
 };
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use crewgate_testkit::suites::grant::{given, limited, revocation};
 use support::{Dir, intruder, verified};
 
@@ -32,12 +32,12 @@ fn decided(outcome: &str, basis: Basis) -> Fact {
     Fact::Decided { outcome: outcome.to_owned(), duties: None, reason: None, basis }
 }
 
-async fn used(store: &SqliteStore, id: GrantId) -> u32 {
+async fn used(store: &Store, id: GrantId) -> u32 {
     store.find(id).await.unwrap().unwrap().used
 }
 
 /// The moves of grants on the record, in order.
-async fn steps(store: &SqliteStore) -> Vec<(Entry, GrantStep)> {
+async fn steps(store: &Store) -> Vec<(Entry, GrantStep)> {
     let leaves = store.leaves(Query::default().phase(Phase::Grant)).await.unwrap();
     let told = leaves.iter().map(|leaf| leaf.entry().unwrap()).map(|entry| match entry.facts.as_slice() {
         [Fact::Grant { step, .. }] => (entry.clone(), step.clone()),
@@ -166,6 +166,7 @@ async fn a_database_from_before_grants_is_brought_up_to_date() {
     let mut conn = intruder(&dir.db()).await;
     for sql in [
         "DROP TABLE role_grant",
+        "DROP TABLE role_grant_set",
         "DROP TABLE mask_token",
         "DELETE FROM _sqlx_migrations WHERE version IN (2, 3)",
     ] {
@@ -173,7 +174,7 @@ async fn a_database_from_before_grants_is_brought_up_to_date() {
     }
     drop(conn);
     // Who only reads does not change it.
-    assert!(SqliteStore::open_read_only(dir.db()).await.is_err());
+    assert!(Store::open_read_only(dir.db()).await.is_err());
     let store = dir.open().await;
     assert_eq!(store.head().await.unwrap().size, 1);
     store.give(given("ana")).await.unwrap();

@@ -12,7 +12,7 @@ use crewgate_audit::{
     verify,
 };
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, Timestamp};
-use crewgate_store::{Keys, OpenError, Options, SqliteStore};
+use crewgate_store::{Keys, OpenError, Options, Store};
 use support::{Dir, entry, intruder, verified};
 
 fn beside(dir: &Dir, end: &str) -> PathBuf {
@@ -30,8 +30,8 @@ fn again(signer: &Signer) -> Signer {
     signer.expose().parse().unwrap()
 }
 
-async fn open(dir: &Dir, signers: Vec<Signer>, seal: &SealKey) -> Result<SqliteStore, OpenError> {
-    SqliteStore::open(dir.db(), Options::default().keys(Keys::new(signers, seal.clone())?)).await
+async fn open(dir: &Dir, signers: Vec<Signer>, seal: &SealKey) -> Result<Store, OpenError> {
+    Store::open(dir.db(), Options::default().keys(Keys::new(signers, seal.clone())?)).await
 }
 
 #[tokio::test]
@@ -70,9 +70,9 @@ async fn a_record_is_not_opened_without_its_own_keys() {
         other => panic!("{other:?}"),
     }
     fs::remove_file(beside(&dir, ".seal-key")).unwrap();
-    assert!(matches!(SqliteStore::open(dir.db(), Options::default()).await, Err(OpenError::Key(_))));
+    assert!(matches!(Store::open(dir.db(), Options::default()).await, Err(OpenError::Key(_))));
     fs::remove_file(beside(&dir, ".signing-key")).unwrap();
-    assert!(matches!(SqliteStore::open(dir.db(), Options::default()).await, Err(OpenError::Key(_))));
+    assert!(matches!(Store::open(dir.db(), Options::default()).await, Err(OpenError::Key(_))));
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn a_key_is_replaced_by_one_that_signs_beside_it_for_a_while() {
     let dir = Dir::new();
     let seal = SealKey::generate().unwrap();
     let [old, new] = [(); 2].map(|()| signer("gate.example/record"));
-    let add = async |store: &SqliteStore| {
+    let add = async |store: &Store| {
         store.append(Lane::Outcome, entry(Phase::Outcome, 10)).await.unwrap();
         let checkpoint = SignedCheckpoint::parse(&store.checkpoint().await.unwrap()).unwrap();
         store.close().await;
@@ -143,7 +143,7 @@ async fn nothing_about_a_person_stands_in_the_file() {
     assert_eq!(store.leaves(found.clone()).await.unwrap().len(), 20, "and they are found all the same");
     store.close().await;
     // Whoever has the file and not the key verifies the tree, and opens nothing.
-    let reader = SqliteStore::open_read_only_with(dir.db(), None).await.unwrap();
+    let reader = Store::open_read_only_with(dir.db(), None).await.unwrap();
     let leaves = reader.leaves(Query::default()).await.unwrap();
     assert!(leaves.iter().all(|leaf| leaf.held == Held::Sealed && leaf.entry().unwrap().facts.is_empty()));
     assert_eq!(reader.leaves(found).await, Err(AuditError::Unavailable));

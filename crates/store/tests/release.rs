@@ -8,7 +8,7 @@ use std::time::Duration;
 use crewgate_approval::{ApprovalStore, Lease, LeaseError, NewApproval, Phase as Stands, State};
 use crewgate_audit::{AuditError, AuditStore, Entry, Lane, Log, Phase, Query};
 use crewgate_core::{ApprovalStep, Fact, RequestId, Timestamp};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use crewgate_testkit::suites::approval::{asked, person, start, yes};
 use support::{Dir, verified};
 
@@ -17,7 +17,7 @@ fn now() -> Timestamp {
 }
 
 /// Asked for, approved and claimed.
-async fn claimed(store: &SqliteStore) -> (NewApproval, Lease) {
+async fn claimed(store: &Store) -> (NewApproval, Lease) {
     let new = asked(&person("ana"), &[("owners", 1)]);
     store.open(new.clone()).await.unwrap();
     store.vote(yes(&new, &person("bob"), &["owners"])).await.unwrap();
@@ -30,11 +30,11 @@ fn released(phase: Phase, request: RequestId, lease: Lease) -> Entry {
         .with_fact(Fact::Released { approval: lease.approval, lease: lease.number })
 }
 
-async fn state(store: &SqliteStore, lease: Lease) -> State {
+async fn state(store: &Store, lease: Lease) -> State {
     store.find(lease.approval).await.unwrap().unwrap().state
 }
 
-async fn steps(store: &SqliteStore, lease: Lease) -> Vec<ApprovalStep> {
+async fn steps(store: &Store, lease: Lease) -> Vec<ApprovalStep> {
     let query = Query { approval: Some(lease.approval), phase: Some(Phase::Approval), ..Query::default() };
     let leaves = store.leaves(query).await.unwrap();
     let facts = leaves.iter().flat_map(|leaf| leaf.entry().unwrap().facts);

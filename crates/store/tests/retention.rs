@@ -10,7 +10,7 @@ use crewgate_audit::{
     verify,
 };
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, Timestamp};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use futures_util::future::join_all;
 use support::{Dir, intruder};
 
@@ -27,7 +27,7 @@ fn by(phase: Phase, subject: &str, second: i64) -> Entry {
 }
 
 /// So many outcomes, one a second, of anna and of bob in turn.
-async fn filled(dir: &Dir, leaves: i64) -> SqliteStore {
+async fn filled(dir: &Dir, leaves: i64) -> Store {
     let store = dir.open().await;
     let entry = |n: i64| by(Phase::Outcome, if n % 2 == 0 { "anna" } else { "bob" }, n);
     let appended = (0..leaves).map(|n| store.append(Lane::Outcome, entry(n)));
@@ -151,7 +151,7 @@ async fn leaves_that_were_cut_off_by_somebody_else_are_named() {
         for sql in ["DELETE FROM leaf WHERE idx < 512", "DELETE FROM tile WHERE level = 0 AND n < 2"] {
             sqlx::query(sql).execute(&mut conn).await.unwrap();
         }
-        let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+        let reader = Store::open_read_only(dir.db()).await.unwrap();
         assert_eq!(verdict(&reader).await, Err(Fault { leaf: wrong, kind: FaultKind::Deleted }));
         sqlx::query("UPDATE leaf SET record = record || ' ' WHERE idx = 600")
             .execute(&mut conn)

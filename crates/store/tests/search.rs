@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crewgate_audit::{AuditStore, Entry, Lane, Phase, Query, Word};
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, Timestamp};
-use crewgate_store::{Options, SqliteStore};
+use crewgate_store::{Options, Store};
 use sqlx::Row;
 use support::{Dir, intruder};
 
@@ -40,7 +40,7 @@ fn of_anna() -> Entry {
 async fn a_person_and_a_day_are_found_by_index_however_large_the_record_is() {
     let rows: u64 = std::env::var("CREWGATE_SEARCH_ROWS").map_or(ROWS, |rows| rows.parse().unwrap());
     let dir = Dir::new();
-    let store = SqliteStore::open(dir.db(), Options::default()).await.unwrap();
+    let store = Store::open(dir.db(), Options::default()).await.unwrap();
     store.append(Lane::Intent, of_anna()).await.unwrap();
     store.close().await;
 
@@ -80,7 +80,7 @@ async fn a_person_and_a_day_are_found_by_index_however_large_the_record_is() {
     drop(conn);
 
     let keys = crewgate_store::Keys::beside(&dir.db()).unwrap().unwrap();
-    let store = SqliteStore::open_read_only_with(dir.db(), Some(&keys)).await.unwrap();
+    let store = Store::open_read_only_with(dir.db(), Some(&keys)).await.unwrap();
     let day = first().saturating_add(10 * DAY);
     let query = Query {
         principal: Some("okta:anna".to_owned()),

@@ -31,9 +31,9 @@ async fn it_is_an_approval_store() {
 /// As often as `CREWGATE_RACES` says; 100 times without it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn races_for_an_approval_have_one_winner() {
-    let rounds = std::env::var("CREWGATE_RACES").map_or(100, |rounds| rounds.parse().unwrap());
     let dirs = Dirs::default();
-    suites::approval::races(Arc::new(dirs.open().await), rounds).await;
+    let store: Arc<dyn crewgate_approval::ApprovalStore> = Arc::new(dirs.open().await);
+    suites::approval::races([Arc::clone(&store), store], support::rounds()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use crewgate_audit::{
     verify,
 };
 use crewgate_core::{RequestId, Timestamp};
-use crewgate_store::{OpenError, Options, SqliteStore};
+use crewgate_store::{OpenError, Options, Store};
 use sqlx::{Connection, Executor, SqliteConnection};
 use support::{Dir, entry, intruder};
 
@@ -35,7 +35,7 @@ async fn six(dir: &Dir) {
 }
 
 async fn verdict(dir: &Dir, since: Option<&SignedCheckpoint>) -> Result<(), Fault> {
-    let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+    let reader = Store::open_read_only(dir.db()).await.unwrap();
     let verdict = verify(&reader, since, |_, _| ()).await.unwrap().map(|_| ());
     // What is exported is as it is, and whoever has only the public key finds the same in the folder.
     let folder = dir.db().with_extension("exported");
@@ -55,7 +55,7 @@ fn fault(leaf: u64, kind: FaultKind) -> Result<(), Fault> {
 }
 
 async fn latest(dir: &Dir) -> SignedCheckpoint {
-    let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+    let reader = Store::open_read_only(dir.db()).await.unwrap();
     let note = reader.checkpoint().await.unwrap();
     reader.close().await;
     SignedCheckpoint::parse(&note).unwrap()
@@ -122,7 +122,7 @@ async fn an_inserted_row_is_named() {
     let mut conn = intruder(&dir.db()).await;
     conn.execute(behind).await.unwrap();
     conn.close().await.unwrap();
-    let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+    let reader = Store::open_read_only(dir.db()).await.unwrap();
     let found = verify(&reader, None, |_, _| ()).await.unwrap().map(|_| ());
     assert_eq!(found, fault(6, FaultKind::Inserted));
     reader.close().await;
@@ -180,7 +180,7 @@ async fn a_leaf_rewritten_with_its_hashes_contradicts_what_was_signed() {
     let mut conn = intruder(&dir.db()).await;
     rewrite(&mut conn, 3, None).await;
     conn.close().await.unwrap();
-    let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+    let reader = Store::open_read_only(dir.db()).await.unwrap();
     let found = verify(&reader, None, |_, _| ()).await.unwrap().map(|_| ());
     assert_eq!(found, fault(3, FaultKind::Rewritten { to: 3 }));
     reader.close().await;
@@ -194,7 +194,7 @@ async fn a_swapped_key_is_named_from_where_it_signs() {
     let origin = latest(&dir).await.claimed().origin.clone();
     rewrite(&mut conn, 3, Some(&Signer::generate(&origin, KeyKind::Log).unwrap())).await;
     conn.close().await.unwrap();
-    let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+    let reader = Store::open_read_only(dir.db()).await.unwrap();
     let found = verify(&reader, None, |_, _| ()).await.unwrap().map(|_| ());
     assert_eq!(found, fault(3, FaultKind::Unsigned(NoteError::Untrusted)));
     reader.close().await;
@@ -216,7 +216,7 @@ async fn a_fork_by_whoever_has_the_key_is_found_by_a_checkpoint_kept_elsewhere()
     rewrite(&mut conn, 3, Some(&stolen(&dir))).await;
     conn.close().await.unwrap();
     assert_eq!(verdict(&dir, None).await, fault(3, FaultKind::Removed), "even now its content is missed");
-    let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+    let reader = Store::open_read_only(dir.db()).await.unwrap();
     let found = verify(&reader, Some(&kept), |_, _| ()).await.unwrap().map(|_| ());
     assert_eq!(found, fault(5, FaultKind::Forked));
     reader.close().await;
@@ -266,7 +266,7 @@ async fn nothing_is_added_to_a_log_whose_edge_is_not_the_signed_one() {
         let mut conn = intruder(&dir.db()).await;
         conn.execute(statement).await.unwrap();
         conn.close().await.unwrap();
-        match SqliteStore::open(dir.db(), Options::default()).await {
+        match Store::open(dir.db(), Options::default()).await {
             Err(OpenError::Damaged { .. }) => {}
             other => panic!("{statement}: {other:?}"),
         }

@@ -3,7 +3,7 @@
 
 use crewgate_core::Timestamp;
 use crewgate_masking::{Issued, Keys, MemoryVault, Vault, VaultKeys};
-use crewgate_store::{Options, SqliteStore};
+use crewgate_store::{Options, Store};
 
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros)
@@ -38,7 +38,7 @@ async fn tokens_are_kept_adopted_and_forgotten_on_disk_and_no_value_is_in_the_fi
     let folder = std::env::temp_dir().join(format!("crewgate-vault-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("crewgate.db");
-    let store = SqliteStore::open(&file, Options::default()).await.unwrap();
+    let store = Store::open(&file, Options::default()).await.unwrap();
     keeps(&store).await;
     store.close().await;
     let bytes = std::fs::read(&file).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crewgate_audit::{AuditError, AuditStore, Lane, Phase, Query};
 use crewgate_core::Fact;
 use crewgate_runs::{LedgerError, RunLedger};
-use crewgate_store::{OpenError, Options, SqliteStore};
+use crewgate_store::{OpenError, Options, Store};
 use crewgate_testkit::{ManualClock, suites};
 use support::{Dir, entry, intruder, verified};
 
@@ -45,11 +45,11 @@ async fn a_second_writer_is_refused_and_readers_are_not() {
     let dir = Dir::new();
     let store = dir.open().await;
     store.append(Lane::Outcome, entry(Phase::Control, 0)).await.unwrap();
-    match SqliteStore::open(dir.db(), Options::default()).await {
+    match Store::open(dir.db(), Options::default()).await {
         Err(OpenError::Locked { path }) => assert!(path.ends_with("crewgate.db.lock")),
         other => panic!("{other:?}"),
     }
-    let reader = SqliteStore::open_read_only(dir.db()).await.unwrap();
+    let reader = Store::open_read_only(dir.db()).await.unwrap();
     assert_eq!(verified(&reader).await.len(), 1);
     // It sees what is written meanwhile, and cannot write.
     store.append(Lane::Outcome, entry(Phase::Control, 0)).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_second_writer_is_refused_and_readers_are_not() {
 #[tokio::test]
 async fn a_database_that_is_not_there_is_not_created_by_reading() {
     let dir = Dir::new();
-    assert!(SqliteStore::open_read_only(dir.db()).await.is_err());
+    assert!(Store::open_read_only(dir.db()).await.is_err());
     assert!(!dir.db().exists());
 }
 
@@ -92,7 +92,7 @@ async fn dropping_the_last_clone_finishes_what_is_in_line() {
     drop(store);
     // The lock is free once the writer has ended.
     let store = loop {
-        match SqliteStore::open(dir.db(), Options::default()).await {
+        match Store::open(dir.db(), Options::default()).await {
             Ok(store) => break store,
             Err(OpenError::Locked { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
@@ -105,7 +105,7 @@ async fn dropping_the_last_clone_finishes_what_is_in_line() {
 async fn lanes_do_not_take_each_others_seats() {
     let dir = Dir::new();
     let options = Options::default().outcome_seats(2).intent_seats(1).seat_wait(Duration::ZERO);
-    let store = SqliteStore::open(dir.db(), options).await.unwrap();
+    let store = Store::open(dir.db(), options).await.unwrap();
     let first = AuditStore::reserve(&store).await.unwrap();
     let _second = AuditStore::reserve(&store).await.unwrap();
     assert_eq!(AuditStore::reserve(&store).await.err(), Some(AuditError::Full));
@@ -123,7 +123,7 @@ async fn a_flood_of_strangers_is_folded_into_counts() {
     let dir = Dir::new();
     let clock = ManualClock::at(entry(Phase::Refused, 0).time);
     let options = Options::default().clock(clock.clone()).refusals_per_minute(3);
-    let store = SqliteStore::open(dir.db(), options).await.unwrap();
+    let store = Store::open(dir.db(), options).await.unwrap();
     let answers: Vec<_> = (0..100).map(|_| store.append(Lane::Refusal, entry(Phase::Refused, 0))).collect();
     let mut told = 0;
     for answer in answers {
@@ -145,8 +145,7 @@ async fn a_flood_of_strangers_is_folded_into_counts() {
 async fn counts_that_are_not_yet_due_are_written_when_it_closes() {
     let dir = Dir::new();
     let clock = ManualClock::at(entry(Phase::Refused, 0).time);
-    let store =
-        SqliteStore::open(dir.db(), Options::default().clock(clock).refusals_per_minute(0)).await.unwrap();
+    let store = Store::open(dir.db(), Options::default().clock(clock).refusals_per_minute(0)).await.unwrap();
     assert_eq!(store.append(Lane::Refusal, entry(Phase::Refused, 0)).await, Err(AuditError::Full));
     store.close().await;
     assert_eq!(verified(&dir.open().await).await.len(), 1);
@@ -155,7 +154,7 @@ async fn counts_that_are_not_yet_due_are_written_when_it_closes() {
 #[tokio::test]
 async fn the_write_ahead_log_is_moved_into_the_database_by_the_writer() {
     let dir = Dir::new();
-    let store = SqliteStore::open(dir.db(), Options::default().checkpoint_pages(16)).await.unwrap();
+    let store = Store::open(dir.db(), Options::default().checkpoint_pages(16)).await.unwrap();
     let size = || std::fs::metadata(dir.db()).unwrap().len();
     let before = size();
     for _ in 0..40 {
@@ -175,9 +174,7 @@ async fn a_database_of_another_version_is_refused() {
                  VALUES (9999, 'from the future', 1, x'00', 0)";
     conn.execute(newer).await.unwrap();
     drop(conn);
-    for refused in
-        [SqliteStore::open(dir.db(), Options::default()).await, SqliteStore::open_read_only(dir.db()).await]
-    {
+    for refused in [Store::open(dir.db(), Options::default()).await, Store::open_read_only(dir.db()).await] {
         assert!(matches!(refused, Err(OpenError::Migration(_))), "{refused:?}");
     }
 }

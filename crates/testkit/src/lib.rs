@@ -7,6 +7,7 @@
 
 mod clock;
 mod idp;
+pub mod postgres;
 mod probe;
 mod scripted_crew;
 pub mod suites;

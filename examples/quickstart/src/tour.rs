@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use crewgate_audit::{Query, Timeline, run_leaves, verify};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use http::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -173,7 +173,7 @@ async fn record(folder: &Path, run: &str, guide: &mut Guide) -> Result<()> {
     let told = report.contains("kickoff by legacy:reports");
     guide.step("and what would have been refused", told, &report)?;
 
-    let store = SqliteStore::open_read_only(&database).await?;
+    let store = Store::open_read_only(&database).await?;
     let leaves = run_leaves(&store, run.parse()?, Query::default().limit).await?;
     let lines = Timeline::of(&leaves)?.lines();
     let story: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
@@ -198,7 +198,7 @@ async fn record(folder: &Path, run: &str, guide: &mut Guide) -> Result<()> {
     for end in ["signing-key", "seal-key"] {
         fs::copy(database.with_extension(format!("db.{end}")), tampered.with_extension(format!("db.{end}")))?;
     }
-    let store = SqliteStore::open_read_only(&tampered).await?;
+    let store = Store::open_read_only(&tampered).await?;
     let verified = verify(&store, None, |_, _| ()).await?;
     let fault = verified.err().map(|fault| fault.to_string()).unwrap_or_default();
     guide.step(&format!("an edited copy does not: {fault}"), fault.contains("leaf 5"), &fault)?;

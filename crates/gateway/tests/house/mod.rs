@@ -20,7 +20,7 @@ use std::{
 use crewgate_audit::{AuditStore, Entry, Leaf, Phase, Query, verify};
 use crewgate_core::{Clock, Fact, RequestId, SystemClock};
 use crewgate_gateway::{Gateway, Running, config::Settings};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
 use serde_json::{Value, json};
 
@@ -84,8 +84,8 @@ impl Folder {
         bytes
     }
 
-    pub(crate) async fn store(&self) -> SqliteStore {
-        SqliteStore::open_read_only(self.0.join("crewgate.db")).await.unwrap()
+    pub(crate) async fn store(&self) -> Store {
+        Store::open_read_only(self.0.join("crewgate.db")).await.unwrap()
     }
 }
 

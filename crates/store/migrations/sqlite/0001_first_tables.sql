@@ -1,4 +1,5 @@
 -- Approvals. What was asked never changes; a move writes state, votes, leases and version over the version it read.
+-- Rows are found by phase, until and auto_run, which say what asked and state say.
 CREATE TABLE approval (
     id        TEXT PRIMARY KEY,
     run       TEXT UNIQUE,
@@ -10,7 +11,9 @@ CREATE TABLE approval (
     opened    INTEGER NOT NULL,
     expires   INTEGER NOT NULL,
     requester TEXT NOT NULL,
-    phase     TEXT GENERATED ALWAYS AS (state ->> '$.state') VIRTUAL
+    auto_run  INTEGER NOT NULL,
+    phase     TEXT NOT NULL,
+    until     INTEGER
 ) STRICT;
 
 CREATE INDEX approval_phase ON approval (phase, opened, id);
@@ -44,6 +47,7 @@ CREATE TABLE task_wait (
 
 -- Calls that count against a rate, one row each, until the rate's period is over.
 CREATE TABLE rate_mark (
+    mark    INTEGER PRIMARY KEY,
     issuer  TEXT NOT NULL,
     subject TEXT NOT NULL,
     rule    TEXT NOT NULL,

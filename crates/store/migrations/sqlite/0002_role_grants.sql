@@ -11,5 +11,12 @@ CREATE TABLE role_grant (
     revoked TEXT
 ) STRICT, WITHOUT ROWID;
 
+-- The sets of people who agreed to a grant.
+CREATE TABLE role_grant_set (
+    grant_id TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    PRIMARY KEY (name, grant_id)
+) STRICT, WITHOUT ROWID;
+
 CREATE INDEX role_grant_of ON role_grant (issuer, subject, ends, id);
 CREATE INDEX role_grant_ends ON role_grant (ends, id);

@@ -10,8 +10,7 @@ CREATE INDEX revocation_ends ON revocation (ends);
 
 -- Counts changes: what replicas look at several times a second.
 CREATE TABLE revocation_version (
-    only    INTEGER PRIMARY KEY CHECK (only = 1),
     version INTEGER NOT NULL
 ) STRICT;
 
-INSERT INTO revocation_version (only, version) VALUES (1, 0);
+INSERT INTO revocation_version (version) VALUES (0);

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use crewgate_audit::{AuditStore, Entry, Frame, Leaf, Phase, Query, verify};
 use crewgate_core::{Fact, RequestId, Timestamp};
-use crewgate_store::{Options, SqliteStore};
+use crewgate_store::{Options, Store};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 /// A directory that is removed when the test is over.
@@ -29,8 +29,8 @@ impl Dir {
         self.0.join("crewgate.db")
     }
 
-    pub(crate) async fn open(&self) -> SqliteStore {
-        SqliteStore::open(self.db(), Options::default()).await.unwrap()
+    pub(crate) async fn open(&self) -> Store {
+        Store::open(self.db(), Options::default()).await.unwrap()
     }
 }
 
@@ -45,12 +45,17 @@ impl Drop for Dir {
 pub(crate) struct Dirs(std::sync::Mutex<Vec<Dir>>);
 
 impl Dirs {
-    pub(crate) async fn open(&self) -> SqliteStore {
+    pub(crate) async fn open(&self) -> Store {
         let dir = Dir::new();
         let store = dir.open().await;
         self.0.lock().unwrap().push(dir);
         store
     }
+}
+
+/// How often a race is run: as often as `CREWGATE_RACES` says, 100 times without it.
+pub(crate) fn rounds() -> usize {
+    std::env::var("CREWGATE_RACES").map_or(100, |rounds| rounds.parse().unwrap())
 }
 
 /// An entry of this size.
@@ -65,7 +70,7 @@ pub(crate) fn entry(phase: Phase, size: usize) -> Entry {
 }
 
 /// The whole log, verified.
-pub(crate) async fn verified(store: &SqliteStore) -> Vec<Leaf> {
+pub(crate) async fn verified(store: &Store) -> Vec<Leaf> {
     let leaves = store.leaves(Query::default().limit(u32::MAX)).await.unwrap();
     let verified = verify(store, None, |_, _| ()).await.unwrap().unwrap();
     assert_eq!((verified.head.size, verified.sealed), (leaves.len() as u64, 0));

@@ -15,6 +15,7 @@ use crewgate_core::{
     Action, ApprovalId, ApproverSet, Basis, Duties, Effect, HumanId, Message, Operation, Outgoing, Principal,
     PrincipalKey, PrincipalKind, RequestId, Resource, RunId, Timestamp, TokenFacts, Verdict,
 };
+use futures_util::StreamExt;
 use http::{HeaderValue, Method, uri::PathAndQuery};
 
 /// A store under test.
@@ -560,82 +561,90 @@ async fn what_does_not_exist_is_unknown(store: Store) {
 }
 
 /// Two approvers, an approver against a denier, a canceller against an approver, an approver against the end, and eight
-/// executors, this many times each. Needs the multi-threaded runtime to mean anything.
+/// executors, this many times each: the one at one replica, the other at the other. Give the same store twice where there
+/// is one. Needs the multi-threaded runtime to mean anything.
 ///
 /// # Panics
 ///
 /// When two win, or nobody does.
-pub async fn races(store: Store, rounds: usize) {
-    for _ in 0..rounds {
-        // approve × approve: both count, exactly one of them completes the quorum.
-        let new = asked(&person("ana"), &[("owners", 2)]);
-        open(&store, &new).await;
-        let (a, b) = both(
-            vote(&store, yes(&new, &person("bob"), &["owners"])),
-            vote(&store, yes(&new, &person("dan"), &["owners"])),
-        )
-        .await;
-        let settled = [a.unwrap(), b.unwrap()].iter().filter(|s| s.phase() == Phase::Approved).count();
-        assert_eq!(settled, 1, "two voters each saw the other's vote, or neither did");
-        assert_eq!(find(&store, &new).await.votes.len(), 2);
+pub async fn races(replicas: [Store; 2], rounds: usize) {
+    let race = |_| {
+        let replicas = replicas.clone();
+        async { tokio::spawn(race(replicas)).await.expect("a race was lost by both or won by both") }
+    };
+    // Many at a time, so that they meet in the same transactions too.
+    futures_util::stream::iter(0..rounds).map(race).buffer_unordered(32).collect::<()>().await;
+}
 
-        // approve × deny on a quorum of one: exactly one is counted, and the row says which.
-        let new = asked(&person("ana"), &[("owners", 1)]);
-        open(&store, &new).await;
-        let (a, b) = both(
-            vote(&store, yes(&new, &person("bob"), &["owners"])),
-            vote(&store, no(&new, &person("dan"), &["owners"])),
-        )
-        .await;
-        let row = find(&store, &new).await;
-        match (a, b) {
-            (Ok(won), Err(VoteError::NotPending(_))) | (Err(VoteError::NotPending(_)), Ok(won)) => {
-                assert_eq!((row.state, row.votes.len()), (won, 1));
-            }
-            other => panic_with(&other),
+async fn race([store, other]: [Store; 2]) {
+    // approve × approve: both count, exactly one of them completes the quorum.
+    let new = asked(&person("ana"), &[("owners", 2)]);
+    open(&store, &new).await;
+    let (a, b) = both(
+        vote(&store, yes(&new, &person("bob"), &["owners"])),
+        vote(&other, yes(&new, &person("dan"), &["owners"])),
+    )
+    .await;
+    let settled = [a.unwrap(), b.unwrap()].iter().filter(|s| s.phase() == Phase::Approved).count();
+    assert_eq!(settled, 1, "two voters each saw the other's vote, or neither did");
+    assert_eq!(find(&store, &new).await.votes.len(), 2);
+
+    // approve × deny on a quorum of one: exactly one is counted, and the row says which.
+    let new = asked(&person("ana"), &[("owners", 1)]);
+    open(&store, &new).await;
+    let (a, b) = both(
+        vote(&store, yes(&new, &person("bob"), &["owners"])),
+        vote(&other, no(&new, &person("dan"), &["owners"])),
+    )
+    .await;
+    let row = find(&store, &new).await;
+    match (a, b) {
+        (Ok(won), Err(VoteError::NotPending(_))) | (Err(VoteError::NotPending(_)), Ok(won)) => {
+            assert_eq!((row.state, row.votes.len()), (won, 1));
         }
-
-        // cancel × approve: if the approval came second it was refused.
-        let new = asked(&person("ana"), &[("owners", 1)]);
-        open(&store, &new).await;
-        let (cancelling, id) = (Arc::clone(&store), new.id);
-        let (a, b) = both(vote(&store, yes(&new, &person("bob"), &["owners"])), async move {
-            cancelling.cancel(id, &person("ana"), after(2)).await
-        })
-        .await;
-        assert!(matches!(b, Ok(State::Cancelled { .. })), "{b:?}");
-        assert!(matches!(a, Ok(State::Approved { .. }) | Err(VoteError::NotPending(_))), "{a:?}");
-        assert_eq!(find(&store, &new).await.state.phase(), Phase::Cancelled);
-
-        // approve × expire: the vote that came in time counts, the late one does not, whichever is heard first.
-        let new = asked(&person("ana"), &[("owners", 1)]);
-        open(&store, &new).await;
-        let mut late = yes(&new, &person("dan"), &["owners"]);
-        late.vote.at = new.expires;
-        let (a, b) = both(vote(&store, yes(&new, &person("bob"), &["owners"])), vote(&store, late)).await;
-        assert!(matches!(a, Ok(State::Approved { .. })), "{a:?}");
-        assert!(matches!(b, Err(VoteError::NotPending(State::Expired))), "{b:?}");
-        assert_eq!(find(&store, &new).await.votes.len(), 1);
-
-        // claim × 8: exactly one lease, and the one that has it sends once.
-        let new = approved(&store).await;
-        let claims = (0..8).map(|_| {
-            let (store, id) = (Arc::clone(&store), new.id);
-            tokio::spawn(async move { store.claim(id, after(2), LEASE).await })
-        });
-        let mut leases = Vec::new();
-        for claim in claims.collect::<Vec<_>>() {
-            leases.extend(claim.await.unwrap().unwrap());
-        }
-        assert_eq!(leases.len(), 1);
-        let send = |lease: Lease| {
-            let store = Arc::clone(&store);
-            async move { store.mark_sent(lease, after(3)).await }
-        };
-        let lease = leases.pop().expect("there is one");
-        let (a, b) = both(send(lease), send(lease)).await;
-        assert!(matches!((&a, &b), (Ok(()), Err(_)) | (Err(_), Ok(()))), "{a:?} {b:?}");
+        other => panic_with(&other),
     }
+
+    // cancel × approve: if the approval came second it was refused.
+    let new = asked(&person("ana"), &[("owners", 1)]);
+    open(&store, &new).await;
+    let (cancelling, id) = (Arc::clone(&other), new.id);
+    let (a, b) = both(vote(&store, yes(&new, &person("bob"), &["owners"])), async move {
+        cancelling.cancel(id, &person("ana"), after(2)).await
+    })
+    .await;
+    assert!(matches!(b, Ok(State::Cancelled { .. })), "{b:?}");
+    assert!(matches!(a, Ok(State::Approved { .. }) | Err(VoteError::NotPending(_))), "{a:?}");
+    assert_eq!(find(&store, &new).await.state.phase(), Phase::Cancelled);
+
+    // approve × expire: the vote that came in time counts, the late one does not, whichever is heard first.
+    let new = asked(&person("ana"), &[("owners", 1)]);
+    open(&store, &new).await;
+    let mut late = yes(&new, &person("dan"), &["owners"]);
+    late.vote.at = new.expires;
+    let (a, b) = both(vote(&store, yes(&new, &person("bob"), &["owners"])), vote(&other, late)).await;
+    assert!(matches!(a, Ok(State::Approved { .. })), "{a:?}");
+    assert!(matches!(b, Err(VoteError::NotPending(State::Expired))), "{b:?}");
+    assert_eq!(find(&store, &new).await.votes.len(), 1);
+
+    // claim × 8: exactly one lease, and the one that has it sends once.
+    let new = approved(&store).await;
+    let claims = (0..8).map(|n| {
+        let (store, id) = (Arc::clone(if n % 2 == 0 { &store } else { &other }), new.id);
+        tokio::spawn(async move { store.claim(id, after(2), LEASE).await })
+    });
+    let mut leases = Vec::new();
+    for claim in claims.collect::<Vec<_>>() {
+        leases.extend(claim.await.unwrap().unwrap());
+    }
+    assert_eq!(leases.len(), 1);
+    let lease = leases.pop().expect("there is one");
+    let send = |store: &Store| {
+        let store = Arc::clone(store);
+        async move { store.mark_sent(lease, after(3)).await }
+    };
+    let (a, b) = both(send(&store), send(&other)).await;
+    assert!(matches!((&a, &b), (Ok(()), Err(_)) | (Err(_), Ok(()))), "{a:?} {b:?}");
 }
 
 #[expect(clippy::panic, reason = "a suite fails by panicking")]

@@ -12,7 +12,7 @@ use crewgate_audit::{
     tlog::{KeyKind, Receipt, SignedCheckpoint, Signer, VerifierKey},
     verify,
 };
-use crewgate_store::{Options, SqliteStore};
+use crewgate_store::{Options, Store};
 use serde_json::{Value, json};
 
 pub use self::transition::transition;
@@ -212,11 +212,11 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
 }
 
 /// The store, to be written to: nobody else may do so meanwhile.
-async fn writer(config: &ConfigFile) -> Result<SqliteStore, Failure> {
+async fn writer(config: &ConfigFile) -> Result<Store, Failure> {
     let settings = config.load()?;
     let options =
         settings.record_keys.iter().fold(Options::default(), |options, keys| options.keys(keys.clone()));
-    let store = SqliteStore::open(&settings.store, options).await;
+    let store = Store::open(&settings.store, options).await;
     store.map_err(|error| Failure::unavailable(format!("stop the gateway first, if it runs: {error}")))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crewgate_audit::{AuditStore, Entry, Query};
 use crewgate_core::{Fact, Timestamp};
-use crewgate_store::SqliteStore;
+use crewgate_store::Store;
 use serde::Serialize;
 
 use super::PAGE;
@@ -44,7 +44,7 @@ struct Refused {
 ///
 /// When the record cannot be read.
 pub async fn transition(database: &std::path::Path) -> Result<String, Failure> {
-    let store = SqliteStore::open_read_only(database).await;
+    let store = Store::open_read_only(database).await;
     Ok(report(&store.map_err(|error| unreadable(database, &error))?).await?.to_string())
 }
 

@@ -11,7 +11,7 @@ use crewgate_audit::{
 };
 use crewgate_core::{RequestId, RunId};
 use crewgate_runs::{OwnedId, RunFilter, RunLedger};
-use crewgate_store::{OpenError, SqliteStore};
+use crewgate_store::{OpenError, Store};
 use serde_json::{Value, json};
 
 use super::{
@@ -149,10 +149,10 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
 }
 
 /// The store of the configuration, for reading beside a running gateway or without one.
-pub(super) async fn open(settings: &Settings) -> Result<SqliteStore, Failure> {
+pub(super) async fn open(settings: &Settings) -> Result<Store, Failure> {
     let store = match &settings.record_keys {
-        Some(keys) => SqliteStore::open_read_only_with(&settings.store, Some(keys)).await,
-        None => SqliteStore::open_read_only(&settings.store).await,
+        Some(keys) => Store::open_read_only_with(&settings.store, Some(keys)).await,
+        None => Store::open_read_only(&settings.store).await,
     };
     store.map_err(|error| unreadable(&settings.store, &error))
 }
@@ -162,7 +162,7 @@ pub(super) fn unreadable(path: &std::path::Path, error: &OpenError) -> Failure {
 }
 
 /// What is recorded under an id: of a run, or of one request, as declared operations belong to no run.
-async fn recorded(store: &SqliteStore, id: &str) -> Result<Recorded, Failure> {
+async fn recorded(store: &Store, id: &str) -> Result<Recorded, Failure> {
     let wrong = |_| Failure::usage(format!("`{id}` is the id neither of a run nor of a request"));
     let (run, request): (RunId, RequestId) = (id.parse().map_err(wrong)?, id.parse().map_err(wrong)?);
     let unreadable = |error: AuditError| Failure::unavailable(error.to_string());

@@ -1,0 +1,182 @@
+//! A database of PostgreSQL's, shared by gateways that take turns at writing.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use crewgate_approval::Hint;
+use crewgate_core::ApprovalId;
+use sqlx::{
+    ConnectOptions, PgConnection, Row,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+use tokio::sync::watch;
+
+use crate::{
+    db::{Conn, Pool},
+    open::{self, Opened, Steps, migrator},
+    options::{OpenError, Options},
+    store::{Reading, Store},
+    writer::Life,
+};
+
+/// The pen: whoever holds this advisory lock writes. It is held from the begin of a transaction to its end.
+pub(crate) const PEN: i64 = i64::from_be_bytes(*b"crewgate");
+
+/// Where it is told which approvals have moved.
+pub(crate) const CHANNEL: &str = "crewgate_approval";
+
+/// The first that has all that is asked for here and is still mended by its makers.
+const OLDEST: i64 = 140_000;
+
+/// How long to wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long to wait before listening is tried again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the writer asks of the server. A gateway that stops in the middle must not keep the others from writing, and
+/// what is answered must be on the disk.
+const WRITER: [(&str, &str); 5] = [
+    ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
+    ("lock_timeout", "5s"),
+    ("statement_timeout", "60s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+];
+
+/// Where a PostgreSQL database is, and as whom it is used.
+///
+/// Gateways that share one must connect to it directly: a pooler between them and it that hands out connections by
+/// transaction takes away what sessions ask for.
+#[derive(Clone)]
+pub struct Postgres(PgConnectOptions);
+
+impl Postgres {
+    /// The database of this address, `postgres://user@host:port/database?sslmode=verify-full`, without its password.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Database`] when it is no such address. The message does not repeat it.
+    pub fn new(url: &str) -> Result<Self, OpenError> {
+        let known = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let options = PgConnectOptions::from_str(url).ok().filter(|_| known).ok_or_else(|| {
+            OpenError::Database("this is not the address of a PostgreSQL database: `postgres://…`".to_owned())
+        })?;
+        Ok(Self(options.application_name("crewgate").disable_statement_logging()))
+    }
+
+    /// The password of whom it is used as.
+    #[must_use]
+    pub fn password(self, password: &str) -> Self {
+        Self(self.0.password(password))
+    }
+
+    /// A connection that may write.
+    pub(crate) async fn writer(&self) -> Result<PgConnection, OpenError> {
+        let options = self.0.clone().options(WRITER);
+        let connecting = options.connect();
+        let late = |_| OpenError::Database("the database does not answer".to_owned());
+        Ok(tokio::time::timeout(CONNECT, connecting).await.map_err(late)??)
+    }
+
+    async fn readers(&self, count: u32) -> Result<Pool, OpenError> {
+        let connect = self.0.clone().options([("default_transaction_read_only", "on")]);
+        let pool = PgPoolOptions::new().max_connections(count).acquire_timeout(CONNECT);
+        Ok(Pool::Postgres(pool.connect_with(connect).await?))
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("host", &self.0.get_host())
+            .field("port", &self.0.get_port())
+            .field("database", &self.0.get_database())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) async fn open(postgres: Postgres, options: Options) -> Result<Store, OpenError> {
+    let needed = || {
+        OpenError::Key(
+            "a record in PostgreSQL needs keys that are given, the same for every gateway".to_owned(),
+        )
+    };
+    let keys = options.keys.clone().ok_or_else(needed)?;
+    let mut conn = postgres.writer().await?;
+    trustworthy(&mut conn).await?;
+    migrator(MIGRATIONS)
+        .run_direct(None, &mut conn, false)
+        .await
+        .map_err(|error| OpenError::Migration(error.to_string()))?;
+    let readers = postgres.readers(options.readers).await?;
+    let reconnect = Some(postgres.clone());
+    let opened = Opened { conn: Conn::Postgres(conn), readers, keys, lock: None, reconnect };
+    let store = open::start(opened, options).await?;
+    tokio::spawn(listen(postgres, store.shared().hint.clone(), store.shared().alive.clone()));
+    Ok(store)
+}
+
+pub(crate) async fn open_read_only(postgres: &Postgres, reading: Reading) -> Result<Store, OpenError> {
+    open::read_only(postgres.readers(2).await?, MIGRATIONS, reading).await
+}
+
+/// A server that keeps what it says it keeps.
+async fn trustworthy(conn: &mut PgConnection) -> Result<(), OpenError> {
+    let setting = async |conn: &mut PgConnection, name: &str| -> Result<String, OpenError> {
+        Ok(sqlx::query("SELECT current_setting($1)").bind(name).fetch_one(conn).await?.try_get(0)?)
+    };
+    let version = setting(conn, "server_version_num").await?;
+    if !version.parse::<i64>().is_ok_and(|version| version >= OLDEST) {
+        return Err(OpenError::Server(format!("PostgreSQL {version} is too old: 14 or later is needed")));
+    }
+    for (name, wanted) in [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")] {
+        let found = setting(conn, name).await?;
+        if found != wanted {
+            return Err(OpenError::Server(format!(
+                "PostgreSQL says `{name} = {found}`: what it answers need not be on its disk; it must be `{wanted}`"
+            )));
+        }
+    }
+    // Waits for an approval are told to everybody who listens; the names must not be cut.
+    let encoding = setting(conn, "server_encoding").await?;
+    if encoding != "UTF8" {
+        return Err(OpenError::Server(format!("the database's encoding is {encoding}: it must be UTF8")));
+    }
+    Ok(())
+}
+
+/// Rings for what other gateways have moved. A ring that is lost loses nothing: whoever waits looks at the row from time
+/// to time.
+async fn listen(postgres: Postgres, hint: Hint, mut alive: watch::Receiver<Life>) {
+    let heard = async {
+        loop {
+            if let Err(error) = hear(&postgres, &hint).await {
+                tracing::debug!(%error, "not listening to the database; waits are looked at from time to time");
+            }
+            tokio::time::sleep(LISTEN_AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = heard => {}
+        // An error: the writer is gone without a word.
+        _ = alive.wait_for(|life| *life != Life::Running) => {}
+    }
+}
+
+async fn hear(postgres: &Postgres, hint: &Hint) -> sqlx::Result<()> {
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT);
+    let mut listener = PgListener::connect_with(&pool.connect_lazy_with(postgres.0.clone())).await?;
+    listener.listen(CHANNEL).await?;
+    loop {
+        // What was told before is not heard any more: everybody looks.
+        hint.ring();
+        while let Some(told) = listener.try_recv().await? {
+            match told.payload().parse::<ApprovalId>() {
+                Ok(approval) => hint.ring_for(approval),
+                Err(_) => hint.ring(),
+            }
+        }
+    }
+}
+
+const MIGRATIONS: Steps = &[(1, "tables", include_str!("../migrations/postgres/0001_tables.sql"))];
