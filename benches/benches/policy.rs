@@ -155,6 +155,8 @@ fn principal() -> Principal {
             fingerprint: "0123456789abcdef".to_owned(),
             mfa: true,
             sender_constrained: false,
+            authenticated: None,
+            class: None,
             exchanged: None,
         },
         human: None,

@@ -1,12 +1,12 @@
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use crewgate_core::{
-    ApprovalId, ApproverSet, Basis, Duties, Keyed, Operation, Outgoing, Principal, PrincipalKey, RequestId,
-    RunId, Timestamp, Verdict,
+    ApprovalId, ApproverSet, Basis, DelegationId, Duties, Keyed, Operation, Outgoing, Principal,
+    PrincipalKey, RequestId, RunId, Timestamp, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, wire};
+use crate::{Broken, Digest, wire};
 
 /// How many different people of one set must say yes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,26 @@ pub struct Need {
     pub set: ApproverSet,
     /// People.
     pub count: NonZeroU32,
+    /// Who may speak for the set too, while nobody decides; in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Tier>,
+}
+
+impl Need {
+    /// Who may speak for it so long after it was asked for.
+    fn voices(&self, waited: Duration) -> impl Iterator<Item = &ApproverSet> {
+        let reached = self.then.iter().filter(move |tier| tier.after <= waited);
+        std::iter::once(&self.set).chain(reached.map(|tier| &tier.set))
+    }
+}
+
+/// Whom a request goes to when it has waited for so long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tier {
+    /// The set whose people may speak then.
+    pub set: ApproverSet,
+    /// After how long, counted from when it was asked for.
+    pub after: Duration,
 }
 
 /// Who starts an approved request that nobody holds open.
@@ -210,14 +230,28 @@ impl State {
 pub struct Vote {
     /// Who.
     pub approver: Principal,
-    /// Sets they may speak for, resolved when they spoke.
+    /// Sets they may speak for, resolved when they spoke; once counted, those of the needs.
     pub sets: BTreeSet<ApproverSet>,
+    /// Voices they speak with by delegation, resolved when they spoke.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<Loan>,
     /// What.
     pub verdict: Verdict,
     /// In their words.
     pub reason: Option<String>,
     /// When.
     pub at: Timestamp,
+}
+
+/// Somebody else's voice, in a vote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loan {
+    /// By which delegation.
+    pub delegation: DelegationId,
+    /// Whose voice.
+    pub lender: Principal,
+    /// Sets of the lender's own that they speak for.
+    pub sets: BTreeSet<ApproverSet>,
 }
 
 /// A vote on its way to the store: on which approval, and of what the voter saw.
@@ -294,6 +328,9 @@ pub struct Approval {
     pub state: State,
     /// What people said, oldest first; one per person.
     pub votes: Vec<Vote>,
+    /// That its requester broke the glass for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<Broken>,
     /// Attempts to start it so far.
     pub leases: u64,
     /// Counts transitions: a store writes only over the version it read.
@@ -326,5 +363,36 @@ impl Approval {
     #[must_use]
     pub fn sets(&self) -> BTreeSet<ApproverSet> {
         self.asked.needs.iter().map(|need| need.set.clone()).collect()
+    }
+
+    /// Whose people may speak at this instant: the sets, and those it has gone to since.
+    #[must_use]
+    pub fn voices(&self, now: Timestamp) -> BTreeSet<ApproverSet> {
+        let waited = now.since(self.asked.opened);
+        self.asked.needs.iter().flat_map(|need| need.voices(waited)).cloned().collect()
+    }
+
+    /// The needs that somebody who may speak for these sets can stand for at this instant.
+    pub(crate) fn needs_of(&self, sets: &BTreeSet<ApproverSet>, now: Timestamp) -> BTreeSet<ApproverSet> {
+        let waited = now.since(self.asked.opened);
+        let stands = |need: &&Need| need.voices(waited).any(|voice| sets.contains(voice));
+        self.asked.needs.iter().filter(stands).map(|need| need.set.clone()).collect()
+    }
+
+    /// For whom the gateway may start it by itself at this instant, once it is approved: the requester, where their
+    /// groups were seen recently enough, or as they were seen when they broke the glass. `None`: they must come back.
+    #[must_use]
+    pub fn starts_for(&self, now: Timestamp) -> Option<Principal> {
+        // Without a ticket nobody could ever read the answer.
+        self.asked.run?;
+        let requester = &self.asked.requester;
+        match (&self.broken, self.asked.release) {
+            (Some(broken), _) => Some(Principal { client: requester.client.clone(), ..broken.by.clone() }),
+            // The groups were seen when the token was issued.
+            (None, ReleaseMode::AutoRun { max_age }) => {
+                (now.since(requester.token.issued) <= max_age).then(|| requester.clone())
+            }
+            (None, ReleaseMode::Claim) => None,
+        }
     }
 }

@@ -83,7 +83,10 @@ async fn opened<B: 'static>(config: &Config<B>, asked: Ask) -> Result<(Approval,
         operation,
         outgoing,
         upstream,
-        needs: sets.into_iter().map(|set| Need { count: (config.need)(&set), set }).collect(),
+        needs: sets
+            .into_iter()
+            .map(|set| Need { count: (config.need)(&set), then: (config.escalation)(&set), set })
+            .collect(),
         duties,
         basis,
         opened: now,

@@ -13,7 +13,9 @@ use http::{HeaderMap, Response};
 use tokio::sync::Semaphore;
 use tower_layer::Layer;
 
-use crate::{Approval, ApprovalStore, AwaitApproval, ReleaseMode, ReleasePath, Tickets, Wait, WaitingRoom};
+use crate::{
+    Approval, ApprovalStore, AwaitApproval, ReleaseMode, ReleasePath, Tickets, Tier, Wait, WaitingRoom,
+};
 
 /// How long a caller is held where nothing else is said: five seconds under the 30 seconds after which the clients
 /// of CrewAI give up.
@@ -41,6 +43,7 @@ pub(crate) struct Config<B> {
     pub(crate) store: Arc<dyn ApprovalStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) need: Of<ApproverSet, NonZeroU32>,
+    pub(crate) escalation: Of<ApproverSet, Vec<Tier>>,
     pub(crate) upstream: Of<Operation, String>,
     pub(crate) release_mode: Of<Operation, ReleaseMode>,
     pub(crate) location: Of<ApprovalId, String>,
@@ -75,6 +78,7 @@ impl<B> Clone for Config<B> {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             need: Arc::clone(&self.need),
+            escalation: Arc::clone(&self.escalation),
             upstream: Arc::clone(&self.upstream),
             release_mode: Arc::clone(&self.release_mode),
             location: Arc::clone(&self.location),
@@ -104,6 +108,7 @@ impl<B> AwaitApprovalLayer<B> {
             store,
             clock: Arc::new(SystemClock),
             need: Arc::new(|_| NonZeroU32::MIN),
+            escalation: Arc::new(|_| Vec::new()),
             upstream: Arc::new(|operation| operation.resource.name.clone()),
             release_mode: Arc::new(|_| ReleaseMode::Claim),
             location: Arc::new(|id| format!("/approvals/{id}")),
@@ -133,6 +138,13 @@ impl<B> AwaitApprovalLayer<B> {
     #[must_use]
     pub fn need(mut self, need: impl Fn(&ApproverSet) -> NonZeroU32 + Send + Sync + 'static) -> Self {
         self.config.need = Arc::new(need);
+        self
+    }
+
+    /// Whom a request goes to while nobody of a set decides. Default nobody else.
+    #[must_use]
+    pub fn escalation(mut self, tiers: impl Fn(&ApproverSet) -> Vec<Tier> + Send + Sync + 'static) -> Self {
+        self.config.escalation = Arc::new(tiers);
         self
     }
 

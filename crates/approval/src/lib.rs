@@ -14,6 +14,10 @@
 //! A role that people agreed to give for a while is a [`Grant`] in a [`GrantStore`]: it ends by the clock, can be taken
 //! away, and may be narrowed to resources, inputs and a number of uses.
 //!
+//! A voice that an approver lends somebody for a while is a [`Delegation`] in a [`DelegationStore`]; it stays one voice.
+//! Where nobody can be waited for, a requester who may breaks the glass ([`GlassBreak`]): it is let go without a vote, and
+//! somebody else must look at it afterwards.
+//!
 //! This crate knows nothing of policies, tokens, SQL or CrewAI. Who may speak for which set comes from a closure
 //! ([`Eligible`]), what a ticket looks like from a trait ([`Tickets`]), and the record is whatever the store writes
 //! beside each transition.
@@ -119,9 +123,11 @@
 //! ```
 
 mod approval;
+pub mod delegations;
 mod digest;
 mod eligible;
 mod future;
+mod glass;
 pub mod grants;
 mod hint;
 mod hold;
@@ -141,11 +147,19 @@ mod wire;
 
 pub use self::{
     approval::{
-        Approval, Ballot, End, Finding, Lease, Need, NewApproval, Phase, ReleaseMode, Resolution, State, Vote,
+        Approval, Ballot, End, Finding, Lease, Loan, Need, NewApproval, Phase, ReleaseMode, Resolution,
+        State, Tier, Vote,
+    },
+    delegations::{
+        Delegation, DelegationEnd, DelegationFilter, DelegationStore, EndError, LONGEST_DELEGATION,
+        LendError, MAX_DELEGATIONS_OF_ONE, MemoryDelegations, NewDelegation,
     },
     digest::{Digest, InvalidDigest, digest},
     eligible::{EligibilityUnknown, Eligible},
     future::ResponseFuture,
+    glass::{
+        BreakError, Broken, GlassBreak, Hindsight, LEAST_GLASS_REASON, MOST_UNREVIEWED, Review, ReviewError,
+    },
     grants::{
         GiveError, Grant, GrantFilter, GrantState, GrantStore, MAX_GRANTS_OF_ONE, MemoryGrants, Narrowing,
         NewGrant, Revocation, RevokeError, Revoked, SpendError,

@@ -14,11 +14,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crewgate_core::{ApprovalStep, Fact, Principal, PrincipalKind, Timestamp, Verdict};
+use crewgate_core::{ApprovalStep, ApproverSet, Fact, Principal, PrincipalKind, Timestamp, Verdict};
 
 use crate::{
-    Approval, Ballot, CancelError, End, Finding, Lease, LeaseError, NewApproval, OpenError, Resolution,
-    ResolveError, State, VoteError, quorum::is_reached,
+    Approval, Ballot, BreakError, Broken, CancelError, End, Finding, GlassBreak, Hindsight,
+    LEAST_GLASS_REASON, Lease, LeaseError, Loan, MOST_UNREVIEWED, NewApproval, OpenError, Resolution,
+    ResolveError, Review, ReviewError, State, Vote, VoteError, quorum::is_reached,
 };
 
 /// A move: the approval after it, and what must stand on the record with it.
@@ -36,7 +37,14 @@ pub struct Transition {
 ///
 /// [`OpenError::Invalid`] when it asks nobody or one set twice: neither could ever mean what it says.
 pub fn open(new: NewApproval) -> Result<Transition, OpenError> {
-    let approval = Approval { asked: new, state: State::Pending, votes: Vec::new(), leases: 0, version: 1 };
+    let approval = Approval {
+        asked: new,
+        state: State::Pending,
+        votes: Vec::new(),
+        broken: None,
+        leases: 0,
+        version: 1,
+    };
     let sets = approval.sets();
     if sets.is_empty() || sets.len() != approval.asked.needs.len() {
         return Err(OpenError::Invalid);
@@ -69,8 +77,9 @@ pub fn vote(approval: &Approval, ballot: &Ballot) -> Result<Transition, VoteErro
         return Err(VoteError::SelfApproval);
     }
     // What counts is people: a program cannot read what it approves.
-    let sets = vote.sets.intersection(&approval.sets()).cloned().collect::<BTreeSet<_>>();
-    if sets.is_empty() || vote.approver.kind != PrincipalKind::User {
+    let sets = approval.needs_of(&vote.sets, vote.at);
+    let lent = borrowed(approval, vote, &sets);
+    if (sets.is_empty() && lent.is_empty()) || vote.approver.kind != PrincipalKind::User {
         return Err(VoteError::NotEligible);
     }
     if approval.votes.iter().any(|earlier| earlier.approver.same_person(&vote.approver)) {
@@ -80,7 +89,9 @@ pub fn vote(approval: &Approval, ballot: &Ballot) -> Result<Transition, VoteErro
         return Err(VoteError::DigestMismatch);
     }
     let mut votes = approval.votes.clone();
-    votes.push(crate::Vote { sets: sets.clone(), ..vote.clone() });
+    let instead_of = lent.iter().map(|loan| loan.lender.key.clone()).collect();
+    let stands_for = sets.iter().chain(lent.iter().flat_map(|loan| &loan.sets)).cloned().collect();
+    votes.push(Vote { sets, lent, ..vote.clone() });
     let by = vote.approver.key.clone();
     let state = match vote.verdict {
         Verdict::Deny => State::Denied { by: by.clone(), reason: vote.reason.clone() },
@@ -92,13 +103,36 @@ pub fn vote(approval: &Approval, ballot: &Ballot) -> Result<Transition, VoteErro
     let step = ApprovalStep::Voted {
         by,
         verdict: vote.verdict,
-        sets,
+        sets: stands_for,
+        instead_of,
         reason: vote.reason.clone(),
         settles: state != State::Pending,
     };
     let mut next = moved(approval, state, step);
     next.approval.votes = votes;
     Ok(next)
+}
+
+/// The voices a voter may speak with here, beyond their own: of others than the requester, who have not spoken, and for
+/// whom nobody has.
+fn borrowed(approval: &Approval, vote: &Vote, own: &BTreeSet<ApproverSet>) -> Vec<Loan> {
+    let mut lent: Vec<Loan> = Vec::new();
+    for loan in &vote.lent {
+        let lender = &loan.lender;
+        let spoken = |earlier: &Vote| {
+            earlier.approver.same_person(lender)
+                || earlier.lent.iter().any(|other| other.lender.same_person(lender))
+        };
+        let sets = &approval.needs_of(&loan.sets, vote.at) - own;
+        let free = !lender.same_person(&approval.asked.requester)
+            && !lender.same_person(&vote.approver)
+            && !approval.votes.iter().any(spoken)
+            && !lent.iter().any(|other| other.lender.same_person(lender));
+        if free && !sets.is_empty() {
+            lent.push(Loan { sets, ..loan.clone() });
+        }
+    }
+    lent
 }
 
 /// The requester takes it back, before anybody started it.
@@ -230,7 +264,7 @@ pub fn resolve(approval: &Approval, resolution: &Resolution) -> Result<Transitio
     if by.same_person(&approval.asked.requester) {
         return Err(ResolveError::OwnRequest);
     }
-    if sets.is_disjoint(&approval.sets()) || by.kind != PrincipalKind::User {
+    if sets.is_disjoint(&approval.voices(*at)) || by.kind != PrincipalKind::User {
         return Err(ResolveError::NotEligible);
     }
     let (state, ran, upstream) = match finding {
@@ -241,6 +275,85 @@ pub fn resolve(approval: &Approval, resolution: &Resolution) -> Result<Transitio
     };
     let step = ApprovalStep::Resolved { by: by.key.clone(), ran, upstream, reason: reason.clone() };
     Ok(moved(approval, state, step))
+}
+
+/// Its requester lets it go without those who are asked. That is no vote: nobody has said yes, and somebody else must
+/// look at it afterwards. `unreviewed` are the broken glasses, of anybody, that nobody has looked at.
+///
+/// # Errors
+///
+/// [`BreakError`], never `Unknown` or `Store`.
+pub fn break_glass(
+    approval: &Approval,
+    glass: &GlassBreak,
+    unreviewed: &[Approval],
+) -> Result<Transition, BreakError> {
+    let state = approval.state_at(glass.at);
+    if state != State::Pending {
+        return Err(BreakError::NotPending(state));
+    }
+    // A program has no emergency, and another identity would start something else.
+    if glass.by.key != approval.asked.requester.key || glass.by.kind != PrincipalKind::User {
+        return Err(BreakError::NotRequester);
+    }
+    let sets = approval.sets();
+    if !sets.is_subset(&glass.instead_of) || glass.reviewers.is_empty() {
+        return Err(BreakError::NotCovered);
+    }
+    if glass.digest != approval.asked.digest {
+        return Err(BreakError::DigestMismatch);
+    }
+    if glass.reason.trim().chars().count() < LEAST_GLASS_REASON {
+        return Err(BreakError::Terse);
+    }
+    let open = |other: &&Approval| other.broken.as_ref().is_some_and(Broken::is_open);
+    let of_them = |other: &&Broken| other.by.same_person(&glass.by);
+    let mut theirs = unreviewed.iter().filter(open).filter_map(|other| other.broken.as_ref()).filter(of_them);
+    let overdue = theirs.clone().any(|broken| glass.at >= broken.due);
+    if overdue || theirs.nth(MOST_UNREVIEWED - 1).is_some() {
+        return Err(BreakError::Locked);
+    }
+    let due = glass.at.saturating_add(glass.within);
+    let state = State::Approved { at: glass.at, until: glass.at.saturating_add(approval.asked.usable_for) };
+    let step = ApprovalStep::GlassBroken {
+        by: glass.by.key.clone(),
+        instead_of: sets,
+        reason: glass.reason.clone(),
+        reviewers: glass.reviewers.clone(),
+        due,
+    };
+    let mut next = moved(approval, state, step);
+    next.approval.broken = Some(Broken {
+        by: glass.by.clone(),
+        at: glass.at,
+        reason: glass.reason.clone(),
+        reviewers: glass.reviewers.clone(),
+        due,
+        review: None,
+    });
+    Ok(next)
+}
+
+/// Somebody else looks at a broken glass. Where the approval stands does not change by it.
+///
+/// # Errors
+///
+/// [`ReviewError`], never `Unknown` or `Store`.
+pub fn review(approval: &Approval, hindsight: &Hindsight) -> Result<Transition, ReviewError> {
+    let Hindsight { by, sets, verdict, reason, at, .. } = hindsight;
+    let broken = approval.broken.as_ref().filter(|broken| broken.is_open()).ok_or(ReviewError::Closed)?;
+    if by.same_person(&broken.by) || by.same_person(&approval.asked.requester) {
+        return Err(ReviewError::OwnRequest);
+    }
+    if sets.is_disjoint(&broken.reviewers) || by.kind != PrincipalKind::User {
+        return Err(ReviewError::NotEligible);
+    }
+    let (by, reason) = (by.key.clone(), reason.clone());
+    let step = ApprovalStep::Reviewed { by: by.clone(), verdict: *verdict, reason: reason.clone() };
+    let mut next = moved(approval, approval.state.clone(), step);
+    next.approval.broken =
+        Some(Broken { review: Some(Review { by, at: *at, verdict: *verdict, reason }), ..broken.clone() });
+    Ok(next)
 }
 
 struct Held {

@@ -10,9 +10,9 @@ use crewgate_core::{ApprovalId, Fact, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, ready};
 
 use crate::{
-    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, KeptKey, KeyStore, Lease, LeaseError,
-    NewApproval, OpenError, Resolution, ResolveError, State, StoreError, VoteError, machine,
-    machine::Transition,
+    Approval, ApprovalStore, Ballot, BreakError, Broken, CancelError, End, Filter, GlassBreak, Hindsight,
+    Hint, KeptKey, KeyStore, Lease, LeaseError, NewApproval, OpenError, Resolution, ResolveError,
+    ReviewError, State, StoreError, VoteError, machine, machine::Transition,
 };
 
 /// Approvals a [`MemoryStore`] keeps: each holds its body, so 10,000 of 10 KiB are 100 MB.
@@ -76,7 +76,7 @@ impl MemoryStore {
         if rows.len() >= self.limit.get() {
             let ended = rows
                 .values()
-                .filter(|row| row.state_at(new.opened).phase().is_terminal())
+                .filter(|row| row.state_at(new.opened).phase().is_terminal() && !is_unreviewed(row))
                 .min_by_key(|row| row.asked.opened)
                 .map(Approval::id);
             let Some(ended) = ended else {
@@ -99,11 +99,21 @@ impl MemoryStore {
         unknown: E,
         step: impl FnOnce(&Approval) -> Result<(Transition, T), E>,
     ) -> Result<T, E> {
+        self.change_beside(id, unknown, |row, _| step(row))
+    }
+
+    /// As [`change`](Self::change), with a look at the other rows.
+    fn change_beside<T, E: From<StoreError>>(
+        &self,
+        id: ApprovalId,
+        unknown: E,
+        step: impl FnOnce(&Approval, &BTreeMap<ApprovalId, Approval>) -> Result<(Transition, T), E>,
+    ) -> Result<T, E> {
         let mut rows = self.rows();
-        let row = rows.get_mut(&id).ok_or(unknown)?;
-        let (Transition { approval, fact }, answer) = step(row)?;
+        let row = rows.get(&id).ok_or(unknown)?;
+        let (Transition { approval, fact }, answer) = step(row, &rows)?;
         (self.record)(&fact)?;
-        *row = approval;
+        rows.insert(id, approval);
         drop(rows);
         self.hint.ring_for(id);
         Ok(answer)
@@ -132,6 +142,10 @@ impl fmt::Debug for MemoryStore {
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
+}
+
+fn is_unreviewed(row: &Approval) -> bool {
+    row.broken.as_ref().is_some_and(Broken::is_open)
 }
 
 /// The approval a caller's name stands for.
@@ -221,6 +235,23 @@ impl ApprovalStore for MemoryStore {
 
     fn settle(&self, lease: Lease, end: End, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>> {
         self.lease(lease, |row| machine::settle(row, lease, &end, now))
+    }
+
+    fn break_glass(&self, glass: GlassBreak) -> BoxFuture<'_, Result<State, BreakError>> {
+        let done = self.change_beside(glass.approval, BreakError::Unknown, |row, rows| {
+            let unreviewed: Vec<Approval> = rows.values().filter(|row| is_unreviewed(row)).cloned().collect();
+            let next = machine::break_glass(row, &glass, &unreviewed)?;
+            let state = next.approval.state.clone();
+            Ok((next, state))
+        });
+        Box::pin(ready(done))
+    }
+
+    fn review(&self, hindsight: Hindsight) -> BoxFuture<'_, Result<(), ReviewError>> {
+        let done = self.change(hindsight.approval, ReviewError::Unknown, |row| {
+            Ok((machine::review(row, &hindsight)?, ()))
+        });
+        Box::pin(ready(done))
     }
 
     fn resolve(&self, resolution: Resolution) -> BoxFuture<'_, Result<State, ResolveError>> {

@@ -1,11 +1,22 @@
-use crewgate_core::Verdict;
+use std::collections::BTreeSet;
+
+use crewgate_core::{ApproverSet, Verdict};
 
 use crate::{Need, Vote};
+
+/// The sets a vote stands for among these: its own, and those of the voices it speaks with whose lenders do not speak
+/// for themselves. One voice is heard once.
+fn heard(vote: &Vote, votes: &[Vote]) -> BTreeSet<ApproverSet> {
+    let silent = |loan: &&crate::Loan| !votes.iter().any(|other| other.approver.same_person(&loan.lender));
+    let lent = vote.lent.iter().filter(silent).flat_map(|loan| &loan.sets);
+    vote.sets.iter().chain(lent).cloned().collect()
+}
 
 /// Whether enough different people have said yes for every need at once. One person stands for one place only, also
 /// when they belong to several sets: this is a matching of people to places, not a count per set.
 pub(crate) fn is_reached(needs: &[Need], votes: &[Vote]) -> bool {
-    let ayes = votes.iter().filter(|vote| vote.verdict == Verdict::Approve).collect::<Vec<_>>();
+    let ayes = votes.iter().filter(|vote| vote.verdict == Verdict::Approve);
+    let ayes = ayes.map(|vote| heard(vote, votes)).collect::<Vec<_>>();
     let mut places = Vec::new();
     for need in needs {
         for _ in 0..need.count.get() {
@@ -22,7 +33,8 @@ pub(crate) fn is_reached(needs: &[Need], votes: &[Vote]) -> bool {
 
 struct Seats<'a> {
     places: Vec<&'a Need>,
-    ayes: Vec<&'a Vote>,
+    /// The sets each yes stands for.
+    ayes: Vec<BTreeSet<ApproverSet>>,
     /// Who stands at each place, by their index in `ayes`.
     holder: Vec<Option<usize>>,
 }
@@ -36,9 +48,9 @@ impl Seats<'_> {
         let mut queue = std::collections::VecDeque::from([place]);
         while let Some(place) = queue.pop_front() {
             let Some(need) = self.places.get(place) else { return false };
-            for (person, vote) in self.ayes.iter().enumerate() {
+            for (person, sets) in self.ayes.iter().enumerate() {
                 let Some(wanted) = wanted_by.get_mut(person) else { return false };
-                if wanted.is_some() || !vote.sets.contains(&need.set) {
+                if wanted.is_some() || !sets.contains(&need.set) {
                     continue;
                 }
                 *wanted = Some(place);

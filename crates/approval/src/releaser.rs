@@ -11,8 +11,7 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use crate::{
-    Approval, ApprovalStore, Filter, Lease, LeaseError, Phase, ReleaseMode, Releasing, StoreError,
-    release::unavailable,
+    Approval, ApprovalStore, Filter, Lease, LeaseError, Phase, Releasing, StoreError, release::unavailable,
 };
 
 /// How long an attempt may take from its claim to the end of the upstream's answer before others stop counting on
@@ -191,9 +190,8 @@ fn broken<B: Default>() -> Response<B> {
     .into_response()
 }
 
-/// Approved tickets the gateway may start by itself now, newest first, at most
-/// [`DEFAULT_LIST_LIMIT`](crate::DEFAULT_LIST_LIMIT): those whose requester's groups were seen recently enough. Older
-/// ones wait for their owner.
+/// Approved tickets the gateway may start by itself now, and for whom, newest first, at most
+/// [`DEFAULT_LIST_LIMIT`](crate::DEFAULT_LIST_LIMIT); see [`Approval::starts_for`]. The others wait for their owner.
 ///
 /// # Errors
 ///
@@ -201,14 +199,10 @@ fn broken<B: Default>() -> Response<B> {
 pub async fn pending_auto_runs(
     store: &dyn ApprovalStore,
     now: Timestamp,
-) -> Result<Vec<Approval>, StoreError> {
+) -> Result<Vec<(Approval, Principal)>, StoreError> {
     // Newest first: those too old to be started by us are at the far end, and cannot fill the list.
     let filter = Filter { auto_run: true, newest_first: true, ..Filter::at(now).phase(Phase::Approved) };
-    let mut found = store.list(filter).await?;
-    found.retain(|approval| match approval.asked.release {
-        ReleaseMode::Claim => false,
-        // The groups were seen when the token was issued.
-        ReleaseMode::AutoRun { max_age } => now.since(approval.asked.requester.token.issued) <= max_age,
-    });
-    Ok(found)
+    let found = store.list(filter).await?;
+    let with = |approval: Approval| Some((approval.starts_for(now)?, approval));
+    Ok(found.into_iter().filter_map(with).map(|(principal, approval)| (approval, principal)).collect())
 }

@@ -3,7 +3,10 @@ use std::{collections::BTreeSet, fmt, num::NonZeroUsize, time::Duration};
 use crewgate_core::{ApprovalId, ApproverSet, Principal, PrincipalKey, RunId, Timestamp};
 use futures_util::future::BoxFuture;
 
-use crate::{Approval, Ballot, End, Hint, Lease, NewApproval, Phase, ReleaseMode, Resolution, State};
+use crate::{
+    Approval, Ballot, BreakError, Broken, End, GlassBreak, Hindsight, Hint, Lease, NewApproval, Phase,
+    ReleaseMode, Resolution, ReviewError, State,
+};
 
 /// The store could not do it, or cannot say whether it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,10 +137,12 @@ pub struct Filter {
     pub phase: Option<Phase>,
     /// Asked for by this principal.
     pub requester: Option<PrincipalKey>,
-    /// Asking one of these sets; `None` for any.
+    /// Asking one of these sets at that instant; `None` for any.
     pub sets: Option<BTreeSet<ApproverSet>>,
-    /// Only those the gateway starts by itself.
+    /// Only those the gateway may start by itself.
     pub auto_run: bool,
+    /// Only broken glasses that nobody has looked at.
+    pub unreviewed: bool,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
     /// At most this many.
@@ -154,6 +159,7 @@ impl Filter {
             requester: None,
             sets: None,
             auto_run: false,
+            unreviewed: false,
             newest_first: false,
             limit: DEFAULT_LIST_LIMIT,
         }
@@ -171,11 +177,11 @@ impl Filter {
     pub fn matches(&self, approval: &Approval) -> bool {
         self.phase.is_none_or(|phase| approval.state_at(self.now).phase() == phase)
             && self.requester.as_ref().is_none_or(|key| approval.asked.requester.key == *key)
-            && self
-                .sets
-                .as_ref()
-                .is_none_or(|sets| approval.asked.needs.iter().any(|need| sets.contains(&need.set)))
-            && (!self.auto_run || matches!(approval.asked.release, ReleaseMode::AutoRun { .. }))
+            && self.sets.as_ref().is_none_or(|sets| !approval.needs_of(sets, self.now).is_empty())
+            && (!self.auto_run
+                || approval.broken.is_some()
+                || matches!(approval.asked.release, ReleaseMode::AutoRun { .. }))
+            && (!self.unreviewed || approval.broken.as_ref().is_some_and(Broken::is_open))
     }
 }
 
@@ -262,6 +268,20 @@ pub trait ApprovalStore: Send + Sync + 'static {
     ///
     /// [`LeaseError`].
     fn settle(&self, lease: Lease, end: End, now: Timestamp) -> BoxFuture<'_, Result<(), LeaseError>>;
+
+    /// Its requester lets it go without those who are asked.
+    ///
+    /// # Errors
+    ///
+    /// [`BreakError`]; it waits as it did unless it says [`StoreError::Unknown`].
+    fn break_glass(&self, glass: GlassBreak) -> BoxFuture<'_, Result<State, BreakError>>;
+
+    /// Somebody else looks at a broken glass.
+    ///
+    /// # Errors
+    ///
+    /// [`ReviewError`]; it was not taken unless it says [`StoreError::Unknown`].
+    fn review(&self, hindsight: Hindsight) -> BoxFuture<'_, Result<(), ReviewError>>;
 
     /// A person says what became of it, when nobody else can.
     ///

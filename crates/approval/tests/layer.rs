@@ -597,7 +597,7 @@ async fn the_gateway_starts_only_tickets_whose_groups_were_seen_recently() {
     let row = world.approved_ticket().await;
     let store = &*world.store;
     let found = pending_auto_runs(store, world.clock.now().saturating_add(max_age)).await.unwrap();
-    assert_eq!(found.iter().map(Approval::id).collect::<Vec<_>>(), [row.id()]);
+    assert_eq!(found.iter().map(|(row, _)| row.id()).collect::<Vec<_>>(), [row.id()]);
     let late = world.clock.now().saturating_add(max_age + Duration::from_micros(1));
     assert!(pending_auto_runs(store, late).await.unwrap().is_empty());
     world.releaser().release(row, person("ana")).await.unwrap();

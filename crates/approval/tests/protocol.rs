@@ -165,6 +165,7 @@ impl Protocol {
         let vote = |spoken: &Spoken| Vote {
             approver: Self::person(spoken.by),
             sets: [set("owners")].into(),
+            lent: Vec::new(),
             verdict: if spoken.yes { Verdict::Approve } else { Verdict::Deny },
             reason: None,
             at: at(spoken.tick),
@@ -173,6 +174,7 @@ impl Protocol {
             asked: (*self.asked).clone(),
             state: row.state.clone(),
             votes: row.votes.iter().map(vote).collect(),
+            broken: None,
             leases: row.leases,
             version: row.version,
         }
@@ -210,6 +212,7 @@ impl Protocol {
             vote: Vote {
                 approver: Self::person(who),
                 sets: [set("owners")].into(),
+                lent: Vec::new(),
                 verdict,
                 reason: None,
                 at: now,

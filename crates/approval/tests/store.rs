@@ -5,9 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crewgate_approval::{ApprovalStore, MemoryStore, OpenError, State, StoreError, VoteError};
+use crewgate_approval::{
+    ApprovalStore, MemoryDelegations, MemoryStore, OpenError, State, StoreError, VoteError,
+};
 use crewgate_core::{ApprovalStep, Fact};
-use crewgate_testkit::suites::approval::{self as suite, asked, no, person, yes};
+use crewgate_testkit::suites::{
+    approval::{self as suite, asked, no, person, yes},
+    delegation, glass,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_memory_store_keeps_callers_names() {
@@ -17,6 +22,8 @@ async fn the_memory_store_keeps_callers_names() {
 #[tokio::test]
 async fn the_memory_store_conforms() {
     suite::conforms(|| async { Arc::new(MemoryStore::new()) as suite::Store }).await;
+    glass::conforms(|| async { Arc::new(MemoryStore::new()) as suite::Store }).await;
+    delegation::conforms(|| async { Arc::new(MemoryDelegations::new()) as delegation::Store }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

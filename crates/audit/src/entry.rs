@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use crewgate_core::{
-    ApprovalId, ApprovalStep, Effect, Fact, GrantId, GrantStep, Keyed, PrincipalKey, RequestId, RunId,
-    Timestamp,
+    ApprovalId, ApprovalStep, DelegationStep, Effect, Fact, GrantId, GrantStep, Keyed, PrincipalKey,
+    RequestId, RunId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub enum Phase {
     Config,
     /// An administrator, or the gateway itself, did something else.
     Control,
+    /// A delegation moved.
+    Delegation,
     /// Something the record held beside its leaves was given up: a person's, or the oldest.
     Erasure,
     /// A temporary grant moved.
@@ -65,6 +67,7 @@ impl Phase {
             Self::Approval => "approval",
             Self::Config => "config",
             Self::Control => "control",
+            Self::Delegation => "delegation",
             Self::Erasure => "erasure",
             Self::Grant => "grant",
             Self::Intent => "intent",
@@ -173,7 +176,13 @@ impl Entry {
                 step:
                     ApprovalStep::Voted { by, .. }
                     | ApprovalStep::Cancelled { by }
-                    | ApprovalStep::Resolved { by, .. },
+                    | ApprovalStep::GlassBroken { by, .. }
+                    | ApprovalStep::Resolved { by, .. }
+                    | ApprovalStep::Reviewed { by, .. },
+                ..
+            } => Some(by),
+            Fact::Delegation {
+                step: DelegationStep::Given { by, .. } | DelegationStep::Ended { by },
                 ..
             } => Some(by),
             Fact::Grant { step: GrantStep::Revoked { by, .. }, .. } => Some(by),

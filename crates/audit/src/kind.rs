@@ -6,7 +6,7 @@ use crate::{Entry, Phase};
 
 /// What an administrator, the gateway itself or a reader can do, in the words of the record: a
 /// [`Fact::Control`]'s text begins with one of them. The set is closed: an entry of these phases that says anything
-/// else is refused. Approvals and grants move by the steps of their facts (`approval.voted`, `grant.given`).
+/// else is refused. Approvals, delegations and grants move by the steps of their facts (`approval.voted`, `grant.given`).
 pub const KINDS: &[&str] = &[
     "access.approval",
     "access.grants",
@@ -17,6 +17,7 @@ pub const KINDS: &[&str] = &[
     "access.run",
     "access.runs",
     "access.tokens",
+    "approval.break_refused",
     "approval.vote_refused",
     "config.load",
     "config.refused",
@@ -48,7 +49,9 @@ impl Entry {
         let told = told.filter(|kind| kind.split('.').next() == Some(self.phase.as_str())).map(Cow::Borrowed);
         match self.phase {
             Phase::Access | Phase::Config | Phase::Erasure | Phase::Key | Phase::Policy => told,
-            Phase::Approval | Phase::Grant => told.or_else(|| self.facts.iter().find_map(step)),
+            Phase::Approval | Phase::Delegation | Phase::Grant => {
+                told.or_else(|| self.facts.iter().find_map(step))
+            }
             Phase::Control | Phase::Intent | Phase::Outcome | Phase::Refused | Phase::Webhook => {
                 Some(Cow::Borrowed(self.phase.as_str()))
             }
@@ -60,6 +63,7 @@ impl Entry {
 fn step(fact: &Fact) -> Option<Cow<'static, str>> {
     let (phase, stored) = match fact {
         Fact::Approval { step, .. } => (Phase::Approval, serde_json::to_value(step)),
+        Fact::Delegation { step, .. } => (Phase::Delegation, serde_json::to_value(step)),
         Fact::Grant { step, .. } => (Phase::Grant, serde_json::to_value(step)),
         // Where no intent says so.
         Fact::Released { .. } => return Some(Cow::Borrowed("approval.sent")),

@@ -360,6 +360,10 @@ fn approval_words(step: &ApprovalStep) -> String {
         ApprovalStep::Claimed => "being started".to_owned(),
         ApprovalStep::Executed => "carried out".to_owned(),
         ApprovalStep::Failed { reason } => format!("could not be sent: {reason}"),
+        ApprovalStep::GlassBroken { by, instead_of, reason, reviewers, due } => {
+            let (of, who) = (list(instead_of), list(reviewers));
+            format!("{by} breaks the glass instead of {of}, to be reviewed by {who} until {due}: {reason}")
+        }
         ApprovalStep::Indeterminate => "sent, and nobody knows what became of it".to_owned(),
         ApprovalStep::Invalidated { reason } => format!("no longer valid: {reason}"),
         ApprovalStep::Requested { sets, expires, .. } => format!("asks {} until {expires}", list(sets)),
@@ -369,13 +373,24 @@ fn approval_words(step: &ApprovalStep) -> String {
             format!("{by} found that it {found}: {reason}")
         }
         ApprovalStep::Returned => "given back unsent".to_owned(),
-        ApprovalStep::Voted { by, verdict, reason, settles, .. } => {
+        ApprovalStep::Reviewed { by, verdict, reason } => {
+            let found = match verdict {
+                crewgate_core::Verdict::Approve => "right",
+                crewgate_core::Verdict::Deny => "wrong",
+            };
+            format!("{by} finds that breaking the glass was {found}: {reason}")
+        }
+        ApprovalStep::Voted { by, verdict, instead_of, reason, settles, .. } => {
             let verdict = match verdict {
                 crewgate_core::Verdict::Approve => "approves",
                 crewgate_core::Verdict::Deny => "denies",
             };
             let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            format!("{by} {verdict}{}{reason}", if *settles { ", which settles it" } else { "" })
+            let of = match instead_of.is_empty() {
+                true => String::new(),
+                false => format!(" instead of {}", list(instead_of)),
+            };
+            format!("{by} {verdict}{of}{}{reason}", if *settles { ", which settles it" } else { "" })
         }
         other => serde_json::to_string(other).unwrap_or_else(|_| "moved".to_owned()),
     }

@@ -40,6 +40,7 @@ async fn story(store: &MemoryStore) -> RunId {
             by: PrincipalKey::new("okta", "bob"),
             verdict: Verdict::Approve,
             sets: BTreeSet::new(),
+            instead_of: BTreeSet::new(),
             reason: Some("looks right".to_owned()),
             settles: true,
         },

@@ -139,6 +139,7 @@ pub(crate) async fn voted(
             approver: who.clone(),
             // Resolved for this vote, from the token it came with.
             sets: seen.sets,
+            lent: Vec::new(),
             verdict,
             reason: words,
             at: console.clock.now(),

@@ -47,7 +47,7 @@ fn sets(who: &Principal) -> BTreeSet<ApproverSet> {
 
 /// `night-shift` can be had for two hours if an owner and somebody of legal agree.
 fn terms(role: &RoleName) -> Option<Terms> {
-    let need = |name| Need { set: set(name), count: std::num::NonZeroU32::MIN };
+    let need = |name| Need { set: set(name), count: std::num::NonZeroU32::MIN, then: Vec::new() };
     (role.as_str() == "night-shift").then(|| Terms {
         needs: vec![need("owners"), need("legal")],
         longest: Duration::from_secs(7200),

@@ -3,9 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, GrantId, IdKind, InputValue, MaskProfile,
-    PolicyHash, PrincipalKey, PrincipalKind, RequestId, RevocationStep, RevokedTokens, RoleName, RuleId,
-    RunId, Timestamp,
+    Action, ApprovalId, ApproverSet, Basis, DelegationId, Duties, Effect, GrantId, IdKind, InputValue,
+    MaskProfile, PolicyHash, PrincipalKey, PrincipalKind, RequestId, RevocationStep, RevokedTokens, RoleName,
+    RuleId, RunId, Timestamp,
 };
 
 /// Who noted a fact or refused.
@@ -107,6 +107,19 @@ pub enum ApprovalStep {
     },
     /// It was claimed for execution.
     Claimed,
+    /// Its requester let it go without those who were asked, as break-glass allows; it must be reviewed.
+    GlassBroken {
+        /// Who did.
+        by: PrincipalKey,
+        /// The sets nobody waited for.
+        instead_of: BTreeSet<ApproverSet>,
+        /// Their words.
+        reason: String,
+        /// Who must look at it afterwards: anybody of one of these.
+        reviewers: BTreeSet<ApproverSet>,
+        /// By when.
+        due: Timestamp,
+    },
     /// It was sent and CrewAI answered.
     Executed,
     /// It could not be sent; nothing reached CrewAI.
@@ -143,6 +156,15 @@ pub enum ApprovalStep {
     },
     /// The lease ended before anything was sent; it may be claimed again.
     Returned,
+    /// Somebody else looked at what was let go by break-glass.
+    Reviewed {
+        /// Who did.
+        by: PrincipalKey,
+        /// Whether it was right.
+        verdict: Verdict,
+        /// Their words.
+        reason: String,
+    },
     /// An approver spoke.
     Voted {
         /// The approver.
@@ -151,10 +173,40 @@ pub enum ApprovalStep {
         verdict: Verdict,
         /// The sets they spoke for.
         sets: BTreeSet<ApproverSet>,
+        /// Whose place they took, by delegation.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        instead_of: BTreeSet<PrincipalKey>,
         /// Their words.
         reason: Option<String>,
         /// Whether this completed the quorum (or denied).
         settles: bool,
+    },
+}
+
+/// A step in the life of a delegation. That it ended is no step: it ends by the clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DelegationStep {
+    /// An approver lets somebody speak for them.
+    Given {
+        /// Who does.
+        by: PrincipalKey,
+        /// Who may speak.
+        to: PrincipalKey,
+        /// For which sets.
+        sets: BTreeSet<ApproverSet>,
+        /// From when.
+        from: Timestamp,
+        /// Until when.
+        until: Timestamp,
+        /// In their words.
+        reason: String,
+    },
+    /// One of the two ended it before its time.
+    Ended {
+        /// Who did.
+        by: PrincipalKey,
     },
 }
 
@@ -297,6 +349,14 @@ pub enum Fact {
     Cut {
         /// The first leaf that stays.
         below: u64,
+    },
+    /// A delegation moved.
+    Delegation {
+        /// Which.
+        delegation: DelegationId,
+        /// How.
+        #[serde(flatten)]
+        step: DelegationStep,
     },
     /// Policy decided.
     Decided {

@@ -93,6 +93,10 @@ id!(
     ApprovalId
 );
 id!(
+    /// One approver's voice, lent to somebody until an instant.
+    DelegationId
+);
+id!(
     /// One role given to one principal until an instant.
     GrantId
 );

@@ -34,8 +34,11 @@ pub use self::{
         Approvals, ApproverSet, Basis, Decision, Duties, Hint, MaskProfile, PolicyHash, Rate, RateDuty,
         RoleName, RuleId,
     },
-    fact::{ApprovalStep, Asked, Divergence, Ending, Fact, GrantStep, Keyed, Layer, Shadowed, Verdict},
-    id::{ApprovalId, GrantId, InvalidId, RequestId, RunId, TaskId},
+    fact::{
+        ApprovalStep, Asked, DelegationStep, Divergence, Ending, Fact, GrantStep, Keyed, Layer, Shadowed,
+        Verdict,
+    },
+    id::{ApprovalId, DelegationId, GrantId, InvalidId, RequestId, RunId, TaskId},
     operation::{
         Action, Effect, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Outgoing, Resource, Segment,
     },

@@ -76,6 +76,12 @@ pub struct TokenFacts {
     /// Whether the token is of use only to the holder of a key, who proved to be that (`cnf`, RFC 7800).
     #[serde(default)]
     pub sender_constrained: bool,
+    /// When the person last proved who they are (`auth_time`); `None`: the issuer does not say. Never in the future.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticated: Option<Timestamp>,
+    /// How they did, in the issuer's words (`acr`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// What an exchange left of it; `None` for a token of an issuer's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchanged: Option<Exchanged>,

@@ -375,12 +375,11 @@ async fn auto_runs(
         tried.retain(|_, at| now.since(*at) < TRY_AGAIN_AFTER);
         match pending_auto_runs(&*approvals, now).await {
             Ok(found) => {
-                for approval in found {
+                for (approval, requester) in found {
                     if tried.contains_key(&approval.id()) {
                         continue;
                     }
                     tried.insert(approval.id(), now);
-                    let requester = approval.asked.requester.clone();
                     // Nobody comes with a token that could be refused: who asked may be revoked since.
                     if let Err(refused) = revocations.check(&Revocable::of(&requester)) {
                         tracing::warn!(approval = %approval.id(), %refused, "an approved request does not start");

@@ -132,6 +132,8 @@ impl Gatekeeper {
                 fingerprint: "shared-key".to_owned(),
                 mfa: false,
                 sender_constrained: false,
+                authenticated: None,
+                class: None,
                 exchanged: None,
             },
             human: None,

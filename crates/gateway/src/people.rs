@@ -102,7 +102,7 @@ impl Requestable for People {
     fn terms(&self, role: &RoleName) -> Option<Terms> {
         let request = self.requestable.get(role.as_str())?;
         let sets = request.approvers.iter().map(|name| ApproverSet::new(name.as_str()));
-        let needs = sets.map(|set| Need { count: self.need(&set), set }).collect();
+        let needs = sets.map(|set| Need { count: self.need(&set), then: Vec::new(), set }).collect();
         Some(Terms { needs, longest: request.longest, waits: self.waits })
     }
 }

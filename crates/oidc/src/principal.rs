@@ -5,6 +5,7 @@ use crewgate_core::{Group, Principal, PrincipalKey, PrincipalKind, TokenFacts};
 use crate::{
     Claims, IssuerConfig, KindRule, Profile, Reason, Rejection,
     cache::Digest,
+    claims::instant,
     json::{Json, Object},
 };
 
@@ -34,6 +35,9 @@ pub(crate) fn principal(
             mfa: mfa(&claims.all),
             // A binding that is not proved or not understood is refused before anybody is let in.
             sender_constrained: claims.all.contains_key("cnf"),
+            // A clock that is ahead makes nobody fresher.
+            authenticated: instant(&claims.all, "auth_time")?.map(|at| at.min(claims.times.issued)),
+            class: claims.all.get("acr").and_then(Json::as_str).map(str::to_owned),
             exchanged: None,
         },
         human: None,

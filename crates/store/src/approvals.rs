@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crewgate_approval::{
-    Approval, ApprovalStore, Ballot, CancelError, End, Filter, Hint, Lease, LeaseError, NewApproval,
-    OpenError, Phase, Resolution, ResolveError, State, StoreError, VoteError, machine, machine::Transition,
+    Approval, ApprovalStore, Ballot, BreakError, CancelError, End, Filter, GlassBreak, Hindsight, Hint,
+    Lease, LeaseError, NewApproval, OpenError, Phase, Resolution, ResolveError, ReviewError, State,
+    StoreError, VoteError, machine, machine::Transition,
 };
 use crewgate_core::{ApprovalId, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -131,6 +132,26 @@ impl ApprovalStore for Store {
         self.lease(lease, now, move |row| machine::settle(row, lease, &end, now))
     }
 
+    fn break_glass(&self, glass: GlassBreak) -> BoxFuture<'_, Result<State, BreakError>> {
+        self.change(move |tx| {
+            async move {
+                let row =
+                    rows::approval(&mut tx.conn, glass.approval).await.map_err(BreakError::from_fault)?;
+                let unreviewed = rows::unreviewed(&mut tx.conn).await.map_err(BreakError::from_fault)?;
+                let next = machine::break_glass(&row.ok_or(BreakError::Unknown)?, &glass, &unreviewed)?;
+                tx.step(&next, glass.at).await.map_err(BreakError::from_fault)?;
+                Ok(next.approval.state)
+            }
+            .boxed()
+        })
+    }
+
+    fn review(&self, hindsight: Hindsight) -> BoxFuture<'_, Result<(), ReviewError>> {
+        self.transition(hindsight.approval, hindsight.at, ReviewError::Unknown, move |row| {
+            Ok((machine::review(row, &hindsight)?, ()))
+        })
+    }
+
     fn resolve(&self, resolution: Resolution) -> BoxFuture<'_, Result<State, ResolveError>> {
         self.transition(resolution.approval, resolution.at, ResolveError::Unknown, move |row| {
             let next = machine::resolve(row, &resolution)?;
@@ -195,7 +216,10 @@ fn page(filter: &Filter, last: Option<&(Timestamp, ApprovalId)>) -> Sql {
         sql.push(" AND requester = ").push_bind(requester.to_string());
     }
     if filter.auto_run {
-        sql.push(" AND auto_run <> 0");
+        sql.push(" AND (auto_run <> 0 OR broken IS NOT NULL)");
+    }
+    if filter.unreviewed {
+        sql.push(" AND review_due IS NOT NULL");
     }
     if let Some((opened, id)) = last {
         sql.push(if filter.newest_first { " AND (opened, id) < (" } else { " AND (opened, id) > (" });

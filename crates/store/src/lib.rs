@@ -47,6 +47,7 @@ mod call_keys;
 mod command;
 mod cursors;
 mod db;
+mod delegations;
 mod erase;
 mod fault;
 mod grants;

@@ -179,4 +179,11 @@ async fn hear(postgres: &Postgres, hint: &Hint) -> sqlx::Result<()> {
     }
 }
 
-const MIGRATIONS: Steps = &[(1, "tables", include_str!("../migrations/postgres/0001_tables.sql"))];
+const MIGRATIONS: Steps = &[
+    (1, "tables", include_str!("../migrations/postgres/0001_tables.sql")),
+    (
+        2,
+        "broken glasses and delegations",
+        include_str!("../migrations/postgres/0002_broken_glasses_and_delegations.sql"),
+    ),
+];

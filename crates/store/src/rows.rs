@@ -1,6 +1,6 @@
 //! Rows, and what they mean.
 
-use crewgate_approval::{Approval, Grant, NewApproval, NewGrant, ReleaseMode, Revoked, State, Vote};
+use crewgate_approval::{Approval, Broken, Grant, NewApproval, NewGrant, ReleaseMode, Revoked, State, Vote};
 use crewgate_audit::{Content, Held, Leaf, SealKey, tlog::Hash};
 use crewgate_core::{ApprovalId, GrantId, IdKind, PrincipalKey, RunId, Timestamp};
 use crewgate_runs::OwnedId;
@@ -103,22 +103,24 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(crate) const APPROVAL: &str = "SELECT asked, state, votes, leases, version FROM approval";
+pub(crate) const APPROVAL: &str = "SELECT asked, state, votes, broken, leases, version FROM approval";
 
 pub(crate) fn to_approval(row: &Row) -> Result<Approval, Fault> {
     let (asked, state, votes): (&str, &str, &str) =
         (row.try_get("asked")?, row.try_get("state")?, row.try_get("votes")?);
+    let broken: Option<&str> = row.try_get("broken")?;
     Ok(Approval {
         asked: parse::<NewApproval>(asked, "approval")?,
         state: parse::<State>(state, "approval's state")?,
         votes: parse::<Vec<Vote>>(votes, "approval's votes")?,
+        broken: broken.map(|text| parse::<Broken>(text, "broken glass")).transpose()?,
         leases: unsigned(row.try_get("leases")?)?,
         version: unsigned(row.try_get("version")?)?,
     })
 }
 
 pub(crate) async fn approval(conn: &mut Conn, id: ApprovalId) -> Result<Option<Approval>, Fault> {
-    let sql = "SELECT asked, state, votes, leases, version FROM approval WHERE id = $1";
+    let sql = "SELECT asked, state, votes, broken, leases, version FROM approval WHERE id = $1";
     let row = db::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(to_approval).transpose()
 }
@@ -157,7 +159,9 @@ pub(crate) async fn insert_approval(conn: &mut Conn, new: &Approval) -> Result<b
 
 /// `false` when the version it was computed from is no longer there.
 pub(crate) async fn update_approval(conn: &mut Conn, next: &Approval) -> Result<bool, Fault> {
-    let sql = "UPDATE approval SET state = $1, votes = $2, leases = $3, version = $4, phase = $6, until = $7
+    let due = next.broken.as_ref().filter(|broken| broken.is_open()).map(|broken| broken.due.as_micros());
+    let sql = "UPDATE approval SET state = $1, votes = $2, leases = $3, version = $4, phase = $6, until = $7,
+                   broken = $8, review_due = $9
                WHERE id = $5 AND version = $4 - 1";
     let done = db::query(sql)
         .bind(json(&next.state)?)
@@ -167,6 +171,8 @@ pub(crate) async fn update_approval(conn: &mut Conn, next: &Approval) -> Result<
         .bind(next.id().to_string())
         .bind(next.state.phase().as_str())
         .bind(until(&next.state))
+        .bind(next.broken.as_ref().map(json).transpose()?)
+        .bind(due)
         .execute(conn)
         .await?;
     Ok(done == 1)
@@ -178,6 +184,13 @@ fn until(state: &State) -> Option<i64> {
         State::Approved { until, .. } | State::Executing { until, .. } => Some(until.as_micros()),
         _ => None,
     }
+}
+
+/// Broken glasses that nobody has looked at, the one that is due first first.
+pub(crate) async fn unreviewed(conn: &mut Conn) -> Result<Vec<Approval>, Fault> {
+    let sql = "SELECT asked, state, votes, broken, leases, version FROM approval
+               WHERE review_due IS NOT NULL ORDER BY review_due, id";
+    db::query(sql).fetch_all(conn).await?.iter().map(to_approval).collect()
 }
 
 pub(crate) const GRANT: &str = "SELECT given, used, revoked FROM role_grant";

@@ -120,6 +120,8 @@ const MIGRATIONS: Steps = &[
     (31, "call keys", include_str!("../migrations/sqlite/0031_call_keys.sql")),
     (32, "export cursors", include_str!("../migrations/sqlite/0032_export_cursors.sql")),
     (33, "search", include_str!("../migrations/sqlite/0033_search.sql")),
+    (34, "broken glasses", include_str!("../migrations/sqlite/0034_broken_glasses.sql")),
+    (35, "delegations", include_str!("../migrations/sqlite/0035_delegations.sql")),
 ];
 
 #[cfg(test)]

@@ -66,6 +66,14 @@ async fn it_keeps_how_far_exports_have_come() {
 async fn it_is_an_approval_store() {
     if here() {
         suites::approval::conforms(async || Arc::new(fresh().await) as Arc<_>).await;
+        suites::glass::conforms(async || Arc::new(fresh().await) as Arc<_>).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_a_store_of_delegations() {
+    if here() {
+        suites::delegation::conforms(async || Arc::new(fresh().await) as Arc<_>).await;
     }
 }
 

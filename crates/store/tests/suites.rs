@@ -26,6 +26,13 @@ async fn it_is_an_approval_store() {
     let dirs = Dirs::default();
     let fresh = async || Arc::new(dirs.open().await) as Arc<_>;
     suites::approval::conforms(fresh).await;
+    suites::glass::conforms(fresh).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_a_store_of_delegations() {
+    let dirs = Dirs::default();
+    suites::delegation::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
 }
 
 /// As often as `CREWGATE_RACES` says; 100 times without it.

@@ -234,6 +234,8 @@ impl Ask {
                 fingerprint: dice.below(3).to_string(),
                 mfa: dice.one_in(2),
                 sender_constrained: dice.one_in(2),
+                authenticated: None,
+                class: None,
                 exchanged: None,
             },
             human: None,

@@ -216,6 +216,8 @@ impl Question {
                 fingerprint: String::new(),
                 mfa: self.mfa,
                 sender_constrained: self.sender_constrained,
+                authenticated: None,
+                class: None,
                 exchanged: None,
             },
             human: None,

@@ -69,6 +69,8 @@ impl Ask {
                     fingerprint: "00".to_owned(),
                     mfa: true,
                     sender_constrained: false,
+                    authenticated: None,
+                    class: None,
                     exchanged: None,
                 },
                 human: None,

@@ -91,6 +91,8 @@ fn named_principal(settings: &Settings, named: &str, groups: &[String]) -> Resul
             fingerprint: String::new(),
             mfa: false,
             sender_constrained: false,
+            authenticated: None,
+            class: None,
             exchanged: None,
         },
         human: None,

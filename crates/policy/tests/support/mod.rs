@@ -25,6 +25,8 @@ pub(crate) fn alice() -> Principal {
             fingerprint: "00".to_owned(),
             mfa: false,
             sender_constrained: false,
+            authenticated: None,
+            class: None,
             exchanged: None,
         },
         human: None,

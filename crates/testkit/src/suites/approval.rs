@@ -45,6 +45,8 @@ pub fn person(subject: &str) -> Principal {
             fingerprint: "0123456789abcdef".to_owned(),
             mfa: true,
             sender_constrained: false,
+            authenticated: None,
+            class: None,
             exchanged: None,
         },
         human: None,
@@ -120,7 +122,11 @@ pub fn asked(requester: &Principal, needs: &[(&str, u32)]) -> NewApproval {
         upstream,
         needs: needs
             .iter()
-            .map(|(name, count)| Need { set: set(name), count: NonZeroU32::new(*count).unwrap() })
+            .map(|(name, count)| Need {
+                set: set(name),
+                count: NonZeroU32::new(*count).unwrap(),
+                then: Vec::new(),
+            })
             .collect(),
         duties: Duties { approvals: needs.iter().map(|(name, _)| set(name)).collect(), ..Duties::default() },
         basis: Basis::default(),
@@ -141,6 +147,7 @@ pub fn ballot(of: &NewApproval, by: &Principal, sets: &[&str], verdict: Verdict)
         vote: Vote {
             approver: by.clone(),
             sets: sets.iter().map(|name| set(name)).collect(),
+            lent: Vec::new(),
             verdict,
             reason: Some("because".to_owned()),
             at: start().saturating_add(SECOND),

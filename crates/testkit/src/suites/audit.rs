@@ -77,6 +77,7 @@ async fn entries_come_back_as_they_went(store: Store) {
                 by: PrincipalKey::new("okta", "bob"),
                 verdict: Verdict::Approve,
                 sets: BTreeSet::new(),
+                instead_of: BTreeSet::new(),
                 reason: None,
                 settles: true,
             },

@@ -3,6 +3,8 @@
 pub mod approval;
 pub mod audit;
 pub mod cursors;
+pub mod delegation;
+pub mod glass;
 pub mod grant;
 pub mod inventory;
 pub mod keys;

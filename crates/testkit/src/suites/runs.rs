@@ -52,6 +52,8 @@ pub fn person(subject: &str) -> Principal {
             fingerprint: "0123456789abcdef".to_owned(),
             mfa: false,
             sender_constrained: false,
+            authenticated: None,
+            class: None,
             exchanged: None,
         },
         human: None,
