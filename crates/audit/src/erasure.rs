@@ -13,7 +13,7 @@ use crate::{AuditError, Phase};
 #[serde(rename_all = "lowercase")]
 #[expect(clippy::exhaustive_enums, reason = "whoever sets a time must set it for each of them")]
 pub enum Class {
-    /// How approvals and grants moved.
+    /// How approvals, delegations and grants moved.
     Approvals,
     /// What callers sent and what they were answered.
     Calls,
@@ -31,7 +31,7 @@ impl Class {
     #[must_use]
     pub const fn of(phase: Phase) -> Self {
         match phase {
-            Phase::Approval | Phase::Grant => Self::Approvals,
+            Phase::Approval | Phase::Delegation | Phase::Grant => Self::Approvals,
             Phase::Intent | Phase::Outcome | Phase::Webhook => Self::Calls,
             Phase::Refused => Self::Refusals,
             Phase::Access | Phase::Config | Phase::Control | Phase::Erasure | Phase::Key | Phase::Policy => {
