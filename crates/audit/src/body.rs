@@ -1,6 +1,10 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -11,6 +15,18 @@ use pin_project_lite::pin_project;
 use sha2::{Digest, Sha256};
 
 use crate::{Frame, Seat, open::Open, open::ended, tlog::Hash};
+
+/// Whether anybody still waits for an answer: an extension of every answer that is recorded as it is read. Clones share
+/// it.
+#[derive(Debug, Clone, Default)]
+pub struct Recipient(Arc<AtomicBool>);
+
+impl Recipient {
+    /// Nobody does: when the answer is read to its end all the same, the record says [`Ending::Unheard`].
+    pub fn has_gone(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Frames of one answer that are kept: a frame of one byte costs fifty in memory, so bytes alone are no bound.
 const MAX_FRAMES: usize = 16_384;
@@ -90,6 +106,7 @@ impl<B: Body<Data = Bytes>> Body for AuditBody<B> {
 pub(crate) struct Recording {
     open: Open,
     seat: Option<Box<dyn Seat>>,
+    recipient: Recipient,
     status: u16,
     keep: usize,
     frames: Vec<Frame>,
@@ -111,10 +128,17 @@ impl fmt::Debug for Recording {
 }
 
 impl Recording {
-    pub(crate) fn new(open: Open, seat: Option<Box<dyn Seat>>, status: u16, keep: usize) -> Self {
+    pub(crate) fn new(
+        open: Open,
+        seat: Option<Box<dyn Seat>>,
+        recipient: Recipient,
+        status: u16,
+        keep: usize,
+    ) -> Self {
         Self {
             open,
             seat,
+            recipient,
             status,
             keep,
             frames: Vec::new(),
@@ -142,6 +166,8 @@ impl Recording {
     }
 
     fn close(&mut self, how: Ending) {
+        let unheard = how == Ending::Complete && self.recipient.0.load(Ordering::Relaxed);
+        let how = if unheard { Ending::Unheard } else { how };
         let sha256 = Hash::from(<[u8; 32]>::from(std::mem::take(&mut self.sha256).finalize()));
         let end = ended(how, self.status, self.bytes, sha256);
         self.open.close(self.seat.take(), end, std::mem::take(&mut self.frames));

@@ -13,8 +13,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    AuditBody, AuditStore,
-    body::Recording,
+    AuditBody, AuditStore, Seat,
+    body::{Recipient, Recording},
     open::{FAILED, Open, ended},
     repeats::Repeats,
     tlog::Hash,
@@ -196,8 +196,7 @@ where
     let mut response = if open.has_intent() {
         let leaf = open.intent_leaf();
         let seat = open.take_seat();
-        let recording = Recording::new(open, seat, status, keep);
-        let mut response = response.map(|body| AuditBody::recorded(body, recording));
+        let mut response = recorded(response, open, seat, keep);
         name_leaf(&mut response, leaf);
         response
     } else if refused || status >= 400 {
@@ -208,10 +207,7 @@ where
     } else {
         // Answered without a call upstream, with something the record must hold all the same: no seat, no answer.
         match open.store.reserve().await {
-            Ok(seat) => {
-                let recording = Recording::new(open, Some(seat), status, keep);
-                response.map(|body| AuditBody::recorded(body, recording))
-            }
+            Ok(seat) => recorded(response, open, Some(seat), keep),
             Err(error) => {
                 tracing::error!(request = %id, %error, "an answer is held back: it could not be recorded");
                 unavailable().into_response().map(AuditBody::silent)
@@ -222,6 +218,18 @@ where
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
     response
+}
+
+fn recorded<B: Body<Data = Bytes>>(
+    mut response: Response<B>,
+    open: Open,
+    seat: Option<Box<dyn Seat>>,
+    keep: usize,
+) -> Response<AuditBody<B>> {
+    // The answer to a call that is part of this one goes to the same.
+    let recipient = response.extensions_mut().get_or_insert_default::<Recipient>().clone();
+    let recording = Recording::new(open, seat, recipient, response.status().as_u16(), keep);
+    response.map(|body| AuditBody::recorded(body, recording))
 }
 
 fn name_leaf<B>(response: &mut Response<B>, leaf: Option<u64>) {

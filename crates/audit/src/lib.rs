@@ -78,6 +78,7 @@ mod entry;
 mod erasure;
 mod extract;
 mod folder;
+mod fork;
 mod kind;
 mod layer;
 mod leaf;
@@ -94,12 +95,13 @@ mod verify;
 
 pub use self::{
     barrier::{Barrier, BarrierLayer},
-    body::AuditBody,
+    body::{AuditBody, Recipient},
     content::Content,
     entry::{Entry, Frame, Phase},
     erasure::{Class, EraseError, Erasure, NoClass},
     extract::{Extract, ExtractFault},
     folder::{Folder, FolderError, export},
+    fork::parted,
     kind::KINDS,
     layer::{Audit, AuditLayer, DEFAULT_KEPT_BYTES, LEAF_HEADER, Parent, REQUEST_ID_HEADER},
     leaf::{Held, Leaf, Prepared, canonical},

@@ -288,6 +288,7 @@ fn words(fact: &Fact) -> String {
                 Ending::CallerGone => "the caller hung up",
                 Ending::Complete => "complete",
                 Ending::Cut => "broke off",
+                Ending::Unheard => "complete, and nobody was there to hear it",
                 _ => "ended",
             };
             format!("{how}: status {status}, {bytes} bytes")

@@ -49,6 +49,8 @@ pub enum FaultKind {
         /// Which place it was written for.
         from: u64,
     },
+    /// Another log of the same name, as good as this one, goes on differently from this leaf on.
+    Parted,
     /// The leaf's content is gone, and no erasure is on the record.
     Removed,
     /// Leaves and hashes were rewritten together from somewhere in here on: they fit each other, and no checkpoint.
@@ -82,6 +84,9 @@ impl fmt::Display for Fault {
             FaultKind::Inserted => write!(f, "leaf {leaf} was inserted"),
             FaultKind::Moved { from } => {
                 write!(f, "leaves were reordered: in place {leaf} stands the leaf written as {from}")
+            }
+            FaultKind::Parted => {
+                write!(f, "the log was forked: the other one tells another story from leaf {leaf} on")
             }
             FaultKind::Removed => {
                 write!(f, "what lay beside leaf {leaf} was removed, and no erasure is on the record")

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Content, Entry, Folder, Frame, Phase, Prepared, export,
+    Content, Entry, Folder, Frame, Phase, Prepared, export, parted,
     tlog::{Checkpoint, KeyKind, Signer, Tiles},
 };
 
@@ -364,6 +364,40 @@ fn a_beginning_that_was_cut_off_without_a_word_is_named() {
     let mut log = cut(512, 512, 1200, &signer);
     log.leaves[3].record.push(' ');
     assert_eq!(fault(log.verdict()), (515, FaultKind::Edited));
+}
+
+/// The hashes of a log, without leaves.
+fn bare(hashes: impl IntoIterator<Item = Hash>, signer: &Signer) -> Paper {
+    let mut tree = Tree::default();
+    let tiles = tree.extend(hashes).into_iter().map(|tile| ((tile.level, tile.n), tile.hashes)).collect();
+    let checkpoint = Checkpoint { origin: signer.verifier().name().to_owned(), head: tree.head() };
+    let note = checkpoint.sign(std::slice::from_ref(signer)).unwrap().to_string();
+    let keys = vec![signer.verifier().clone()];
+    Paper { keys, first: 0, leaves: Vec::new(), tiles, checkpoints: vec![(tree.size(), note)] }
+}
+
+fn where_parted(one: &Paper, other: &Paper) -> Option<u64> {
+    let there = parted(one, other).now_or_never().unwrap().unwrap();
+    assert_eq!(parted(other, one).now_or_never().unwrap().unwrap(), there);
+    there
+}
+
+#[test]
+fn the_first_leaf_of_a_fork_is_named() {
+    let signer = signer();
+    let whole = bare((0..66_000).map(gone), &signer);
+    for (shared, length) in [(0, 300), (3, 9), (255, 256), (256, 257), (257, 600), (65_536, 65_800)] {
+        let other = (0..shared).chain((shared..length).map(|n| n + 1_000_000)).map(gone);
+        assert_eq!(where_parted(&whole, &bare(other, &signer)), Some(shared), "{shared} of {length}");
+    }
+    for length in [0, 1, 256, 300, 65_999] {
+        assert_eq!(where_parted(&whole, &bare((0..length).map(gone), &signer)), None, "{length}");
+    }
+    let mut cut = whole.clone();
+    cut.tiles.retain(|(level, n), _| *level > 0 || *n >= 200);
+    assert_eq!(where_parted(&whole, &cut), None);
+    let other = bare((0..300).chain(1_000_300..1_003_000).map(gone), &signer);
+    assert_eq!(where_parted(&cut, &other), Some(256), "below the highest hash that is there");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use crewgate_audit::{
-    AuditStore, BarrierLayer, Entry, MemoryStore, Parent, Phase, Query, RefusalQuota, Timeline, verify,
+    AuditStore, BarrierLayer, Entry, MemoryStore, Parent, Phase, Query, Recipient, RefusalQuota, Timeline,
+    verify,
 };
 use crewgate_core::{ApprovalId, Effect, Ending, Fact, IdKind, Layer as By, Refusal, RequestId, RunId};
 use crewgate_testkit::{ManualClock, ReadyProbe};
@@ -77,6 +78,24 @@ async fn a_caller_who_hangs_up_in_the_middle_is_on_the_record() {
     assert_eq!(store.entries().len(), 1, "not before the end");
     drop(response);
     assert_eq!(ended(&store.entries()[1]), (Ending::CallerGone, 200, 4));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_read_for_nobody_is_whole_on_the_record_and_says_so() {
+    let store = MemoryStore::new();
+    let response =
+        stack(&store, || Script::of([Step::Give("whole")])).oneshot(call(Effect::Read)).await.unwrap();
+    response.extensions().get::<Recipient>().unwrap().has_gone();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(ended(&store.entries()[1]), (Ending::Unheard, 200, 5));
+    let lines = Timeline::of(&store.all()).unwrap().lines();
+    assert!(lines.iter().any(|line| line.text.contains("nobody was there to hear it")), "{lines:?}");
+
+    let response = stack(&store, || Script::of([Step::Give("half"), Step::Hang]));
+    let response = response.oneshot(call(Effect::Read)).await.unwrap();
+    response.extensions().get::<Recipient>().unwrap().has_gone();
+    drop(response);
+    assert_eq!(ended(&store.entries()[3]).0, Ending::CallerGone, "it was not read to its end");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use crewgate_approval::{ApprovalStore, Eligible, GrantStore};
-use crewgate_audit::AuditStore;
+use crewgate_audit::{AuditStore, Erasure};
 use crewgate_core::{Clock, Principal, SystemClock};
 use crewgate_oidc::{Revocations, TokenInventory};
 use crewgate_runs::RunLedger;
@@ -40,6 +40,25 @@ pub(crate) struct Revoking {
     pub(crate) by: Arc<dyn Revokes>,
 }
 
+/// Who may give up what the record holds. A closure from a principal to yes or no will do.
+pub trait Erases: Send + Sync + 'static {
+    /// Whether this principal may, now. Who cannot tell says no.
+    fn erases<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool>;
+}
+
+impl<F: Fn(&Principal) -> bool + Send + Sync + 'static> Erases for F {
+    fn erases<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
+        Box::pin(ready(self(principal)))
+    }
+}
+
+/// What is erased, and who may do it.
+#[derive(Clone)]
+pub(crate) struct Erasing {
+    pub(crate) record: Arc<dyn Erasure>,
+    pub(crate) by: Arc<dyn Erases>,
+}
+
 /// What the [`router`](crate::router) stands on.
 #[derive(Clone)]
 pub struct Console {
@@ -53,6 +72,7 @@ pub struct Console {
     pub(crate) readers: Arc<dyn ReadsRecord>,
     pub(crate) restore: Option<Arc<dyn Restore>>,
     pub(crate) revoking: Option<Revoking>,
+    pub(crate) erasing: Option<Erasing>,
     pub(crate) inventory: Option<Arc<dyn TokenInventory>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -79,6 +99,7 @@ impl Console {
             readers: Arc::new(nobody),
             restore: None,
             revoking: None,
+            erasing: None,
             inventory: None,
             clock: Arc::new(SystemClock),
         }
@@ -116,6 +137,13 @@ impl Console {
     #[must_use]
     pub fn revocations(mut self, revocations: Revocations, by: Arc<dyn Revokes>) -> Self {
         self.revoking = Some(Revoking { revocations, by });
+        self
+    }
+
+    /// Lets these people give up what the record holds. Without it the routes for that answer 404.
+    #[must_use]
+    pub fn erasure(mut self, record: Arc<dyn Erasure>, by: Arc<dyn Erases>) -> Self {
+        self.erasing = Some(Erasing { record, by });
         self
     }
 

@@ -18,6 +18,11 @@
 //! | `GET /api/grants` | holders, approvers, record readers | temporary grants: one's own, those one may take away |
 //! | `POST /api/grants` | anybody | asks for a role for a while: `{"role", "seconds", "reason", "narrowed"?}` |
 //! | `POST /api/grants/{id}/revoke` | the holder, approvers | takes one away: `{"reason"?}` |
+//! | `GET /api/record` | record readers | leaves of the record, by what they say |
+//! | `POST /api/record/access` | record readers | puts it on the record that the store itself is read: `{"reads", "id"?}` |
+//! | `POST /api/record/erase` | erasers | destroys the key of a person: `{"person"}` |
+//! | `POST /api/record/hold` | erasers | keeps what is held of a person, or no longer: `{"person", "held"}` |
+//! | `POST /api/record/prune` | erasers | gives up what is old: `{"older_than_seconds", "class"?}` |
 //! | `GET /api/revocations` | who may revoke | what is revoked and has not ended |
 //! | `POST /api/revocations` | who may revoke | revokes tokens: `{"tokens", "reason"?}` |
 //! | `POST /api/revocations/lift` | who may revoke | takes a revocation back: `{"tokens", "reason"?}` |
@@ -62,6 +67,7 @@
 mod approvals;
 mod body;
 mod console;
+mod erasure;
 mod grants;
 mod leaves;
 mod pages;
@@ -79,7 +85,7 @@ mod wish;
 
 pub use self::{
     approvals::{MAX_DECISION_BYTES, MAX_REASON_BYTES},
-    console::{Console, ReadsRecord, Revokes},
+    console::{Console, Erases, ReadsRecord, Revokes},
     pages::{FORM_TOKEN, Form, Visit, notice, pages, style},
     restore::{MAX_RESTORE_BYTES, MaskedText, Restore, Restored},
     router::router,

@@ -33,11 +33,21 @@ impl Console {
 
     /// Lets readers of the record see everybody's `things`, and puts it on the record that they looked.
     pub(crate) async fn everybodys(&self, who: &Principal, things: &str) -> Result<(), Problem> {
+        self.looked(who, &format!("access.{things}"), None).await
+    }
+
+    /// Lets readers of the record see what they say they look at, and puts it on the record that they did.
+    pub(crate) async fn looked(
+        &self,
+        who: &Principal,
+        what: &str,
+        run: Option<RunId>,
+    ) -> Result<(), Problem> {
         if !self.readers.reads_record(who).await {
-            let detail = format!("only readers of the record see the {things} of others");
+            let detail = "only readers of the record see what is recorded of others";
             return Err(Problem::new(StatusCode::FORBIDDEN, "not_record_reader", detail));
         }
-        self.note(who, &format!("access.{things}"), None, None).await
+        self.note(who, what, run, None).await
     }
 
     fn control(&self, request: RequestId, by: &Principal, what: &str) -> Entry {

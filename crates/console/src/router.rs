@@ -9,7 +9,8 @@ use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::{
-    Console, approvals, grants, leaves, problem::Problem, resolve, restore, revocations, runs, tokens, wish,
+    Console, approvals, erasure, grants, leaves, problem::Problem, resolve, restore, revocations, runs,
+    tokens, wish,
 };
 
 /// The API document, as served.
@@ -27,6 +28,10 @@ pub fn router(console: Console) -> Router {
         .route("/api/grants", get(grants::list).post(wish::ask))
         .route("/api/grants/{id}/revoke", post(grants::revoke))
         .route("/api/record", get(leaves::search))
+        .route("/api/record/access", post(erasure::access))
+        .route("/api/record/erase", post(erasure::erase))
+        .route("/api/record/hold", post(erasure::hold))
+        .route("/api/record/prune", post(erasure::prune))
         .route("/api/revocations", get(revocations::list).post(revocations::revoke))
         .route("/api/revocations/lift", post(revocations::lift))
         .route("/api/runs", get(runs::list))

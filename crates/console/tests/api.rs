@@ -11,9 +11,11 @@ use crewgate_approval::{
     ApprovalStore, EligibilityUnknown, Eligible, End, GrantFilter, GrantStore, MemoryGrants, MemoryStore,
     Need, NewApproval, State,
 };
-use crewgate_audit::{AuditStore, Entry, Frame, Lane, Phase};
+use crewgate_audit::{AuditError, AuditStore, Class, Entry, EraseError, Erasure, Frame, Lane, Phase};
 use crewgate_console::{Console, MAX_DECISION_BYTES, MaskedSpan, Shown, Terms, router};
-use crewgate_core::{ApproverSet, Clock, Fact, Principal, RequestId, RoleName, RunId};
+use crewgate_core::{
+    ApproverSet, Clock, Fact, Principal, PrincipalKey, RequestId, RoleName, RunId, Timestamp,
+};
 use crewgate_runs::{MemoryLedger, NewRun, RunLedger};
 use crewgate_testkit::{
     ManualClock,
@@ -33,6 +35,7 @@ struct World {
     audit: crewgate_audit::MemoryStore,
     runs: Arc<MemoryLedger>,
     clock: ManualClock,
+    shredder: Shredder,
     api: Router,
 }
 
@@ -59,6 +62,7 @@ fn world_with(eligible: Arc<dyn Eligible>) -> World {
     let (approvals, audit) = (Arc::new(MemoryStore::new()), crewgate_audit::MemoryStore::new());
     let (runs, clock) = (Arc::new(MemoryLedger::new()), ManualClock::new());
     let grants = Arc::new(MemoryGrants::new());
+    let shredder = Shredder::default();
     let show = |asked: &NewApproval| {
         (asked.upstream != "unmaskable").then(|| Shown {
             body: "{\"mail\":\"***\"}".to_owned(),
@@ -70,8 +74,9 @@ fn world_with(eligible: Arc<dyn Eligible>) -> World {
             .record_readers(Arc::new(|who: &Principal| who.key.subject == "auditor"))
             .grants(grants.clone())
             .requestable(Arc::new(terms))
+            .erasure(Arc::new(shredder.clone()), Arc::new(|who: &Principal| who.key.subject == "officer"))
             .clock(clock.clone());
-    World { approvals, grants, audit, runs, clock, api: router(console) }
+    World { approvals, grants, audit, runs, clock, shredder, api: router(console) }
 }
 
 fn world() -> World {
@@ -630,6 +635,116 @@ async fn readers_of_the_record_search_it_and_that_is_on_it_too() {
 }
 
 #[tokio::test]
+async fn whoever_reads_the_store_itself_says_so_here_first() {
+    let world = world();
+    let run = a_run(&world).await;
+    let of = |reads: &str| json!({ "reads": reads, "id": run.to_string() }).to_string();
+    let refused = world.post(&person("ana"), "/api/record/access", &of("run")).await;
+    assert_eq!((refused.0, &refused.1["code"]), (403, &json!("not_record_reader")));
+    for bad in ["{\"reads\":\"everything\"}", "{\"reads\":\"run\"}", "{\"reads\":\"run\",\"id\":\"1\"}"] {
+        assert_eq!(world.post(&person("auditor"), "/api/record/access", bad).await.0, 400, "{bad}");
+    }
+    assert!(world.noted().is_empty());
+    for reads in ["{\"reads\":\"record\"}", "{\"reads\":\"runs\"}", &of("run"), &of("request")] {
+        assert_eq!(world.post(&person("auditor"), "/api/record/access", reads).await.0, 200, "{reads}");
+    }
+    let noted: Vec<String> = world.noted().into_iter().map(|(_, what)| what).collect();
+    assert_eq!(noted, ["access.record", "access.runs", "access.run", &format!("access.run {run}")]);
+}
+
+/// Remembers what it was asked to give up. Bob is on hold, and nothing is held of `nobody`.
+#[derive(Debug, Clone, Default)]
+struct Shredder(Arc<std::sync::Mutex<Vec<String>>>);
+
+impl Shredder {
+    fn asked<T: Send + 'static>(
+        &self,
+        what: String,
+        by: Option<PrincipalKey>,
+        done: T,
+    ) -> BoxFuture<'static, Result<T, EraseError>> {
+        let refused = match what.as_str() {
+            "erase okta:bob" => Some(EraseError::Held),
+            "erase nobody" => Some(EraseError::Unknown),
+            "erase later" => Some(EraseError::Store(AuditError::Unavailable)),
+            _ => None,
+        };
+        self.0.lock().unwrap().push(format!("{} {what}", by.unwrap()));
+        Box::pin(std::future::ready(refused.map_or(Ok(done), Err)))
+    }
+}
+
+impl Erasure for Shredder {
+    fn erase<'a>(
+        &'a self,
+        person: &'a str,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'a, Result<u64, EraseError>> {
+        self.asked(format!("erase {person}"), by, 4)
+    }
+
+    fn hold<'a>(
+        &'a self,
+        person: &'a str,
+        held: bool,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'a, Result<(), EraseError>> {
+        self.asked(format!("hold {person} {held}"), by, ())
+    }
+
+    fn prune(
+        &self,
+        class: Class,
+        before: Timestamp,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'_, Result<u64, EraseError>> {
+        self.asked(format!("prune {} {before}", class.as_str()), by, 3)
+    }
+
+    fn cut(
+        &self,
+        before: Timestamp,
+        keep_from: u64,
+        by: Option<PrincipalKey>,
+    ) -> BoxFuture<'_, Result<u64, EraseError>> {
+        self.asked(format!("cut {before} {keep_from}"), by, 0)
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_is_given_up_for_those_who_may_and_in_their_name() {
+    let world = world();
+    let paths = ["erase", "hold", "prune"].map(|last| format!("/api/record/{last}"));
+    let [erase, hold, prune] = paths.each_ref().map(String::as_str);
+    let whom = |person: &str| json!({ "person": person }).to_string();
+    for path in [erase, hold, prune] {
+        let (status, body) = world.post(&person("auditor"), path, &whom("okta:ana")).await;
+        assert_eq!((status, &body["code"]), (403, &json!("not_eraser")), "{path}");
+    }
+    let officer = person("officer");
+    for (path, bad) in [(erase, "{}"), (hold, &*whom("okta:ana")), (prune, "{\"class\":\"calls\"}")] {
+        assert_eq!(world.post(&officer, path, bad).await.0, 400, "{path} {bad}");
+    }
+    assert!(world.shredder.0.lock().unwrap().is_empty());
+    assert_eq!(world.post(&officer, erase, &whom("okta:ana")).await, (200, json!({ "leaves": 4 })));
+    for (person, status, code) in
+        [("okta:bob", 409, "on_hold"), ("nobody", 404, "nothing_held"), ("later", 503, "unavailable")]
+    {
+        let (refused, body) = world.post(&officer, erase, &whom(person)).await;
+        assert_eq!((refused, &body["code"]), (status, &json!(code)), "{person}");
+    }
+    let held = json!({ "person": "okta:ana", "held": true }).to_string();
+    assert_eq!(world.post(&officer, hold, &held).await, (200, json!({ "held": true })));
+    let old = json!({ "older_than_seconds": 60 }).to_string();
+    assert_eq!(world.post(&officer, prune, &old).await, (200, json!({ "leaves": 12 })));
+    let asked = world.shredder.0.lock().unwrap().clone();
+    assert!(asked.iter().all(|asked| asked.starts_with("okta:officer ")), "{asked:?}");
+    assert_eq!(asked.len(), 9);
+    let minute = world.clock.now().saturating_sub(Duration::from_secs(60));
+    assert_eq!(asked[8], format!("okta:officer prune refusals {minute}"));
+}
+
+#[tokio::test]
 async fn the_document_describes_the_routes_there_are() {
     let world = world();
     let (status, document) =
@@ -651,7 +766,7 @@ async fn the_document_describes_the_routes_there_are() {
             routes += usize::from(described);
         }
     }
-    assert_eq!(routes, 17, "a route that is added is described");
+    assert_eq!(routes, 21, "a route that is added is described");
     // Every reference leads somewhere.
     for reference in document.to_string().split("\"$ref\":\"#").skip(1) {
         let target = reference.split('"').next().unwrap();

@@ -257,6 +257,8 @@ pub enum Ending {
     Complete,
     /// The answer broke off on our side or upstream's.
     Cut,
+    /// The last byte was there, and nobody to hand it to: the caller had gone, or none waited.
+    Unheard,
 }
 
 /// What policy was asked, as far as it may stand on the record: with the other facts of the call enough to ask other

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use crewgate_audit::{AuditError, AuditStore, Entry, Phase, Query};
+use crewgate_audit::{AuditError, AuditStore, Entry, Phase, Query, Recipient};
 use crewgate_core::{Ending, Fact};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -15,6 +15,9 @@ const MAX_OUTCOMES: u32 = 100;
 
 /// Reads an answer that nobody waits for to its end, so that the record has it whole.
 pub(crate) async fn read_to_end(answer: Response<Body>) {
+    if let Some(recipient) = answer.extensions().get::<Recipient>() {
+        recipient.has_gone();
+    }
     // Whether it broke off is on the record already.
     let _ = Limited::new(answer.into_body(), MAX_UNREAD).collect().await;
 }
@@ -29,10 +32,10 @@ pub(crate) async fn outcome(
     Ok(leaves.iter().filter_map(|leaf| leaf.entry().ok()).find(meant))
 }
 
-/// The answer as its caller saw it; `None` when it did not reach its end or was not kept whole.
+/// The answer as its caller saw it, or would have; `None` when it did not reach its end or was not kept whole.
 pub(crate) fn again(outcome: &Entry) -> Option<Response<Body>> {
     let (status, bytes) = outcome.facts.iter().rev().find_map(|fact| match fact {
-        Fact::Ended { how: Ending::Complete, status, bytes, .. } => Some((*status, *bytes)),
+        Fact::Ended { how: Ending::Complete | Ending::Unheard, status, bytes, .. } => Some((*status, *bytes)),
         _ => None,
     })?;
     let body: Vec<u8> = outcome.frames.iter().flat_map(|frame| frame.bytes.iter().copied()).collect();

@@ -32,6 +32,7 @@ use crate::{
     oauth::{self, Desks, TokenDesk},
     ops,
     relay::{RelayDesk, Relays},
+    retention::Retention,
     sessions::{Kept, Sessions},
     sightings::Scribe,
     stack::{self, DataPlane, Parts},
@@ -189,6 +190,7 @@ impl Gateway {
             sessions: Arc::clone(&sessions),
             relays: Arc::clone(&relays),
             audit: Arc::clone(&audit),
+            erasure: Arc::new(store.clone()),
             approvals: Arc::clone(&approvals),
             keys: Arc::new(store.clone()),
             runs: Arc::clone(&runs),
@@ -266,6 +268,14 @@ impl Gateway {
             tokio::spawn(forget(sessions)),
             tokio::spawn(auto_runs(approvals, parts.releases.clone(), revocations, Arc::clone(&clock))),
         ];
+        let retention = Retention {
+            kept: settings.retention.clone(),
+            exports: settings.exports.iter().map(|export| export.name.clone()).collect(),
+            erasure: Arc::clone(&parts.erasure),
+            cursors: Arc::new(store.clone()),
+            clock: Arc::clone(&clock),
+        };
+        background.push(tokio::spawn(retention.run()));
         background.extend(notifiers.into_iter().map(|notifier| tokio::spawn(notifier.run())));
         let witnesses = settings.witnesses.iter().cloned();
         background.extend(witnesses.map(|to| tokio::spawn(witness::keep_asking(store.clone(), to))));

@@ -42,6 +42,7 @@ pub(crate) fn service(
     .requestable(Arc::new(parts.live.clone()))
     .restore(Arc::new(RestoreDesk::new(parts)))
     .revocations(parts.revocations.clone(), Arc::new(parts.live.clone()))
+    .erasure(Arc::clone(&parts.erasure), Arc::new(parts.live.clone()))
     .inventory(Arc::clone(&parts.inventory))
     .record_readers(Arc::new(parts.live.clone()))
     .clock(Arc::clone(&parts.clock));

@@ -54,6 +54,7 @@ pub mod policies;
 pub mod problem;
 mod relay;
 mod restore;
+mod retention;
 mod roles;
 mod sessions;
 mod sightings;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crewgate_approval::{EligibilityUnknown, Eligible, Need};
-use crewgate_console::{ReadsRecord, Requestable, Revokes, Terms};
+use crewgate_console::{Erases, ReadsRecord, Requestable, Revokes, Terms};
 use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey, RoleName};
 use crewgate_policy::{RoleSource, RolesUnavailable};
 use futures_util::future::BoxFuture;
@@ -18,7 +18,7 @@ use crate::{
     roles::JoinedRoles,
 };
 
-/// Roles, approver sets, record readers and revokers.
+/// Roles, approver sets, record readers, erasers and revokers.
 #[derive(Clone)]
 pub(crate) struct People {
     roles: Arc<JoinedRoles>,
@@ -26,6 +26,7 @@ pub(crate) struct People {
     requestable: Arc<BTreeMap<String, RoleRequestSettings>>,
     waits: Duration,
     readers: Arc<BTreeSet<String>>,
+    erasers: Arc<BTreeSet<String>>,
     revokers: Arc<BTreeSet<String>>,
     clock: Arc<dyn Clock>,
 }
@@ -46,6 +47,7 @@ impl People {
             requestable: Arc::new(requestable(settings)),
             waits: settings.approval.expires,
             readers: Arc::new(settings.record_readers.clone()),
+            erasers: Arc::new(settings.record_erasers.clone()),
             revokers: Arc::new(settings.revokers.clone()),
             clock,
         }
@@ -110,6 +112,12 @@ impl Requestable for People {
 impl ReadsRecord for People {
     fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
         Box::pin(self.hold_one_of(&self.readers, principal, "read the record"))
+    }
+}
+
+impl Erases for People {
+    fn erases<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
+        Box::pin(self.hold_one_of(&self.erasers, principal, "give up what the record holds"))
     }
 }
 

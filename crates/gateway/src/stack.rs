@@ -7,7 +7,7 @@ use crewgate_approval::{
     Approval, ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, GrantStore, KeyStore, ReleaseMode,
     ReleasePath, Releaser, Wait, WaitingRoom,
 };
-use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Parent, Query};
+use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Erasure, Parent, Query};
 use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
@@ -58,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) relays: Arc<Relays>,
     pub(crate) audit: Arc<dyn AuditStore>,
+    pub(crate) erasure: Arc<dyn Erasure>,
     pub(crate) approvals: Arc<dyn ApprovalStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) runs: Arc<dyn RunLedger>,

@@ -134,8 +134,10 @@ async fn no_value_that_is_masked_lies_in_clear_anywhere() {
         seen.note(path, answer.text());
     }
     let console = format!("http://{}", house.running.console().unwrap());
-    for arguments in [vec!["approvals", "show", &approval, "--console", &console], vec!["runs", "show", &run]]
-    {
+    for arguments in [
+        vec!["approvals", "show", &approval, "--console", &console],
+        vec!["runs", "show", &run, "--console", &console],
+    ] {
         let (folder, token) = (house.folder.path().to_owned(), dora.clone());
         let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
         let name = arguments.join(" ");

@@ -394,8 +394,8 @@ async fn a_kickoff_whose_caller_hung_up_keeps_its_owner_and_its_outcome() {
         Fact::Ended { how, .. } => Some(*how),
         _ => None,
     });
-    // Nobody heard it: it was read for the record, to its end.
-    assert_eq!(how, Some(Ending::Complete), "{outcome:#?}");
+    // It was read for the record, to its end.
+    assert_eq!(how, Some(Ending::Unheard), "{outcome:#?}");
     assert!(
         outcome.principal().is_some_and(|principal| principal.to_string().contains("alice")),
         "{outcome:#?}"

@@ -30,7 +30,7 @@ async fn finish(house: &House, run: &str) {
 }
 
 fn lines(house: &House, arguments: &[&str]) -> Vec<String> {
-    let output = crewgate(house.folder.path(), arguments, "");
+    let output = house.reader(arguments, "");
     assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
@@ -59,7 +59,7 @@ async fn polls_that_see_nothing_new_are_recorded_each_kept_once_and_shown_folded
     assert!(folded.last().unwrap().contains("told nothing new"), "{folded:#?}");
     assert!(folded.len() + 20 < unfolded.len(), "{} {}", folded.len(), unfolded.len());
     // Step by step: a line for each Enter, until the reader has enough.
-    let stepped = crewgate(house.folder.path(), &["runs", "replay", "--step", &run], "\n\n\nq\n\n");
+    let stepped = house.reader(&["runs", "replay", "--step", &run], "\n\n\nq\n\n");
     assert_eq!(String::from_utf8(stepped.stdout).unwrap().lines().collect::<Vec<_>>(), &folded[..3]);
     house.stop().await;
 }
@@ -74,7 +74,7 @@ async fn an_exported_run_is_one_masked_signed_file_that_proves_itself() {
     let folder = house.folder.path().to_owned();
     // The gateway runs on beside it; what is exported is what stands there at that moment.
     lines(&house, &["runs", "export", &run, "--to", "run.html"]);
-    let again = crewgate(&folder, &["runs", "export", &run, "--to", "run.html"], "");
+    let again = house.reader(&["runs", "export", &run, "--to", "run.html"], "");
     assert_eq!(again.status.code(), Some(3), "a file that is there is not written over: {}", said(&again));
     let page = fs::read_to_string(folder.join("run.html")).unwrap();
     assert!(page.contains("alert(&#39;tides&#39;)"), "the answer is there, as text");
@@ -132,7 +132,7 @@ async fn two_runs_are_compared_by_what_was_told() {
     until("the last outcome", async || (house.outcomes(3).await.len() >= 3).then_some(())).await;
     let equal = lines(&house, &["runs", "diff", &one, &same]);
     assert!(equal.iter().all(|line| line.starts_with(' ')), "{equal:#?}");
-    let output = crewgate(house.folder.path(), &["runs", "diff", &one, &other, "--json"], "");
+    let output = house.reader(&["runs", "diff", &one, &other, "--json"], "");
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let side = |side: &str| {

@@ -15,6 +15,7 @@ mod login;
 mod mask;
 mod output;
 mod policy;
+mod record;
 mod revoke;
 mod roles;
 mod runs;

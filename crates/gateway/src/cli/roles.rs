@@ -9,7 +9,7 @@ use crewgate_oidc::Bearer;
 use super::{
     ConfigFile,
     output::{Failure, Output},
-    runs::open,
+    record::open,
     token::TokenSource,
 };
 use crate::{

@@ -39,8 +39,9 @@ pub use self::{
     notify::{ChatSettings, MailSettings, MailTls, NotifySettings, NotifyTo, Occasion, WebhookSettings},
     settings::{
         ApprovalSettings, ApproverSettings, ExportSettings, ExportTo, GatewaySettings, HttpSink,
-        IssuerSettings, LimitSettings, ListenSettings, LogFormat, PersonSettings, RoleRequestSettings,
-        RoleSettings, Settings, SyslogSink, TelemetrySettings, TlsSettings, WitnessSettings,
+        IssuerSettings, LimitSettings, ListenSettings, LogFormat, PersonSettings, RetentionSettings,
+        RoleRequestSettings, RoleSettings, Settings, SyslogSink, TelemetrySettings, TlsSettings,
+        WitnessSettings,
     },
     units::Secret,
 };

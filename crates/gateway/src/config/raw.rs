@@ -385,10 +385,24 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) readers: Vec<Text>,
     #[serde(default)]
+    pub(super) erasers: Vec<Text>,
+    #[serde(default)]
+    pub(super) retention: Retention,
+    #[serde(default)]
     pub(super) signing_keys: Vec<Spanned<SecretRef>>,
     pub(super) seal_key: Option<Spanned<SecretRef>>,
     #[serde(default)]
     pub(super) witness: Vec<Witness>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retention {
+    pub(super) approvals: Option<Text>,
+    pub(super) calls: Option<Text>,
+    pub(super) house: Option<Text>,
+    pub(super) refusals: Option<Text>,
+    pub(super) leaves: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

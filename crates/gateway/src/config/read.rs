@@ -36,6 +36,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     let approvers: Vec<_> =
         raw.approvers.iter().filter_map(|raw| approver(check, raw, &role_names)).collect();
     let record_readers = known_roles(check, &raw.record.readers, &role_names);
+    let record_erasers = known_roles(check, &raw.record.erasers, &role_names);
     let revokers = known_roles(check, &raw.revocation.roles, &role_names);
     let exchanged = match &raw.exchange {
         Some(raw) => exchange::exchange(check, raw, &issuers),
@@ -66,6 +67,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     });
     let record_keys = record::keys(check, &raw.record);
     let witnesses = record::witnesses(check, &raw.record);
+    let retention = record::retention(check, &raw.record.retention);
     let exports = export::exports(check, &raw.exports);
     let gateway = gateway(check, &raw.gateway);
     if let (Some(gateway), Some(crew)) = (&gateway, raw.crews.iter().find(|crew| crew.human_input))
@@ -129,6 +131,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         shadow,
         store: store?,
         record_readers,
+        record_erasers,
+        retention,
         exchange: exchanged,
         events,
         revokers,

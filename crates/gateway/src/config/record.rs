@@ -1,16 +1,18 @@
 //! What signs, seals and witnesses the record.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use crewgate_audit::{
-    SealKey,
+    Class, SealKey,
     tlog::{KeyKind, Signer, VerifierKey},
 };
 use crewgate_store::Keys;
 
 use super::{
     check::{Checker, url},
-    raw,
-    settings::WitnessSettings,
-    units::secret,
+    raw::{self, Text},
+    settings::{RetentionSettings, WitnessSettings},
+    units::{duration, secret},
 };
 
 pub(super) fn keys(check: &mut Checker<'_>, raw: &raw::Record) -> Option<Keys> {
@@ -49,6 +51,33 @@ pub(super) fn keys(check: &mut Checker<'_>, raw: &raw::Record) -> Option<Keys> {
             None
         }
     }
+}
+
+/// The least that anything is kept: what a call needs of the record is younger.
+const LEAST_KEPT: Duration = Duration::from_secs(86_400);
+
+pub(super) fn retention(check: &mut Checker<'_>, raw: &raw::Retention) -> RetentionSettings {
+    let mut kept = |text: &Option<Text>| {
+        check.parse(text.as_ref()?, |text| match duration(text)? {
+            time if time >= LEAST_KEPT => Ok(time),
+            _ => Err("a record is kept for a day at least".to_owned()),
+        })
+    };
+    let classes = [
+        (Class::Approvals, &raw.approvals),
+        (Class::Calls, &raw.calls),
+        (Class::House, &raw.house),
+        (Class::Refusals, &raw.refusals),
+    ];
+    let content: BTreeMap<Class, Duration> =
+        classes.into_iter().filter_map(|(class, text)| Some((class, kept(text)?))).collect();
+    let leaves = kept(&raw.leaves);
+    if let (Some(leaves), Some(text)) = (leaves, &raw.leaves)
+        && content.values().any(|content| *content > leaves)
+    {
+        check.wrong(text.span(), "what lies beside leaves cannot be kept longer than they are", None);
+    }
+    RetentionSettings { content, leaves }
 }
 
 pub(super) fn witnesses(check: &mut Checker<'_>, raw: &raw::Record) -> Vec<WitnessSettings> {

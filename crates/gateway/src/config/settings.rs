@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
@@ -64,6 +64,10 @@ pub struct Settings {
     pub store: PathBuf,
     /// Roles that may read everybody's records.
     pub record_readers: BTreeSet<String>,
+    /// Roles that may give up what the record holds.
+    pub record_erasers: BTreeSet<String>,
+    /// For how long the record holds it.
+    pub retention: RetentionSettings,
     /// Tokens of ours for those of others; absent: none are issued.
     pub exchange: Option<ExchangeSettings>,
     /// Who tells events about whose tokens; empty: none are taken.
@@ -96,6 +100,15 @@ impl GatewaySettings {
             }
         }
     }
+}
+
+/// For how long the record holds what it holds; what is not named, for ever.
+#[derive(Debug, Clone, Default)]
+pub struct RetentionSettings {
+    /// What lies beside leaves, by class.
+    pub content: BTreeMap<crewgate_audit::Class, Duration>,
+    /// The leaves.
+    pub leaves: Option<Duration>,
 }
 
 /// Somebody the record is handed on to.

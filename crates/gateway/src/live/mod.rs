@@ -16,7 +16,7 @@ use std::{
 
 use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore};
 use crewgate_cedar::CedarPolicy;
-use crewgate_console::{ReadsRecord, Requestable, Revokes, Terms};
+use crewgate_console::{Erases, ReadsRecord, Requestable, Revokes, Terms};
 use crewgate_core::{
     ApproverSet, Clock, Decision, HumanId, MaskProfile, Operation, Principal, PrincipalKey, RoleName,
     Timestamp,
@@ -196,6 +196,13 @@ impl ReadsRecord for Live {
     fn reads_record<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
         let people = self.current().people.clone();
         Box::pin(async move { people.reads_record(principal).await })
+    }
+}
+
+impl Erases for Live {
+    fn erases<'a>(&'a self, principal: &'a Principal) -> BoxFuture<'a, bool> {
+        let people = self.current().people.clone();
+        Box::pin(async move { people.erases(principal).await })
     }
 }
 

@@ -11,8 +11,8 @@ const LIVE: [&str; 6] = ["approvers", "mask", "person", "policy", "revocation", 
 /// Keys of a crew that are.
 const LIVE_IN_CREW: [&str; 6] = ["fleet", "inputs", "operation", "prompt", "prompts", "undeclared_inputs"];
 
-/// The key of `[record]` that is.
-const LIVE_IN_RECORD: &str = "readers";
+/// Keys of `[record]` that are.
+const LIVE_IN_RECORD: [&str; 2] = ["erasers", "readers"];
 
 /// What differs from the configuration the process started with, or from what is in use, and takes effect only with a
 /// restart, in words: sorted, each once.
@@ -39,7 +39,7 @@ fn differing(running: &str, read: &str) -> BTreeSet<String> {
         if key == "record" {
             let fixed = |whole: &Table| {
                 let mut fixed = whole.get(key).and_then(Value::as_table).cloned().unwrap_or_default();
-                fixed.retain(|key, _| key != LIVE_IN_RECORD);
+                fixed.retain(|key, _| !LIVE_IN_RECORD.contains(&key));
                 fixed
             };
             if fixed(&running) != fixed(&read) {

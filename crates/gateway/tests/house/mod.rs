@@ -115,7 +115,9 @@ impl Ground {
         folder.write("payroll.key", payroll.key());
         folder.write("policy/crews.cedar", POLICY);
         let url = plan.support_url.unwrap_or_else(|| support.url().to_owned());
+        let record = if plan.tables.contains("[record]") { "" } else { RECORD };
         let text = CONFIG
+            .replace("{record}", record)
             .replace("{gateway}", plan.gateway)
             .replace("{support}", plan.support)
             .replace("{payroll}", plan.payroll)
@@ -251,6 +253,13 @@ impl House {
         self.leaves(query).await.iter().map(|leaf| leaf.entry().unwrap()).collect()
     }
 
+    /// Runs the program to its end as a reader of the record.
+    pub(crate) fn reader(&self, arguments: &[&str], input: &str) -> std::process::Output {
+        let (console, token) = (format!("http://{}", self.running.console().unwrap()), self.dora());
+        let environment = [("CREWGATE_CONSOLE", console.as_str()), ("CREWGATE_TOKEN", token.as_str())];
+        program::crewgate_in(&environment, self.folder.path(), arguments, input)
+    }
+
     /// What the record holds of the call that got this answer, once it is there: for a stranger's nobody waits.
     pub(crate) async fn record(&self, answer: &Answer) -> Vec<Entry> {
         let id: RequestId = answer.header("request-id").unwrap().parse().unwrap();
@@ -338,6 +347,9 @@ pub(crate) fn contains(haystack: &[u8], needle: &str) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
 
+/// Data owners read the record, and give up what it holds.
+pub(crate) const RECORD: &str = "[record]\nreaders = [\"data-owners\"]\nerasers = [\"data-owners\"]\n";
+
 const CONFIG: &str = r#"[gateway]
 listen = "127.0.0.1:0"
 {gateway}
@@ -388,6 +400,7 @@ path = "policy"
 [store]
 url = "sqlite:crewgate.db"
 
+{record}
 {tables}
 "#;
 

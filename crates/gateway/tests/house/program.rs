@@ -11,16 +11,27 @@ use serde_json::Value;
 
 /// Runs the program to its end.
 pub(crate) fn crewgate(folder: &Path, arguments: &[&str], input: &str) -> Output {
-    crewgate_as(None, folder, arguments, input)
+    crewgate_in(&[], folder, arguments, input)
 }
 
 /// As [`crewgate`], with this token of a person's own.
 pub(crate) fn crewgate_as(token: Option<&str>, folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let token = token.map(|token| ("CREWGATE_TOKEN", token));
+    crewgate_in(token.as_slice(), folder, arguments, input)
+}
+
+/// As [`crewgate`], in this environment.
+pub(crate) fn crewgate_in(
+    environment: &[(&str, &str)],
+    folder: &Path,
+    arguments: &[&str],
+    input: &str,
+) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_crewgate"))
         .args(arguments)
         .current_dir(folder)
         .env("SUPPORT_CREW_TOKEN", "org-5b1c0d9e7f3a")
-        .envs(token.map(|token| ("CREWGATE_TOKEN", token)))
+        .envs(environment.iter().copied())
         .env_remove("CREWGATE_CONFIG")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -54,8 +54,13 @@ impl Folder {
 
     /// Runs a command with `--config` and `--json`; its answer. The test ends when it fails.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Value {
+        self.ask_as(&[], arguments)
+    }
+
+    /// As [`ask`](Self::ask), in this environment.
+    pub(crate) fn ask_as(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Value {
         let config = self.config().display().to_string();
-        let output = self.run(&[arguments, &["--config", &config, "--json"]].concat(), &[]);
+        let output = self.run(&[arguments, &["--config", &config, "--json"]].concat(), environment);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))

@@ -84,7 +84,8 @@ fn configuration(issuer: &str, crews: u16) -> String {
          [[role]]\nname = \"ci\"\nsubjects = [\"idp:ci-job\"]\n\
          [[role]]\nname = \"hr-data-owner\"\ngroups = [\"idp:hr-data-owners\"]\n\
          [[role]]\nname = \"contractors\"\ngroups = [\"idp:contractors\"]\nuntil = \"2026-01-31\"\n\
-         [[approvers]]\nname = \"data-owners\"\nroles = [\"hr-data-owner\"]\nneed = 1\n"
+         [[approvers]]\nname = \"data-owners\"\nroles = [\"hr-data-owner\"]\nneed = 1\n\
+         [record]\nreaders = [\"hr-data-owner\"]\n"
             .to_owned(),
     ]
     .join("\n")
@@ -98,6 +99,8 @@ pub(crate) struct House {
     folder: Folder,
     seen: Arc<Mutex<Vec<Answer>>>,
     tokens: Mutex<Vec<String>>,
+    /// Of a reader of the record.
+    reader: String,
 }
 
 /// Somebody with a token. What they see is kept for [`House::close`].
@@ -126,7 +129,9 @@ impl House {
         let idp = Idp::start_with(&node, 0, lifetime);
         let folder = Folder::new(&configuration(&idp.issuer, tap.port), POLICY);
         let gateway = Gateway::start(&folder);
-        Some(Self { idp, tap, gateway, folder, seen: Arc::default(), tokens: Mutex::default() })
+        let reader = idp.person("hanna").await;
+        let (seen, tokens) = (Arc::default(), Mutex::new(vec![reader.clone()]));
+        Some(Self { idp, tap, gateway, folder, seen, tokens, reader })
     }
 
     pub(crate) async fn person(&self, name: &str) -> Caller {
@@ -154,7 +159,8 @@ impl House {
 
     /// What the program says of its record.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Value {
-        self.folder.ask(arguments)
+        let reader = [("CREWGATE_CONSOLE", self.gateway.console.as_str()), ("CREWGATE_TOKEN", &self.reader)];
+        self.folder.ask_as(&reader, arguments)
     }
 
     /// Ends the gateway and checks what every test must leave behind: nothing personal and no id of CrewAI's reached

@@ -5,21 +5,24 @@ use std::{
     fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crewgate_audit::{
-    AuditError, Class, EraseError, Erasure, Folder, Log, export, prove,
+    AuditError, Class, EraseError, Erasure, Fault, FaultKind, Folder, Log, export, parted, prove,
     tlog::{KeyKind, Receipt, SignedCheckpoint, Signer, VerifierKey},
     verify,
 };
-use crewgate_store::{Options, Store};
+use crewgate_core::{Clock as _, SystemClock};
+use http::Method;
 use serde_json::{Value, json};
 
 pub use self::transition::transition;
 use super::{
     ConfigFile,
+    control::{Api, Console},
     output::{Failure, Output},
-    runs::open,
+    record::{Hand, Reads, note, open, unavailable},
 };
 
 /// Arguments of `audit`.
@@ -27,6 +30,8 @@ use super::{
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    console: Console,
     #[command(subcommand)]
     command: Command,
 }
@@ -35,8 +40,8 @@ pub(super) struct Arguments {
 enum Command {
     /// Print what the record says of itself, signed: kept elsewhere, it shows later that nothing was taken back.
     Checkpoint,
-    /// Destroy the key of a person: nobody reads what the record holds of them, and every proof holds. The gateway must
-    /// be stopped.
+    /// Destroy the key of a person: nobody reads what the record holds of them, and every proof holds. A running gateway
+    /// does it for you, with your own token, if you may.
     Erase {
         /// Whose, `issuer:subject`.
         #[arg(long)]
@@ -50,7 +55,7 @@ enum Command {
         #[arg(long)]
         without_content: bool,
     },
-    /// Keep what the record holds of a person from being erased or pruned. The gateway must be stopped.
+    /// Keep what the record holds of a person from being erased, pruned or cut off.
     Hold {
         /// Whose, `issuer:subject`.
         #[arg(long)]
@@ -77,8 +82,11 @@ enum Command {
         #[arg(long)]
         witnessed: bool,
     },
-    /// Give up facts and bodies older than this, except those on hold; the leaves stay. The gateway must be stopped.
+    /// Give up facts and bodies older than this, except those on hold; the leaves stay.
     Prune {
+        /// Only of these records: `approvals`, `calls`, `house` or `refusals`; may be given more than once.
+        #[arg(long)]
+        class: Vec<Class>,
         /// How old, such as `180d`.
         #[arg(long)]
         older_than: humantime::Duration,
@@ -92,6 +100,9 @@ enum Command {
         /// An exported record instead of the store.
         #[arg(long)]
         folder: Option<PathBuf>,
+        /// Another copy of the record, exported: it must tell the same story as far as both go.
+        #[arg(long, value_name = "FOLDER")]
+        against: Option<PathBuf>,
         /// A public key to believe, instead of those of the configuration; may be given more than once.
         #[arg(long)]
         key: Vec<VerifierKey>,
@@ -116,15 +127,18 @@ enum Command {
 pub(super) const PAGE: u32 = 1000;
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let config = arguments.config;
+    let Arguments { config, console, command } = arguments;
     let store = async || open(&config.load()?).await;
-    match arguments.command {
+    match command {
         Command::Checkpoint => {
             let note = store().await?.checkpoint().await.map_err(unavailable)?;
             output.print(&json!({ "checkpoint": note }), |_| note.trim_end().to_owned())
         }
         Command::Export { folder, without_content } => {
             let store = store().await?;
+            if !without_content {
+                note(&config, &console, Reads::Record).await?;
+            }
             let mut bar = Bar::new("exported");
             let head = export(&store, &folder, !without_content, |done, all| bar.show(done, all)).await;
             bar.clear();
@@ -132,17 +146,19 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             let report = json!({ "leaves": head.size, "root": head.root.to_string(), "folder": folder });
             output.print(&report, |_| format!("{} leaves are in {}", head.size, folder.display()))
         }
-        Command::Erase { subject } => {
-            let store = writer(&config).await?;
-            let erased = store.erase(&subject, None).await;
-            store.close().await;
-            given_up(erased, output)
-        }
+        Command::Erase { subject } => give_up(&config, &console, &GiveUp::Person(subject), output).await,
         Command::Hold { subject, release } => {
-            let store = writer(&config).await?;
-            let held = store.hold(&subject, !release, None).await;
-            store.close().await;
-            held.map_err(kept)?;
+            match Hand::of(&config.load()?, &console).await? {
+                Hand::Gateway(api) => {
+                    let body = json!({ "person": subject, "held": !release });
+                    api.call(Method::POST, "/api/record/hold", Some(body)).await?;
+                }
+                Hand::Store(store) => {
+                    let held = store.hold(&subject, !release, None).await;
+                    store.close().await;
+                    held.map_err(kept)?;
+                }
+            }
             output.print(&json!({ "held": !release }), |_| {
                 format!("{}on hold", if release { "no longer " } else { "" })
             })
@@ -171,33 +187,26 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
             let text = receipt.to_string();
             output.print(&json!({ "receipt": text }), |_| text.trim_end().to_owned())
         }
-        Command::Prune { older_than } => {
-            let age = std::time::SystemTime::now().checked_sub(*older_than);
-            let before = age.ok_or_else(|| Failure::usage("nothing is that old"))?;
-            let store = writer(&config).await?;
-            let mut pruned = Ok(0);
-            for class in Class::ALL {
-                let more = store.prune(class, before.into(), None).await;
-                pruned = pruned.and_then(|done| Ok(done + more?));
-            }
-            store.close().await;
-            given_up(pruned, output)
+        Command::Prune { class, older_than } => {
+            let classes = if class.is_empty() { Class::ALL.to_vec() } else { class };
+            give_up(&config, &console, &GiveUp::Old(classes, *older_than), output).await
         }
-        Command::Search(arguments) => search::run(*arguments, output).await,
+        Command::Search(arguments) => search::run(*arguments, &console, output).await,
         Command::Transition => {
-            let report = transition::report(&store().await?).await?;
+            let store = store().await?;
+            note(&config, &console, Reads::Record).await?;
+            let report = transition::report(&store).await?;
             output.print(&report, ToString::to_string)
         }
-        Command::Verify { folder, key, since } => {
+        Command::Verify { folder, against, key, since } => {
             let since = since.as_deref().map(remembered).transpose()?;
+            let against = against.as_deref();
             match folder {
-                None if key.is_empty() => check(&store().await?, since.as_ref(), output).await,
+                None if key.is_empty() => check(&store().await?, against, since.as_ref(), output).await,
                 None => Err(Failure::usage("`--key` goes with `--folder`: the store has its own keys")),
-                Some(folder) => {
+                Some(path) => {
                     let keys = if key.is_empty() { store().await?.keys() } else { key };
-                    let log = Folder::open(folder, keys);
-                    let log = log.map_err(|error| Failure::unavailable(error.to_string()))?;
-                    check(&log, since.as_ref(), output).await
+                    check(&folder_of(&path, keys)?, against, since.as_ref(), output).await
                 }
             }
         }
@@ -211,18 +220,57 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
     }
 }
 
-/// The store, to be written to: nobody else may do so meanwhile.
-async fn writer(config: &ConfigFile) -> Result<Store, Failure> {
-    let settings = config.load()?;
-    let options =
-        settings.record_keys.iter().fold(Options::default(), |options, keys| options.keys(keys.clone()));
-    let store = Store::open(&settings.store, options).await;
-    store.map_err(|error| Failure::unavailable(format!("stop the gateway first, if it runs: {error}")))
+/// What is given up.
+enum GiveUp {
+    Person(String),
+    Old(Vec<Class>, Duration),
 }
 
-fn given_up(done: Result<u64, EraseError>, output: Output) -> Result<(), Failure> {
-    let leaves = done.map_err(kept)?;
+async fn give_up(
+    config: &ConfigFile,
+    console: &Console,
+    what: &GiveUp,
+    output: Output,
+) -> Result<(), Failure> {
+    let leaves = match Hand::of(&config.load()?, console).await? {
+        Hand::Gateway(api) => asked_to(&api, what).await?,
+        Hand::Store(store) => {
+            let done = given_up(&store, what).await;
+            store.close().await;
+            done.map_err(kept)?
+        }
+    };
     output.print(&json!({ "leaves": leaves }), |_| format!("{leaves} leaves have lost what lay beside them"))
+}
+
+async fn asked_to(api: &Api, what: &GiveUp) -> Result<u64, Failure> {
+    let calls = match what {
+        GiveUp::Person(person) => vec![("/api/record/erase", json!({ "person": person }))],
+        GiveUp::Old(classes, age) => {
+            let body = |class: &Class| json!({ "class": class, "older_than_seconds": age.as_secs() });
+            classes.iter().map(|class| ("/api/record/prune", body(class))).collect()
+        }
+    };
+    let mut leaves = 0;
+    for (path, body) in calls {
+        let answer = api.call(Method::POST, path, Some(body)).await?;
+        leaves += answer.get("leaves").and_then(Value::as_u64).unwrap_or_default();
+    }
+    Ok(leaves)
+}
+
+async fn given_up(store: &dyn Erasure, what: &GiveUp) -> Result<u64, EraseError> {
+    match what {
+        GiveUp::Person(person) => store.erase(person, None).await,
+        GiveUp::Old(classes, age) => {
+            let before = SystemClock.now().saturating_sub(*age);
+            let mut leaves = 0;
+            for class in classes {
+                leaves += store.prune(*class, before, None).await?;
+            }
+            Ok(leaves)
+        }
+    }
 }
 
 fn kept(error: EraseError) -> Failure {
@@ -232,18 +280,38 @@ fn kept(error: EraseError) -> Failure {
     }
 }
 
-/// Verifies a log and says what was found.
-async fn check(log: &dyn Log, since: Option<&SignedCheckpoint>, output: Output) -> Result<(), Failure> {
+fn folder_of(path: &Path, keys: Vec<VerifierKey>) -> Result<Folder, Failure> {
+    Folder::open(path, keys).map_err(|error| Failure::unavailable(error.to_string()))
+}
+
+/// Verifies a log, and another one it must agree with, and says what was found.
+async fn check(
+    log: &dyn Log,
+    against: Option<&Path>,
+    since: Option<&SignedCheckpoint>,
+    output: Output,
+) -> Result<(), Failure> {
     if log.keys().is_empty() {
         return Err(Failure::usage("there is no key to believe: give one with `--key`"));
     }
     let mut bar = Bar::new("verified");
     let found = verify(log, since, |done, all| bar.show(done, all)).await;
     bar.clear();
-    let found = found.map_err(unavailable)?;
+    let mut found = found.map_err(|error| match error {
+        error @ AuditError::Cut { .. } => Failure::no(error.to_string()),
+        error => unavailable(error),
+    })?;
+    if let (Ok(_), Some(path)) = (&found, against) {
+        let other = folder_of(path, log.keys())?;
+        let whole = verify(&other, None, |_, _| ()).await.map_err(unavailable)?;
+        whole.map_err(|fault| Failure::no(format!("{} was changed: {fault}", path.display())))?;
+        if let Some(leaf) = parted(log, &other).await.map_err(unavailable)? {
+            found = Err(Fault { leaf, kind: FaultKind::Parted });
+        }
+    }
     let report = match &found {
         Ok(verified) => json!({
-            "ok": true, "leaves": verified.head.size, "root": verified.head.root.to_string(),
+            "ok": true, "leaves": verified.head.size, "first": verified.first, "root": verified.head.root.to_string(),
             "whole": verified.whole, "erased": verified.erased, "sealed": verified.sealed,
         }),
         Err(fault) => json!({ "ok": false, "fault": { "leaf": fault.leaf, "what": fault.to_string() } }),
@@ -271,10 +339,6 @@ fn text_of(path: &Path) -> Result<String, Failure> {
 
 fn not_proved(error: crewgate_audit::tlog::InvalidReceipt) -> Failure {
     Failure::no(format!("the receipt proves nothing: {error}"))
-}
-
-fn unavailable(error: AuditError) -> Failure {
-    Failure::unavailable(error.to_string())
 }
 
 /// Progress on a terminal; nothing elsewhere.

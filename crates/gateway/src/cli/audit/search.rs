@@ -12,8 +12,6 @@ use crate::cli::{
 /// Arguments of `audit search`: all that is given must hold.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    console: Console,
     /// Who, `issuer:subject`.
     #[arg(long)]
     principal: Option<String>,
@@ -64,8 +62,8 @@ pub(super) struct Arguments {
     after: Option<u64>,
 }
 
-pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let api = Api::new(&arguments.console).await?;
+pub(super) async fn run(arguments: Arguments, console: &Console, output: Output) -> Result<(), Failure> {
+    let api = Api::new(console).await?;
     let page = api.call(Method::GET, &format!("/api/record?{}", asked(&arguments)), None).await?;
     output.print(&page, listing)
 }

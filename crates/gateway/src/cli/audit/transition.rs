@@ -8,7 +8,7 @@ use crewgate_store::Store;
 use serde::Serialize;
 
 use super::PAGE;
-use crate::cli::{output::Failure, runs::unreadable};
+use crate::cli::{output::Failure, record::unreadable};
 
 /// What is left of the old ways, by crew.
 #[derive(Debug, Default, Serialize)]

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::{Failure, Output, Room, wrong};
 use crate::{
     cases,
-    cli::{audit::PAGE, runs::open},
+    cli::{audit::PAGE, record::open},
 };
 
 /// Arguments of `policy diff`.

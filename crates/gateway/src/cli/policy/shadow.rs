@@ -7,7 +7,7 @@ use crewgate_core::{Divergence, Fact, PolicyHash, Shadowed, Timestamp};
 use serde::Serialize;
 
 use super::{Failure, Output, Room, compare::each_entry};
-use crate::cli::runs::open;
+use crate::cli::record::open;
 
 /// Arguments of `policy shadow`.
 #[derive(Debug, clap::Args)]

@@ -49,8 +49,12 @@ pub(super) fn lint(room: &Room, output: Output) -> Result<(), Failure> {
     let approvers = settings.approvers.iter().flat_map(|set| &set.roles);
     // A role that includes others is used by them.
     let including = settings.roles.iter().filter(|role| !role.includes.is_empty()).map(|role| &role.name);
-    let elsewhere: BTreeSet<RoleName> =
-        approvers.chain(&settings.record_readers).chain(including).map(RoleName::new).collect();
+    let elsewhere: BTreeSet<RoleName> = approvers
+        .chain(&settings.record_readers)
+        .chain(&settings.record_erasers)
+        .chain(including)
+        .map(RoleName::new)
+        .collect();
     let found = tools::lint(&files(room)?, &room.vocabulary, &elsewhere);
     let one = |finding: &tools::Finding| {
         json!({

@@ -7,24 +7,27 @@ mod replay;
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use crewgate_audit::{
-    AuditError, AuditStore as _, Held, Leaf, Log as _, Query, Timeline, run_leaves, tlog::VerifierKey,
+    AuditStore as _, Held, Leaf, Log as _, Phase, Query, Timeline, run_leaves, tlog::VerifierKey,
 };
 use crewgate_core::{RequestId, RunId};
 use crewgate_runs::{OwnedId, RunFilter, RunLedger};
-use crewgate_store::{OpenError, Store};
+use crewgate_store::Store;
 use serde_json::{Value, json};
 
 use super::{
     ConfigFile,
+    control::Console,
     output::{Failure, Output},
+    record::{Reads, note, open, unavailable},
 };
-use crate::config::Settings;
 
 /// Arguments of `runs`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    console: Console,
     #[command(subcommand)]
     command: Command,
 }
@@ -102,9 +105,10 @@ struct Recorded {
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let config = arguments.config;
+    let Arguments { config, console, command } = arguments;
     let store = async || open(&config.load()?).await;
-    match arguments.command {
+    let recorded = async |id: &str| recorded(&store().await?, &config, &console, id).await;
+    match command {
         Command::List { crew, owner, limit } => {
             let owner = match owner.as_deref().map(|owner| owner.split_once(':')) {
                 Some(Some((issuer, subject))) => Some(crewgate_core::PrincipalKey::new(issuer, subject)),
@@ -112,30 +116,27 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
                 None => None,
             };
             let filter = RunFilter { crew, owner, before: None, limit };
-            let runs =
-                store().await?.list(filter).await.map_err(|error| Failure::unavailable(error.to_string()))?;
+            let store = store().await?;
+            note(&config, &console, Reads::Runs).await?;
+            let runs = store.list(filter).await.map_err(|error| Failure::unavailable(error.to_string()))?;
             let rows: Vec<Value> = runs.iter().map(row).collect();
             output.print(&json!({ "runs": rows }), |_| listing(&runs))
         }
         Command::DecideAgain { id, policy } => {
-            let recorded = recorded(&store().await?, &id).await?;
+            let recorded = recorded(&id).await?;
             again::run(config.load_without_secrets()?, &recorded.leaves, &policy, output)
         }
         Command::Diff { first, second } => {
-            let store = store().await?;
-            let (first, second) = (recorded(&store, &first).await?, recorded(&store, &second).await?);
-            diff::run(&first.timeline, &second.timeline, output)
+            let (first, second) = (recorded(&first).await?, recorded(&second).await?);
+            diff::run(&first.untouched()?, &second.untouched()?, output)
         }
         Command::Export { id, to } => {
-            let store = store().await?;
-            let recorded = recorded(&store, &id).await?;
-            export::export(&config.load()?, &store, &recorded, to, output).await
+            let recorded = recorded(&id).await?;
+            export::export(&config.load()?, &store().await?, &recorded, to, output).await
         }
-        Command::Replay { id, how } => {
-            replay::replay(&recorded(&store().await?, &id).await?.timeline, &how, output).await
-        }
+        Command::Replay { id, how } => replay::replay(&recorded(&id).await?.timeline, &how, output).await,
         Command::Show { id } => {
-            let Recorded { leaves, timeline, .. } = recorded(&store().await?, &id).await?;
+            let Recorded { leaves, timeline, .. } = recorded(&id).await?;
             let records: Vec<Value> = leaves.iter().map(record).collect();
             output.print(&json!({ "run": id, "leaves": records }), |_| {
                 timeline.lines().iter().map(|line| stamp(line.at, &line.text)).collect::<Vec<_>>().join("\n")
@@ -148,33 +149,38 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
     }
 }
 
-/// The store of the configuration, for reading beside a running gateway or without one.
-pub(super) async fn open(settings: &Settings) -> Result<Store, Failure> {
-    let store = match &settings.record_keys {
-        Some(keys) => Store::open_read_only_with(&settings.store, Some(keys)).await,
-        None => Store::open_read_only(&settings.store).await,
-    };
-    store.map_err(|error| unreadable(&settings.store, &error))
-}
-
-pub(super) fn unreadable(path: &std::path::Path, error: &OpenError) -> Failure {
-    Failure::unavailable(format!("{} cannot be read: {error}", path.display()))
-}
-
-/// What is recorded under an id: of a run, or of one request, as declared operations belong to no run.
-async fn recorded(store: &Store, id: &str) -> Result<Recorded, Failure> {
+/// What is recorded under an id: of a run, or of one request, as declared operations belong to no run. That it is read
+/// is on the record first.
+async fn recorded(
+    store: &Store,
+    config: &ConfigFile,
+    console: &Console,
+    id: &str,
+) -> Result<Recorded, Failure> {
     let wrong = |_| Failure::usage(format!("`{id}` is the id neither of a run nor of a request"));
     let (run, request): (RunId, RequestId) = (id.parse().map_err(wrong)?, id.parse().map_err(wrong)?);
-    let unreadable = |error: AuditError| Failure::unavailable(error.to_string());
-    let mut leaves = run_leaves(store, run, MAX_LEAVES).await.map_err(unreadable)?;
-    if leaves.is_empty() {
-        leaves = store.leaves(Query::request(request).limit(MAX_LEAVES)).await.map_err(unreadable)?;
-    }
+    let of_run = run_leaves(store, run, MAX_LEAVES).await.map_err(unavailable)?;
+    let (reads, leaves) = if of_run.is_empty() {
+        let of_request = store.leaves(Query::request(request).limit(MAX_LEAVES)).await;
+        (Reads::Request(request), of_request.map_err(unavailable)?)
+    } else {
+        (Reads::Run(run), of_run)
+    };
     if leaves.is_empty() {
         return Err(Failure::no(format!("nothing is recorded of {id}")));
     }
+    note(config, console, reads).await?;
     let timeline = Timeline::of(&leaves).map_err(|error| Failure::no(error.to_string()))?;
     Ok(Recorded { id: run.to_string(), leaves, timeline })
+}
+
+impl Recorded {
+    /// Its story without those who have read it since.
+    fn untouched(&self) -> Result<Timeline, Failure> {
+        let reading = |leaf: &&Leaf| leaf.entry().is_ok_and(|entry| entry.phase == Phase::Access);
+        let leaves: Vec<Leaf> = self.leaves.iter().filter(|leaf| !reading(leaf)).cloned().collect();
+        Timeline::of(&leaves).map_err(|error| Failure::no(error.to_string()))
+    }
 }
 
 fn stamp(at: Duration, text: &str) -> String {
