@@ -110,7 +110,7 @@ pub use self::{
     quota::{DEFAULT_REFUSALS_PER_MINUTE, RefusalQuota},
     seal::SealKey,
     search::{DEFAULT_QUERY_LIMIT, Query, Word},
-    store::{AuditError, AuditStore, Cursors, Lane, Place, Seat},
+    store::{AuditError, AuditStore, Cursors, EXPORT_TURN, Lane, Place, Seat},
     timeline::{Line, LineKind, Step, StepKind, Timeline, run_leaves},
     verify::{Fault, FaultKind, Verified, verify},
 };

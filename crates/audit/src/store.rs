@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
@@ -86,7 +86,18 @@ pub trait Cursors: Send + Sync + 'static {
     ///
     /// [`AuditError`] when it could not be written down.
     fn acknowledge<'a>(&'a self, name: &'a str, next: u64) -> BoxFuture<'a, Result<(), AuditError>>;
+
+    /// Whether this is the one that hands on under this name now. Of several gateways that share a record one does, as
+    /// long as it asks again within [`EXPORT_TURN`]; then another may.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] when that cannot be told: then nobody hands on.
+    fn leads<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<bool, AuditError>>;
 }
+
+/// How long a gateway that hands on need not ask again whether it does: longer than a batch takes.
+pub const EXPORT_TURN: Duration = Duration::from_secs(60);
 
 /// Room for one entry, held until it is needed. Dropping it gives the room back.
 pub trait Seat: Send + 'static {

@@ -8,7 +8,7 @@ use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, SystemClock};
 use crewgate_oidc::{Exchange, Revocable, Revocations, Sightings};
 use crewgate_runs::RunLedger;
-use crewgate_store::{Options, Store};
+use crewgate_store::{Location, Options, Store};
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
@@ -97,13 +97,17 @@ impl Gateway {
         clock: Arc<dyn Clock>,
     ) -> Result<Running, StartError> {
         let settings = Arc::new(settings);
-        private(&settings.store).map_err(|error| StartError::of("the store cannot be created", error))?;
+        if let Location::File(path) = &settings.store {
+            private(path).map_err(|error| StartError::of("the store cannot be created", error))?;
+        }
         let options = Options::default().clock(Arc::clone(&clock));
         let options = match &settings.record_keys {
             Some(keys) => options.keys(keys.clone()),
             None => options,
         };
-        let store = Store::open(&settings.store, options)
+        let store = settings
+            .store
+            .open(options)
             .await
             .map_err(|error| StartError::of("the store cannot be opened", error))?;
         let makings = Arc::new(Makings {

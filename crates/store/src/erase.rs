@@ -188,7 +188,7 @@ async fn prune(tx: &mut Tx, leaves: &[i64], told: Option<Entry>) -> Result<u64, 
     let mut sql = db::query("UPDATE leaf SET subject = NULL, key = NULL, sealed = NULL WHERE idx IN ");
     // Asked again: a hold may have come since they were found.
     sql.push_list(leaves.iter().copied()).push(" AND ").push(FREE);
-    Ok(sql.execute(&mut tx.conn).await.map_err(unavailable)?)
+    sql.execute(&mut tx.conn).await.map_err(unavailable)
 }
 
 impl Tx {

@@ -3,7 +3,11 @@
 //! `RunLedger`, a `Meter`, a `RevocationStore`, a keeper of
 //! `UsedIds`, a `KeyStore` and a `TokenInventory`, and keeps how far exports have come (`Cursors`).
 //!
-//! **One writer.** One task owns the one connection that writes. Commands stand in one line, in the order they came,
+//! **Two databases.** A file of SQLite's ([`Store::open`]) for one gateway, a PostgreSQL ([`Store::connect`]) for several: the same
+//! statements on both, and a [`Location`] says which.
+//!
+//! **One writer.** One task owns the one connection that writes; of gateways that share a PostgreSQL, whoever has the pen (an
+//! advisory lock, taken with the transaction) is the only one, and goes on where the last one stopped. Commands stand in one line, in the order they came,
 //! with seats per lane so that no flood takes another lane's; as many as are there share one transaction, each in a
 //! savepoint, and all are answered after its `COMMIT`: an answer means that the disk has it. A `COMMIT` or checkpoint
 //! that fails *poisons* the store: that batch is answered "unknown", everything after it "unavailable", and
@@ -54,6 +58,7 @@ mod grants;
 mod inventory;
 mod keys;
 mod lanes;
+mod location;
 mod open;
 mod options;
 mod postgres;
@@ -71,6 +76,7 @@ mod writer;
 
 pub use self::{
     keys::Keys,
+    location::Location,
     options::{
         DEFAULT_BATCH, DEFAULT_CHECKPOINT_PAGES, DEFAULT_CONTROL_SEATS, DEFAULT_INTENT_SEATS,
         DEFAULT_OUTCOME_SEATS, DEFAULT_READERS, DEFAULT_REFUSAL_SEATS, DEFAULT_SEAT_WAIT, OpenError, Options,

@@ -11,12 +11,13 @@ use crewgate_audit::{
     Entry,
     tlog::{Hash, SignedCheckpoint, TILE, Tile, Tree},
 };
-use crewgate_core::RequestId;
+use crewgate_core::{RequestId, SystemClock};
 use sqlx::{
     SqlSafeStr,
     migrate::{Migration, MigrationType, Migrator},
 };
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
     db::{self, Conn, Pool},
@@ -61,6 +62,7 @@ pub(crate) async fn start(opened: Opened, options: Options) -> Result<Store, Ope
     let (life, alive) = watch::channel(Life::Running);
     let (commits, hint) = (Arc::new(AtomicU64::new(0)), Hint::new());
     let refusals = Arc::new(Refusals::new(options.refusals_per_minute));
+    let (me, clock) = (Uuid::new_v4(), Arc::clone(&options.clock));
     let writer = Writer {
         tx,
         inbox,
@@ -75,7 +77,7 @@ pub(crate) async fn start(opened: Opened, options: Options) -> Result<Store, Ope
         lost: false,
     };
     tokio::spawn(writer.run());
-    Ok(Store::new(Shared { readers, lanes: Some(lanes), refusals, alive, commits, hint, reading }))
+    Ok(Store::new(Shared { readers, lanes: Some(lanes), refusals, alive, commits, hint, reading, me, clock }))
 }
 
 /// Only reads, from tables of this version.
@@ -95,6 +97,8 @@ pub(crate) async fn read_only(readers: Pool, steps: Steps, reading: Reading) -> 
         commits: Arc::default(),
         hint: Hint::new(),
         reading,
+        me: Uuid::new_v4(),
+        clock: Arc::new(SystemClock),
     }))
 }
 

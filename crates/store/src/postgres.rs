@@ -35,7 +35,8 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 
 /// What the writer asks of the server. A gateway that stops in the middle must not keep the others from writing, and
 /// what is answered must be on the disk.
-const WRITER: [(&str, &str); 5] = [
+const WRITER: [(&str, &str); 6] = [
+    ("client_min_messages", "warning"),
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
     ("lock_timeout", "5s"),
@@ -48,7 +49,7 @@ const WRITER: [(&str, &str); 5] = [
 /// Gateways that share one must connect to it directly: a pooler between them and it that hands out connections by
 /// transaction takes away what sessions ask for.
 #[derive(Clone)]
-pub struct Postgres(PgConnectOptions);
+pub struct Postgres(Box<PgConnectOptions>);
 
 impl Postgres {
     /// The database of this address, `postgres://user@host:port/database?sslmode=verify-full`, without its password.
@@ -61,25 +62,25 @@ impl Postgres {
         let options = PgConnectOptions::from_str(url).ok().filter(|_| known).ok_or_else(|| {
             OpenError::Database("this is not the address of a PostgreSQL database: `postgres://…`".to_owned())
         })?;
-        Ok(Self(options.application_name("crewgate").disable_statement_logging()))
+        Ok(Self(Box::new(options.application_name("crewgate").disable_statement_logging())))
     }
 
     /// The password of whom it is used as.
     #[must_use]
     pub fn password(self, password: &str) -> Self {
-        Self(self.0.password(password))
+        Self(Box::new(self.0.password(password)))
     }
 
     /// A connection that may write.
     pub(crate) async fn writer(&self) -> Result<PgConnection, OpenError> {
-        let options = self.0.clone().options(WRITER);
+        let options = PgConnectOptions::clone(&self.0).options(WRITER);
         let connecting = options.connect();
         let late = |_| OpenError::Database("the database does not answer".to_owned());
         Ok(tokio::time::timeout(CONNECT, connecting).await.map_err(late)??)
     }
 
     async fn readers(&self, count: u32) -> Result<Pool, OpenError> {
-        let connect = self.0.clone().options([("default_transaction_read_only", "on")]);
+        let connect = PgConnectOptions::clone(&self.0).options([("default_transaction_read_only", "on")]);
         let pool = PgPoolOptions::new().max_connections(count).acquire_timeout(CONNECT);
         Ok(Pool::Postgres(pool.connect_with(connect).await?))
     }
@@ -87,11 +88,15 @@ impl Postgres {
 
 impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres")
-            .field("host", &self.0.get_host())
-            .field("port", &self.0.get_port())
-            .field("database", &self.0.get_database())
-            .finish_non_exhaustive()
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Without a password.
+impl fmt::Display for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = (self.0.get_host(), self.0.get_port());
+        write!(f, "postgres://{host}:{port}/{}", self.0.get_database().unwrap_or_default())
     }
 }
 
@@ -165,7 +170,8 @@ async fn listen(postgres: Postgres, hint: Hint, mut alive: watch::Receiver<Life>
 
 async fn hear(postgres: &Postgres, hint: &Hint) -> sqlx::Result<()> {
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT);
-    let mut listener = PgListener::connect_with(&pool.connect_lazy_with(postgres.0.clone())).await?;
+    let mut listener =
+        PgListener::connect_with(&pool.connect_lazy_with(PgConnectOptions::clone(&postgres.0))).await?;
     listener.listen(CHANNEL).await?;
     loop {
         // What was told before is not heard any more: everybody looks.

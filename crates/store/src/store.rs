@@ -9,8 +9,10 @@ use std::{
 
 use crewgate_approval::Hint;
 use crewgate_audit::{SealKey, tlog::VerifierKey};
+use crewgate_core::Clock;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
     db::Pool,
@@ -43,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) commits: Arc<AtomicU64>,
     pub(crate) hint: Hint,
     pub(crate) reading: Reading,
+    /// What this process is known by to others that share the database; another one after each start.
+    pub(crate) me: Uuid,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// What is needed to believe and to open what is read.
@@ -164,6 +169,11 @@ impl Store {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Whether nobody but this process may write.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.shared.readers, Pool::Sqlite(_))
     }
 
     pub(crate) fn readers(&self) -> &Pool {

@@ -279,3 +279,22 @@ async fn what_is_answered_is_on_the_disk_whatever_the_database_was_told() {
     let opened = Store::connect(Postgres::new(&database.url).unwrap(), database.options()).await;
     assert!(matches!(&opened, Err(OpenError::Server(why)) if why.contains("fsync = off")), "{opened:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_gateways_hands_the_record_on_and_the_other_when_it_has_stopped() {
+    use crewgate_audit::{Cursors, EXPORT_TURN};
+    use crewgate_testkit::ManualClock;
+    let Some(database) = Database::new() else { return };
+    let clock = ManualClock::at(suites::runs::start());
+    let open = async || {
+        let options = database.options().clock(clock.clone());
+        Store::connect(Postgres::new(&database.url).unwrap(), options).await.unwrap()
+    };
+    let (a, b) = (open().await, open().await);
+    assert_eq!((a.leads("siem").await, b.leads("siem").await), (Ok(true), Ok(false)));
+    assert_eq!(b.leads("archive").await, Ok(true), "each export by itself");
+    clock.advance(EXPORT_TURN / 2);
+    assert_eq!((a.leads("siem").await, b.leads("siem").await), (Ok(true), Ok(false)), "it goes on");
+    clock.advance(EXPORT_TURN);
+    assert_eq!((b.leads("siem").await, a.leads("siem").await), (Ok(true), Ok(false)), "it had stopped");
+}

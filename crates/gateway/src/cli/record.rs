@@ -1,5 +1,6 @@
 //! The record under the commands: read from the store itself, and written to by whoever may. While a gateway runs that is
-//! the gateway, asked with the caller's own token; otherwise the store is opened for it here.
+//! the gateway, asked with the caller's own token; otherwise, and where a PostgreSQL has room for one writer more, the
+//! store is opened for it here.
 
 use crewgate_audit::{AuditError, AuditStore as _, Entry, Lane};
 use crewgate_core::{Clock as _, RequestId, RunId, SystemClock};
@@ -24,7 +25,7 @@ impl Hand {
     pub(super) async fn of(settings: &Settings, console: &Console) -> Result<Self, Failure> {
         let options =
             settings.record_keys.iter().fold(Options::default(), |options, keys| options.keys(keys.clone()));
-        match Store::open(&settings.store, options).await {
+        match settings.store.open(options).await {
             Ok(store) => Ok(Self::Store(store)),
             Err(OpenError::Locked { .. }) => Ok(Self::Gateway(Box::new(Api::new(console).await?))),
             Err(error) => Err(Failure::unavailable(error.to_string())),
@@ -79,15 +80,12 @@ pub(super) async fn note(config: &ConfigFile, console: &Console, reads: Reads) -
 
 /// The store of the configuration, for reading beside a running gateway or without one.
 pub(super) async fn open(settings: &Settings) -> Result<Store, Failure> {
-    let store = match &settings.record_keys {
-        Some(keys) => Store::open_read_only_with(&settings.store, Some(keys)).await,
-        None => Store::open_read_only(&settings.store).await,
-    };
+    let store = settings.store.open_read_only(settings.record_keys.as_ref()).await;
     store.map_err(|error| unreadable(&settings.store, &error))
 }
 
-pub(super) fn unreadable(path: &std::path::Path, error: &OpenError) -> Failure {
-    Failure::unavailable(format!("{} cannot be read: {error}", path.display()))
+pub(super) fn unreadable(store: &impl std::fmt::Display, error: &OpenError) -> Failure {
+    Failure::unavailable(format!("{store} cannot be read: {error}"))
 }
 
 pub(super) fn unavailable(error: AuditError) -> Failure {

@@ -5,6 +5,7 @@ use crewgate_core::{
     Clock, Group, Principal, PrincipalKey, PrincipalKind, SystemClock, Timestamp, TokenFacts,
 };
 use crewgate_oidc::Bearer;
+use crewgate_store::Location;
 
 use super::{
     ConfigFile,
@@ -108,7 +109,7 @@ async fn proved_principal(settings: &Settings, token: &TokenSource) -> Result<Pr
 
 /// All of theirs. Before the gateway first ran there is no store, and nobody has been given anything.
 async fn grants(settings: &Settings, principal: &Principal, now: Timestamp) -> Result<Vec<Grant>, Failure> {
-    if !settings.store.exists() {
+    if matches!(&settings.store, Location::File(path) if !path.exists()) {
         return Ok(Vec::new());
     }
     let filter = GrantFilter { over: true, limit: MAX_GRANTS, ..GrantFilter::at(now).of(&principal.key) };

@@ -20,6 +20,7 @@ mod read;
 mod record;
 mod role;
 mod settings;
+mod store;
 mod units;
 
 #[cfg(test)]

@@ -368,6 +368,7 @@ pub(super) struct Policy {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) url: Text,
+    pub(super) password: Option<Spanned<SecretRef>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -18,6 +18,7 @@ use super::{
         ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
         LogFormat, PersonSettings, Settings, TelemetrySettings, TlsSettings,
     },
+    store,
     units::{address, duration, rate},
 };
 
@@ -61,11 +62,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     });
     // Whether it can be read is found out later: a second set must not keep the first from deciding.
     let shadow = raw.policy.shadow.as_ref().map(|path| beside.join(path.get_ref()));
-    let store = check.parse(&raw.store.url, |text| match text.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() => Ok(beside.join(path)),
-        _ => Err(format!("`{text}` is not a store: `sqlite:<file>`")),
-    });
     let record_keys = record::keys(check, &raw.record);
+    let store = store::location(check, &raw.store, raw.record.seal_key.is_some());
     let witnesses = record::witnesses(check, &raw.record);
     let retention = record::retention(check, &raw.record.retention);
     let exports = export::exports(check, &raw.exports);

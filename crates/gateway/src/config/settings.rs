@@ -60,8 +60,8 @@ pub struct Settings {
     pub policy_zone: crewgate_cedar::Zone,
     /// Folder of a second rule set that decides beside the first and only reports.
     pub shadow: Option<PathBuf>,
-    /// The SQLite file.
-    pub store: PathBuf,
+    /// Where the store is.
+    pub store: crewgate_store::Location,
     /// Roles that may read everybody's records.
     pub record_readers: BTreeSet<String>,
     /// Roles that may give up what the record holds.

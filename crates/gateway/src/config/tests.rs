@@ -1,5 +1,3 @@
-use std::path::Path;
-
 use crewgate_core::{Effect, Timestamp};
 use crewgate_crewai::Undeclared;
 
@@ -65,7 +63,7 @@ fn the_smallest_file_has_safe_defaults() {
     assert!(crew.undeclared == Undeclared::Refuse && crew.observe.is_none() && crew.shared_key.is_none());
     // "until" a day includes that day.
     assert_eq!(settings.roles[0].until.unwrap().to_string(), "2027-01-01T00:00:00.000000Z");
-    assert!(Path::new(&settings.store).ends_with("crewgate.db"));
+    assert!(settings.store.to_string().ends_with("/crewgate.db"));
 }
 
 #[test]
@@ -85,6 +83,10 @@ fn every_mistake_is_told_with_its_place() {
         ("roles = [\"run-summary-jobs\"]", "roles = [\"nobody\"]", 19, "no role `nobody`"),
         ("path = \"policy\"", "path = \"rules\"", 21, "not a folder"),
         ("sqlite:crewgate.db", "mysql:x", 23, "not a store"),
+        ("sqlite:crewgate.db", "postgres://gw@db/crewgate", 23, "needs keys that are given"),
+        ("sqlite:crewgate.db", "postgres://gw:secret@db/crewgate", 23, "a password does not stand here"),
+        ("sqlite:crewgate.db", "postgres://db/x?password=secret", 23, "a password does not stand here"),
+        ("sqlite:crewgate.db\"", "sqlite:a\"\npassword = { env = \"PW\" }", 24, "a file has no password"),
         ("listen =", "listne =", 3, "unknown field `listne`"),
         (
             "url = \"https://support-abc.crewai.com\"",

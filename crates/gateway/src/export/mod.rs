@@ -131,6 +131,9 @@ impl Export {
 
     /// Hands one batch over and writes down that it was received; how many leaves it had.
     async fn advance(&mut self, label: &[KeyValue]) -> Result<u64, String> {
+        if !self.cursors.leads(&self.name).await.map_err(|error| error.to_string())? {
+            return Ok(0);
+        }
         let next = self.cursors.exported(&self.name).await.map_err(|error| error.to_string())?;
         let query =
             |query: Query| async { self.audit.leaves(query).await.map_err(|error| error.to_string()) };

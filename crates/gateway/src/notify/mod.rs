@@ -118,6 +118,10 @@ impl Notifier {
     }
 
     async fn round(&mut self) -> Result<(), String> {
+        // Of gateways that share a record one tells.
+        if !self.sources.cursors.leads(&self.cursor()).await.map_err(|error| error.to_string())? {
+            return Ok(());
+        }
         while self.read_on().await? {}
         self.remind().await
     }

@@ -17,7 +17,11 @@ use std::{
     time::Duration,
 };
 
-use crewgate_audit::{AuditStore, Entry, Leaf, Phase, Query, verify};
+use crewgate_audit::{
+    AuditStore, Entry, Leaf, Phase, Query, SealKey,
+    tlog::{KeyKind, Signer},
+    verify,
+};
 use crewgate_core::{Clock, Fact, RequestId, SystemClock};
 use crewgate_gateway::{Gateway, Running, config::Settings};
 use crewgate_store::Store;
@@ -47,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) script: Option<Script>,
     /// Where `support` is, when it is not the scripted one.
     pub(crate) support_url: Option<String>,
+    /// The PostgreSQL database the store is in, when it is not a file.
+    pub(crate) postgres: Option<String>,
 }
 
 /// A folder that goes away with its owner.
@@ -125,6 +131,16 @@ impl Ground {
             .replace("{idp}", idp.url())
             .replace("{support_url}", &url)
             .replace("{payroll_url}", payroll.url());
+        let text = match &plan.postgres {
+            None => text,
+            Some(url) => {
+                let signer = Signer::generate("crewgate/house", KeyKind::Log).unwrap();
+                folder.write("signing.key", signer.expose().as_bytes());
+                folder.write("seal.key", SealKey::generate().unwrap().expose().as_bytes());
+                let record = format!("[record]\n{KEYS}");
+                text.replace("sqlite:crewgate.db", url).replacen("[record]\n", &record, 1)
+            }
+        };
         let config = folder.write("crewgate.toml", text);
         Self { idp, support, payroll, folder, config }
     }
@@ -402,6 +418,10 @@ url = "sqlite:crewgate.db"
 
 {record}
 {tables}
+"#;
+
+const KEYS: &str = r#"signing_keys = [{ file = "signing.key" }]
+seal_key = { file = "seal.key" }
 "#;
 
 const POLICY: &str = r#"@id("analysts-run-crews")

@@ -219,6 +219,13 @@ CREATE TABLE export_cursor (
     next BIGINT NOT NULL
 );
 
+-- Which of several gateways hands on, and until when.
+CREATE TABLE export_turn (
+    name   TEXT COLLATE "C" PRIMARY KEY,
+    holder TEXT COLLATE "C" NOT NULL,
+    until  BIGINT NOT NULL
+);
+
 -- By what leaves are found. Words follow from the records and are never verified: `leaf` is the truth, and this can be
 -- made again from it.
 CREATE TABLE leaf_word (

@@ -4,3 +4,10 @@ CREATE TABLE export_cursor (
     -- The first leaf that is not.
     next INTEGER NOT NULL
 ) STRICT;
+
+-- Which of several gateways hands on, and until when.
+CREATE TABLE export_turn (
+    name   TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until  INTEGER NOT NULL
+) STRICT;

@@ -23,4 +23,6 @@ pub async fn conforms(make: impl AsyncFn() -> Store) {
     assert_eq!(store.exported("siem").await, Ok(7), "what was acknowledged stays so");
     store.acknowledge("siem", 1000).await.unwrap();
     assert_eq!(store.exported("siem").await, Ok(1000));
+    assert_eq!(store.leads("siem").await, Ok(true), "who is alone hands on");
+    assert_eq!(store.leads("siem").await, Ok(true), "and goes on doing so");
 }

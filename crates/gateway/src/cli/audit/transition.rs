@@ -45,7 +45,7 @@ struct Refused {
 /// When the record cannot be read.
 pub async fn transition(database: &std::path::Path) -> Result<String, Failure> {
     let store = Store::open_read_only(database).await;
-    Ok(report(&store.map_err(|error| unreadable(database, &error))?).await?.to_string())
+    Ok(report(&store.map_err(|error| unreadable(&database.display(), &error))?).await?.to_string())
 }
 
 pub(super) async fn report(store: &dyn AuditStore) -> Result<Transition, Failure> {

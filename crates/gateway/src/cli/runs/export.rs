@@ -5,7 +5,6 @@ use std::{
 };
 
 use crewgate_audit::{Extract, Log, tlog::VerifierKey};
-use crewgate_store::Keys;
 use serde_json::json;
 
 use super::{Failure, Output, Recorded, page};
@@ -21,7 +20,7 @@ pub(super) async fn export(
 ) -> Result<(), Failure> {
     let keys = match &settings.record_keys {
         Some(keys) => Some(keys.clone()),
-        None => Keys::beside(&settings.store).map_err(|error| Failure::unavailable(error.to_string()))?,
+        None => settings.store.keys().map_err(|error| Failure::unavailable(error.to_string()))?,
     };
     let keys = keys.ok_or_else(|| Failure::unavailable("there is no key of the record to sign it with"))?;
     let extract = Extract::of(store, &recorded.leaves).await;
