@@ -9,6 +9,8 @@ use crate::{Entry, Phase};
 /// else is refused. Approvals, delegations and grants move by the steps of their facts (`approval.voted`, `grant.given`).
 pub const KINDS: &[&str] = &[
     "access.approval",
+    "access.approvers",
+    "access.delegations",
     "access.grants",
     "access.record",
     "access.restore",

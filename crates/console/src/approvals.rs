@@ -6,7 +6,8 @@ use axum::{
     extract::{Path, State as Of},
 };
 use crewgate_approval::{
-    Approval, Ballot, CancelError, Digest, Filter, Phase, State, StoreError, Vote, VoteError,
+    Approval, Ballot, CancelError, Digest, Filter, Hindsight, Phase, State, StoreError, Vote, VoteError,
+    machine,
 };
 use crewgate_core::{ApprovalId, ApproverSet, Principal, PrincipalKind, Timestamp, Verdict};
 use http::{HeaderMap, StatusCode};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Console, body,
+    delegations::Voice,
     problem::Problem,
     view::{self, Standing},
     wish,
@@ -45,19 +47,23 @@ pub(crate) async fn list(Of(console): Of<Console>, Extension(who): Extension<Pri
 /// What waits for this person, and what they asked for.
 pub(crate) async fn listed(console: &Console, who: &Principal) -> Result<Value, Problem> {
     let now = console.clock.now();
-    let sets = console.sets_of(who).await?;
-    let waiting = Filter { sets: Some(sets.clone()), ..Filter::at(now).phase(Phase::Pending) };
-    let lost = Filter { sets: Some(sets.clone()), ..Filter::at(now).phase(Phase::Indeterminate) };
+    let voice = console.voice_of(who, now).await?;
+    let waiting = Filter { sets: Some(voice.all()), ..Filter::at(now).phase(Phase::Pending) };
+    let lost = Filter { sets: Some(voice.sets.clone()), ..Filter::at(now).phase(Phase::Indeterminate) };
+    let broken = Filter { unreviewed: true, ..Filter::at(now) };
     let own = Filter { requester: Some(who.key.clone()), newest_first: true, ..Filter::at(now) };
     let waiting = console.approvals.list(waiting).await.map_err(store)?;
     let lost = console.approvals.list(lost).await.map_err(store)?;
+    let broken = console.approvals.list(broken).await.map_err(store)?;
     let own = console.approvals.list(own).await.map_err(store)?;
-    let summary = |approval: &Approval| view::summary(approval, now, standing(approval, who, &sets, now));
-    let waiting = waiting.iter().filter(|approval| standing(approval, who, &sets, now).may_decide);
-    let lost = lost.iter().filter(|approval| standing(approval, who, &sets, now).may_resolve);
+    let summary = |approval: &Approval| view::summary(approval, now, standing(approval, who, &voice, now));
+    let waiting = waiting.iter().filter(|approval| standing(approval, who, &voice, now).may_decide);
+    let lost = lost.iter().filter(|approval| standing(approval, who, &voice, now).may_resolve);
+    let broken = broken.iter().filter(|approval| standing(approval, who, &voice, now).may_review);
     Ok(json!({
         "waiting": waiting.map(summary).collect::<Value>(),
         "lost": lost.map(summary).collect::<Value>(),
+        "review": broken.map(summary).collect::<Value>(),
         "own": own.iter().map(summary).collect::<Value>(),
     }))
 }
@@ -85,7 +91,7 @@ pub(crate) async fn shown(console: &Console, who: &Principal, id: &str) -> Resul
             "it cannot be masked, so it is not shown",
         )
     })?;
-    let mut answer = view::summary(approval, now, standing(approval, who, &seen.sets, now));
+    let mut answer = view::summary(approval, now, standing(approval, who, &seen.voice, now));
     let more = json!({
         "requester": view::person(&asked.requester),
         "datasets": asked.operation.datasets,
@@ -105,6 +111,7 @@ pub(crate) async fn shown(console: &Console, who: &Principal, id: &str) -> Resul
         "release": asked.release,
         "usable_for_seconds": asked.usable_for.as_secs(),
         "votes": view::votes(approval),
+        "break_glass": approval.broken.as_ref().map(view::broken),
     });
     if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
         answer.extend(more);
@@ -138,8 +145,8 @@ pub(crate) async fn voted(
         vote: Vote {
             approver: who.clone(),
             // Resolved for this vote, from the token it came with.
-            sets: seen.sets,
-            lent: Vec::new(),
+            sets: seen.voice.sets,
+            lent: seen.voice.lent,
             verdict,
             reason: words,
             at: console.clock.now(),
@@ -191,7 +198,7 @@ pub(crate) async fn cancel(
 
 pub(crate) struct Seen {
     pub(crate) approval: Approval,
-    pub(crate) sets: BTreeSet<ApproverSet>,
+    pub(crate) voice: Voice,
     /// Neither requester nor asked: reads the record.
     as_reader: bool,
 }
@@ -207,22 +214,46 @@ impl Console {
         let Some(approval) = self.approvals.find(id).await.map_err(store)? else {
             return Err(Problem::not_found());
         };
-        let sets = self.sets_of(who).await?;
-        let concerned = approval.asked.requester.same_person(who) || !approval.sets().is_disjoint(&sets);
+        let now = self.clock.now();
+        let voice = self.voice_of(who, now).await?;
+        let asked = !approval.voices(now).is_disjoint(&voice.all());
+        let reviews =
+            approval.broken.as_ref().is_some_and(|broken| !broken.reviewers.is_disjoint(&voice.sets));
+        let concerned = approval.asked.requester.same_person(who) || asked || reviews;
         if !concerned && !self.readers.reads_record(who).await {
             return Err(Problem::not_found());
         }
-        Ok(Seen { approval, sets, as_reader: !concerned })
+        Ok(Seen { approval, voice, as_reader: !concerned })
     }
 }
 
-fn standing(approval: &Approval, who: &Principal, sets: &BTreeSet<ApproverSet>, now: Timestamp) -> Standing {
+/// What would be answered if they did it now.
+fn standing(approval: &Approval, who: &Principal, voice: &Voice, now: Timestamp) -> Standing {
     let mine = approval.asked.requester.same_person(who);
-    let state = approval.state_at(now);
-    let asked = !mine && who.kind == PrincipalKind::User && !approval.sets().is_disjoint(sets);
-    let may_decide =
-        asked && state == State::Pending && !approval.votes.iter().any(|vote| vote.approver.same_person(who));
-    Standing { mine, may_decide, may_resolve: asked && state == State::Indeterminate }
+    let asked = !mine && who.kind == PrincipalKind::User && !approval.voices(now).is_disjoint(&voice.sets);
+    let vote = Vote {
+        approver: who.clone(),
+        sets: voice.sets.clone(),
+        lent: voice.lent.clone(),
+        verdict: Verdict::Approve,
+        reason: None,
+        at: now,
+    };
+    let ballot = Ballot { approval: approval.id(), digest: approval.asked.digest, vote };
+    let hindsight = Hindsight {
+        approval: approval.id(),
+        by: who.clone(),
+        sets: voice.sets.clone(),
+        verdict: Verdict::Approve,
+        reason: String::new(),
+        at: now,
+    };
+    Standing {
+        mine,
+        may_decide: machine::vote(approval, &ballot).is_ok(),
+        may_resolve: asked && approval.state_at(now) == State::Indeterminate,
+        may_review: machine::review(approval, &hindsight).is_ok(),
+    }
 }
 
 /// Words that will stand on the record for good, within their bound.

@@ -1,13 +1,13 @@
 use std::{fmt, sync::Arc};
 
-use crewgate_approval::{ApprovalStore, Eligible, GrantStore};
+use crewgate_approval::{ApprovalStore, DelegationStore, Eligible, GrantStore};
 use crewgate_audit::{AuditStore, Erasure};
 use crewgate_core::{Clock, Principal, SystemClock};
 use crewgate_oidc::{Revocations, TokenInventory};
 use crewgate_runs::RunLedger;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::{Requestable, Restore, Show};
+use crate::{BreaksGlass, Drill, Requestable, Restore, Show};
 
 /// Who may read the runs and requests of others. A closure from a principal to yes or no will do.
 pub trait ReadsRecord: Send + Sync + 'static {
@@ -67,6 +67,9 @@ pub struct Console {
     pub(crate) runs: Arc<dyn RunLedger>,
     pub(crate) grants: Option<Arc<dyn GrantStore>>,
     pub(crate) requestable: Option<Arc<dyn Requestable>>,
+    pub(crate) delegations: Option<Arc<dyn DelegationStore>>,
+    pub(crate) glass: Option<Arc<dyn BreaksGlass>>,
+    pub(crate) drill: Option<Arc<dyn Drill>>,
     pub(crate) eligible: Arc<dyn Eligible>,
     pub(crate) show: Arc<dyn Show>,
     pub(crate) readers: Arc<dyn ReadsRecord>,
@@ -94,6 +97,9 @@ impl Console {
             runs,
             grants: None,
             requestable: None,
+            delegations: None,
+            glass: None,
+            drill: None,
             eligible,
             show,
             readers: Arc::new(nobody),
@@ -123,6 +129,27 @@ impl Console {
     #[must_use]
     pub fn requestable(mut self, roles: Arc<dyn Requestable>) -> Self {
         self.requestable = Some(roles);
+        self
+    }
+
+    /// Lets approvers lend their voices. Without it the routes of delegations answer 404, and nobody speaks for another.
+    #[must_use]
+    pub fn delegations(mut self, delegations: Arc<dyn DelegationStore>) -> Self {
+        self.delegations = Some(delegations);
+        self
+    }
+
+    /// Lets these people break the glass. Without it nobody may.
+    #[must_use]
+    pub fn break_glass(mut self, by: Arc<dyn BreaksGlass>) -> Self {
+        self.glass = Some(by);
+        self
+    }
+
+    /// Shows readers of the record which approvers could be reached. Without it the route answers 404.
+    #[must_use]
+    pub fn drill(mut self, drill: Arc<dyn Drill>) -> Self {
+        self.drill = Some(drill);
         self
     }
 

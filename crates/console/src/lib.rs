@@ -14,7 +14,13 @@
 //! | `GET /api/approvals` | approvers, requesters | what waits for the caller, and what the caller asked for |
 //! | `GET /api/approvals/{id}` | the same, record readers | what exactly will be sent, masked; digest, needs, votes |
 //! | `POST /api/approvals/{id}/decision` | approvers | `{"verdict", "digest", "reason"?}` |
+//! | `POST /api/approvals/{id}/break-glass` | the requester, where they may | lets it go at once: `{"digest", "reason"}` |
+//! | `POST /api/approvals/{id}/review` | who reviews | looks at a broken glass: `{"verdict", "reason"}` |
 //! | `POST /api/approvals/{id}/cancel` | the requester | takes it back |
+//! | `GET /api/approvers` | record readers | which sets have how many people who could answer |
+//! | `GET /api/delegations` | lenders, whom they name, record readers | voices that are lent |
+//! | `POST /api/delegations` | approvers | lends one's voice: `{"to", "sets"?, "starts_in"?, "seconds", "reason"}` |
+//! | `POST /api/delegations/{id}/end` | the same two | ends it |
 //! | `GET /api/grants` | holders, approvers, record readers | temporary grants: one's own, those one may take away |
 //! | `POST /api/grants` | anybody | asks for a role for a while: `{"role", "seconds", "reason", "narrowed"?}` |
 //! | `POST /api/grants/{id}/revoke` | the holder, approvers | takes one away: `{"reason"?}` |
@@ -67,7 +73,10 @@
 mod approvals;
 mod body;
 mod console;
+mod delegations;
+mod drill;
 mod erasure;
+mod glass;
 mod grants;
 mod leaves;
 mod pages;
@@ -86,6 +95,8 @@ mod wish;
 pub use self::{
     approvals::{MAX_DECISION_BYTES, MAX_REASON_BYTES},
     console::{Console, Erases, ReadsRecord, Revokes},
+    drill::{Drill, Reach},
+    glass::{BreaksGlass, GlassTerms},
     pages::{FORM_TOKEN, Form, Visit, notice, pages, style},
     restore::{MAX_RESTORE_BYTES, MaskedText, Restore, Restored},
     router::router,

@@ -12,11 +12,13 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     more: Map<String, Value>,
+    /// Parameters of the challenge of a 401.
+    challenge: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), more: Map::new() }
+        Self { status, code, detail: detail.into(), more: Map::new(), challenge: None }
     }
 
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
@@ -48,6 +50,12 @@ impl Problem {
         (self.status, self.detail)
     }
 
+    /// Says in the challenge what is missing.
+    pub(crate) fn challenge(mut self, parameters: String) -> Self {
+        self.challenge = Some(parameters);
+        self
+    }
+
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self
@@ -71,7 +79,14 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"crewgate\""));
+            let mut challenge = "Bearer realm=\"crewgate\"".to_owned();
+            if let Some(parameters) = &self.challenge {
+                challenge.push_str(", ");
+                challenge.push_str(parameters);
+            }
+            if let Ok(challenge) = HeaderValue::try_from(challenge) {
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -55,7 +55,7 @@ pub(crate) async fn resolve(
     let resolution = Resolution {
         approval: seen.approval.id(),
         by: who.clone(),
-        sets: seen.sets,
+        sets: seen.voice.sets,
         finding: finding.clone(),
         reason,
         at: console.clock.now(),

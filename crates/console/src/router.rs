@@ -9,8 +9,8 @@ use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::{
-    Console, approvals, erasure, grants, leaves, problem::Problem, resolve, restore, revocations, runs,
-    tokens, wish,
+    Console, approvals, delegations, drill, erasure, glass, grants, leaves, problem::Problem, resolve, restore,
+    revocations, runs, tokens, wish,
 };
 
 /// The API document, as served.
@@ -23,8 +23,13 @@ pub fn router(console: Console) -> Router {
         .route("/api/approvals", get(approvals::list))
         .route("/api/approvals/{id}", get(approvals::show))
         .route("/api/approvals/{id}/decision", post(approvals::decide))
+        .route("/api/approvals/{id}/break-glass", post(glass::break_it))
         .route("/api/approvals/{id}/cancel", post(approvals::cancel))
+        .route("/api/approvals/{id}/review", post(glass::review))
         .route("/api/approvals/{id}/settlement", post(resolve::resolve))
+        .route("/api/approvers", get(drill::drill))
+        .route("/api/delegations", get(delegations::list).post(delegations::lend))
+        .route("/api/delegations/{id}/end", post(delegations::end))
         .route("/api/grants", get(grants::list).post(wish::ask))
         .route("/api/grants/{id}/revoke", post(grants::revoke))
         .route("/api/record", get(leaves::search))

@@ -1,5 +1,5 @@
-use crewgate_approval::{Approval, State};
-use crewgate_core::{Principal, Timestamp, Verdict};
+use crewgate_approval::{Approval, Broken, State, Vote};
+use crewgate_core::{ApproverSet, Principal, Timestamp, Verdict};
 use serde_json::{Value, json};
 
 /// Where it stands, in words and with what belongs to that state.
@@ -38,6 +38,7 @@ pub(crate) fn summary(approval: &Approval, now: Timestamp, standing: Standing) -
         "mine": standing.mine,
         "may_decide": standing.may_decide,
         "may_settle": standing.may_resolve,
+        "may_review": standing.may_review,
     })
 }
 
@@ -50,6 +51,8 @@ pub(crate) struct Standing {
     pub(crate) may_decide: bool,
     /// Nobody knows what became of it, and they are among those who may say.
     pub(crate) may_resolve: bool,
+    /// The glass was broken for it, and they may look at that.
+    pub(crate) may_review: bool,
 }
 
 pub(crate) fn needs(approval: &Approval) -> Value {
@@ -57,11 +60,15 @@ pub(crate) fn needs(approval: &Approval) -> Value {
         let given = approval
             .votes
             .iter()
-            .filter(|vote| vote.verdict == Verdict::Approve && vote.sets.contains(&need.set))
+            .filter(|vote| vote.verdict == Verdict::Approve && stands_for(vote, &need.set))
             .count();
         json!({ "set": need.set.as_str(), "count": need.count.get(), "given": given })
     });
     needs.collect()
+}
+
+fn stands_for(vote: &Vote, set: &ApproverSet) -> bool {
+    vote.sets.contains(set) || vote.lent.iter().any(|loan| loan.sets.contains(set))
 }
 
 pub(crate) fn votes(approval: &Approval) -> Value {
@@ -70,11 +77,29 @@ pub(crate) fn votes(approval: &Approval) -> Value {
             "by": vote.approver.key.to_string(),
             "verdict": vote.verdict,
             "sets": vote.sets,
+            "instead_of": vote.lent.iter().map(|loan| loan.lender.key.to_string()).collect::<Vec<_>>(),
             "reason": vote.reason,
             "at": vote.at.to_string(),
         })
     });
     votes.collect()
+}
+
+/// That the glass was broken, and what somebody found of it.
+pub(crate) fn broken(broken: &Broken) -> Value {
+    json!({
+        "by": broken.by.key.to_string(),
+        "at": broken.at.to_string(),
+        "reason": broken.reason,
+        "reviewers": broken.reviewers,
+        "due": broken.due.to_string(),
+        "review": broken.review.as_ref().map(|review| json!({
+            "by": review.by.to_string(),
+            "at": review.at.to_string(),
+            "verdict": review.verdict,
+            "reason": review.reason,
+        })),
+    })
 }
 
 pub(crate) fn person(principal: &Principal) -> Value {

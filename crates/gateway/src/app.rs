@@ -199,6 +199,7 @@ impl Gateway {
             keys: Arc::new(store.clone()),
             runs: Arc::clone(&runs),
             grants: Arc::new(store.clone()),
+            delegations: Arc::new(store.clone()),
             calls: RunToEndLayer::new(limits.max_calls),
             releases: ReleaseDesk::default(),
             path: ReleasePath::closed(),
@@ -226,6 +227,7 @@ impl Gateway {
             audit,
             cursors: Arc::new(store.clone()),
             approvals: Arc::clone(&approvals),
+            grants: Arc::new(store.clone()),
             masks,
             clock: Arc::clone(&clock),
         };

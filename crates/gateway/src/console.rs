@@ -12,6 +12,7 @@ use tower::{ServiceBuilder, util::BoxCloneSyncService};
 use tower_http::timeout::TimeoutLayer;
 
 use crate::{
+    drill::DrillDesk,
     identity::Gatekeeper,
     login::LoginDesk,
     masks::{Masks, with_own_ids},
@@ -40,6 +41,9 @@ pub(crate) fn service(
     )
     .grants(Arc::clone(&parts.grants))
     .requestable(Arc::new(parts.live.clone()))
+    .delegations(Arc::clone(&parts.delegations))
+    .break_glass(Arc::new(parts.live.clone()))
+    .drill(Arc::new(DrillDesk::new(parts)))
     .restore(Arc::new(RestoreDesk::new(parts)))
     .revocations(parts.revocations.clone(), Arc::new(parts.live.clone()))
     .erasure(Arc::clone(&parts.erasure), Arc::new(parts.live.clone()))

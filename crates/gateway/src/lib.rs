@@ -36,6 +36,7 @@ mod console;
 pub mod crews;
 mod describe;
 pub mod detach;
+mod drill;
 mod edge;
 mod export;
 pub mod gate;

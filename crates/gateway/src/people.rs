@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use crewgate_approval::{EligibilityUnknown, Eligible, Need};
-use crewgate_console::{Erases, ReadsRecord, Requestable, Revokes, Terms};
+use crewgate_approval::{EligibilityUnknown, Eligible, Need, Tier};
+use crewgate_console::{BreaksGlass, Erases, GlassTerms, ReadsRecord, Requestable, Revokes, Terms};
 use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey, RoleName};
 use crewgate_policy::{RoleSource, RolesUnavailable};
 use futures_util::future::BoxFuture;
 
 use crate::{
-    config::{ApproverSettings, PersonSettings, RoleRequestSettings, Settings},
+    config::{ApproverSettings, BreakGlassSettings, PersonSettings, RoleRequestSettings, Settings},
     roles::JoinedRoles,
 };
 
@@ -24,6 +24,7 @@ pub(crate) struct People {
     roles: Arc<JoinedRoles>,
     approvers: Arc<Vec<ApproverSettings>>,
     requestable: Arc<BTreeMap<String, RoleRequestSettings>>,
+    glass: Option<Arc<BreakGlassSettings>>,
     waits: Duration,
     readers: Arc<BTreeSet<String>>,
     erasers: Arc<BTreeSet<String>>,
@@ -45,6 +46,7 @@ impl People {
             roles,
             approvers: Arc::new(settings.approvers.clone()),
             requestable: Arc::new(requestable(settings)),
+            glass: settings.break_glass.clone().map(Arc::new),
             waits: settings.approval.expires,
             readers: Arc::new(settings.record_readers.clone()),
             erasers: Arc::new(settings.record_erasers.clone()),
@@ -62,9 +64,34 @@ impl People {
     /// How many different people of a set must say yes.
     #[must_use]
     pub(crate) fn need(&self, set: &ApproverSet) -> NonZeroU32 {
-        let found = self.approvers.iter().find(|approvers| approvers.name == set.as_str());
         // A set policy names is a set the configuration knows: policy does not load otherwise.
-        found.map_or(NonZeroU32::MAX, |approvers| approvers.need)
+        self.set(set.as_str()).map_or(NonZeroU32::MAX, |approvers| approvers.need)
+    }
+
+    fn set(&self, name: &str) -> Option<&ApproverSettings> {
+        self.approvers.iter().find(|approvers| approvers.name == name)
+    }
+
+    /// Whom a request to a set goes to while nobody decides: one after the other, each when it has waited for the one
+    /// before.
+    #[must_use]
+    pub(crate) fn escalation(&self, set: &ApproverSet) -> Vec<Tier> {
+        let mut tiers: Vec<Tier> = Vec::new();
+        let mut from = self.set(set.as_str());
+        while let Some(next) = from.and_then(|set| set.escalation.as_ref()) {
+            let waited = tiers.last().map(|tier| tier.after).unwrap_or_default();
+            tiers.push(Tier {
+                set: ApproverSet::new(next.to.as_str()),
+                after: waited.saturating_add(next.after),
+            });
+            // No chain comes back to itself: it would not have loaded.
+            from = self.set(&next.to).filter(|_| tiers.len() <= self.approvers.len());
+        }
+        tiers
+    }
+
+    fn needed(&self, set: ApproverSet) -> Need {
+        Need { count: self.need(&set), then: self.escalation(&set), set }
     }
 
     /// The roles they hold for no call in particular: one that was given for some calls makes nobody an approver.
@@ -104,8 +131,28 @@ impl Requestable for People {
     fn terms(&self, role: &RoleName) -> Option<Terms> {
         let request = self.requestable.get(role.as_str())?;
         let sets = request.approvers.iter().map(|name| ApproverSet::new(name.as_str()));
-        let needs = sets.map(|set| Need { count: self.need(&set), then: Vec::new(), set }).collect();
+        let needs = sets.map(|set| self.needed(set)).collect();
         Some(Terms { needs, longest: request.longest, waits: self.waits })
+    }
+}
+
+impl BreaksGlass for People {
+    fn glass<'a>(&'a self, who: &'a Principal) -> BoxFuture<'a, Option<GlassTerms>> {
+        Box::pin(async move {
+            let glass = self.glass.as_deref()?;
+            if !self.hold_one_of(&glass.roles, who, "break the glass").await {
+                return None;
+            }
+            let sets =
+                |names: &BTreeSet<String>| names.iter().map(|set| ApproverSet::new(set.as_str())).collect();
+            Some(GlassTerms {
+                instead_of: sets(&glass.instead_of),
+                reviewers: sets(&glass.reviewers),
+                within: glass.within,
+                fresh: glass.fresh,
+                classes: glass.acr.clone(),
+            })
+        })
     }
 }
 

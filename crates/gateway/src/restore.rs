@@ -33,7 +33,7 @@ pub(crate) struct RestoreDesk {
 impl RestoreDesk {
     pub(crate) fn new(parts: &Parts) -> Self {
         // Whoever got this far owns the run or reads the record; which of both, policy sees.
-        let anybody = |_: &Principal, _: &PrincipalKey| true;
+        let anybody = |_: &Principal, _: &PrincipalKey, _: &Operation| true;
         let question = ServiceBuilder::new()
             .layer(DescribeLayer::new(stack::describe(parts)))
             .layer(ResolveLayer::new(Arc::clone(&parts.runs)).owned_by(anybody))

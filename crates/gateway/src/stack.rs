@@ -4,11 +4,11 @@ use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use crewgate_approval::{
-    Approval, ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, GrantStore, KeyStore, ReleaseMode,
-    ReleasePath, Releaser, Wait, WaitingRoom,
+    Approval, ApprovalStore, AwaitApprovalLayer, DEFAULT_HOLD, DelegationStore, GrantStore, KeyStore,
+    ReleaseMode, ReleasePath, Releaser, Wait, WaitingRoom,
 };
 use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Erasure, Parent, Query};
-use crewgate_core::{Clock, Fact, Operation, Principal, RequestId, Trail};
+use crewgate_core::{Clock, Fact, Operation, Principal, PrincipalKey, RequestId, Trail};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
 use crewgate_oidc::{AuthenticateLayer, Revocations, TokenInventory};
@@ -63,6 +63,7 @@ pub(crate) struct Parts {
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) runs: Arc<dyn RunLedger>,
     pub(crate) grants: Arc<dyn GrantStore>,
+    pub(crate) delegations: Arc<dyn DelegationStore>,
     pub(crate) calls: RunToEndLayer,
     pub(crate) releases: ReleaseDesk,
     pub(crate) path: ReleasePath<Body>,
@@ -99,9 +100,23 @@ pub(crate) fn build(parts: &Parts) -> DataPlane {
         // The one place that buffers a request body; behind identity, so that a stranger's is never read.
         .layer(DescribeLayer::new(describe(parts)).max_body(limits.max_body_bytes))
         // Before policy: whose run it is, is a fact policy stands on.
-        .layer(ResolveLayer::new(Arc::clone(&parts.runs)).starts_run(starts_run))
+        .layer(ResolveLayer::new(Arc::clone(&parts.runs)).owned_by(exists_for(parts)).starts_run(starts_run))
         .service(entry);
     BoxCloneSyncService::new(stack)
+}
+
+/// For whom a run exists: for who started it, and where a crew's runs are shared for everybody else, so that policy says
+/// who may. Never for another identity of who started it: to policy it would be somebody else.
+fn exists_for(
+    parts: &Parts,
+) -> impl Fn(&Principal, &PrincipalKey, &Operation) -> bool + Send + Sync + 'static {
+    let (live, crews) = (parts.live.clone(), Arc::clone(&parts.crews));
+    move |who, owner, operation| {
+        let shared = || crews.find(&operation.resource.name).is_some_and(|crew| crew.settings.shared_runs);
+        let same_person = || who.human.is_some() && live.person(owner) == who.human;
+        // A run that goes on from another's state is not an answer to it.
+        who.key == *owner || (!starts_run(operation) && shared() && !same_person())
+    }
 }
 
 /// From an address to an operation.
@@ -179,8 +194,13 @@ fn audit(parts: &Parts) -> AuditLayer {
 }
 
 fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
-    let (live, crews, modes, holds) =
-        (parts.live.clone(), Arc::clone(&parts.crews), Arc::clone(&parts.crews), Arc::clone(&parts.crews));
+    let (live, tiers, crews, modes, holds) = (
+        parts.live.clone(),
+        parts.live.clone(),
+        Arc::clone(&parts.crews),
+        Arc::clone(&parts.crews),
+        Arc::clone(&parts.crews),
+    );
     let settings = parts.settings.approval;
     let tickets = KickoffTickets { runs: Arc::clone(&parts.runs), clock: Arc::clone(&parts.clock) };
     let (masks, audit) = (parts.masks.clone(), Arc::clone(&parts.audit));
@@ -195,6 +215,7 @@ fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
     AwaitApprovalLayer::new(Arc::clone(&parts.approvals))
         .clock(Arc::clone(&parts.clock))
         .need(move |set| live.need(set))
+        .escalation(move |set| tiers.escalation(set))
         .upstream(move |operation| {
             crews.find(&operation.resource.name).map(|crew| crew.settings.url.to_string()).unwrap_or_default()
         })

@@ -44,7 +44,7 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use crewgate_core::{Principal, PrincipalKey};
+//! # use crewgate_core::{Operation, Principal, PrincipalKey};
 //! # use crewgate_runs::{MemoryLedger, ResolveLayer, RunLedger};
 //! # use crewgate_testkit::suites::runs::{asking_about, person, run};
 //! # use http::{Request, Response, StatusCode};
@@ -52,7 +52,7 @@
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
 //! # let ledger = Arc::new(MemoryLedger::new());
 //! # let id = ledger.start(run("support", "ana", 0), "their-id".into()).await.unwrap();
-//! let same_person = |who: &Principal, owner: &PrincipalKey| {
+//! let same_person = |who: &Principal, owner: &PrincipalKey, _: &Operation| {
 //!     who.key == *owner || (who.key.subject == "ana-admin" && owner.subject == "ana")
 //! };
 //! let layer = ResolveLayer::new(ledger).owned_by(same_person);

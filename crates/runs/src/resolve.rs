@@ -15,16 +15,16 @@ use crate::{
     refuse::{missing, run_unknown, unsent},
 };
 
-/// Says whether a run that `owner` started is `who`'s to use.
-/// A closure `Fn(&Principal, &PrincipalKey) -> bool` does.
+/// Says whether a run that `owner` started exists for `who`, who asks for this operation on it (shown without its ids).
+/// A closure `Fn(&Principal, &PrincipalKey, &Operation) -> bool` does.
 pub trait Owns: Send + Sync + 'static {
-    /// Whether it is.
-    fn owns(&self, who: &Principal, owner: &PrincipalKey) -> bool;
+    /// Whether it does.
+    fn owns(&self, who: &Principal, owner: &PrincipalKey, operation: &Operation) -> bool;
 }
 
-impl<F: Fn(&Principal, &PrincipalKey) -> bool + Send + Sync + 'static> Owns for F {
-    fn owns(&self, who: &Principal, owner: &PrincipalKey) -> bool {
-        self(who, owner)
+impl<F: Fn(&Principal, &PrincipalKey, &Operation) -> bool + Send + Sync + 'static> Owns for F {
+    fn owns(&self, who: &Principal, owner: &PrincipalKey, operation: &Operation) -> bool {
+        self(who, owner, operation)
     }
 }
 
@@ -34,7 +34,7 @@ impl<F: Fn(&Principal, &PrincipalKey) -> bool + Send + Sync + 'static> Owns for 
 pub struct SameKey;
 
 impl Owns for SameKey {
-    fn owns(&self, who: &Principal, owner: &PrincipalKey) -> bool {
+    fn owns(&self, who: &Principal, owner: &PrincipalKey, _: &Operation) -> bool {
         who.key == *owner
     }
 }
@@ -57,7 +57,8 @@ impl ResolveLayer {
 }
 
 impl<O> ResolveLayer<O> {
-    /// Whose a run is besides its starter's own: for example the same person's under another identity.
+    /// For whom a run exists besides its starter: for example the same person under another identity, or whoever answers
+    /// what a crew's runs ask.
     #[must_use]
     pub fn owned_by<P: Owns>(self, owns: P) -> ResolveLayer<P> {
         ResolveLayer { ledger: self.ledger, owns: Arc::new(owns), starts_run: self.starts_run }
@@ -170,12 +171,13 @@ impl<O: Owns> ResolveLayer<O> {
         operation.owner = None;
         operation.run = None;
         let mut first = None;
-        for slot in &mut operation.ids {
+        let mut ids = std::mem::take(&mut operation.ids);
+        for slot in &mut ids {
             let found = self.ledger.find(slot.own).await.map_err(|error| unsent(&error))?;
             let found = found.ok_or_else(run_unknown)?;
             let meant = found.kind == slot.kind
                 && found.crew == operation.resource.name
-                && self.owns.owns(principal, &found.owner);
+                && self.owns.owns(principal, &found.owner, &operation);
             // A task of one run cannot be answered under the name of another.
             let same = |(run, owner): &(_, PrincipalKey)| *run == found.run && *owner == found.owner;
             if !meant || !first.as_ref().is_none_or(same) {
@@ -184,6 +186,7 @@ impl<O: Owns> ResolveLayer<O> {
             slot.upstream = found.upstream;
             first = Some((found.run, found.owner));
         }
+        operation.ids = ids;
         if let Some((run, owner)) = first {
             operation.owner = Some(owner);
             operation.run = (!(self.starts_run)(&operation)).then_some(run);

@@ -162,7 +162,7 @@ async fn an_operation_that_starts_a_run_is_not_part_of_the_one_it_names() {
 async fn ownership_can_be_wider_than_one_identity() {
     let ledger = Arc::new(MemoryLedger::new());
     let id = ledger.start(run("support", "ana", 0), "up-1".into()).await.unwrap();
-    let linked = |who: &Principal, owner: &PrincipalKey| {
+    let linked = |who: &Principal, owner: &PrincipalKey, _: &Operation| {
         who.key.subject.strip_suffix("-admin") == Some(&owner.subject)
     };
     let layer = ResolveLayer::new(ledger).owned_by(linked);

@@ -21,10 +21,14 @@ pub(super) struct Arguments {
 enum Command {
     /// Say yes to one request, after reading what will run.
     Approve(Decision),
+    /// Let your own request go without those who are asked, where you may. Somebody else must review it.
+    BreakGlass(Glass),
     /// Say no to one request.
     Deny(Decision),
     /// List what waits for you, or was asked by you.
     List,
+    /// Look at a request that was let go by break-glass, after the fact.
+    Review(Review),
     /// Say what became of a request that was sent and whose answer was lost.
     Settle(Settlement),
     /// Show one request: exactly what will run, for whom, and who must agree.
@@ -44,6 +48,33 @@ struct Decision {
     /// The digest you read; without it the request is shown and a `yes` is asked for.
     #[arg(long)]
     digest: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Glass {
+    /// The approval's id.
+    id: String,
+    /// Why nobody can be waited for: a sentence, of 20 characters at least.
+    #[arg(long)]
+    reason: String,
+    /// The digest you read; without it the request is shown and a `yes` is asked for.
+    #[arg(long)]
+    digest: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Review {
+    /// The approval's id.
+    id: String,
+    /// It was right.
+    #[arg(long, required_unless_present = "wrong", conflicts_with = "wrong")]
+    right: bool,
+    /// It was wrong.
+    #[arg(long)]
+    wrong: bool,
+    /// What you found.
+    #[arg(long)]
+    reason: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,11 +99,13 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
     let api = Api::new(&arguments.console).await?;
     match arguments.command {
         Command::Approve(decision) => decide(&api, &decision, "approve", output).await,
+        Command::BreakGlass(glass) => break_glass(&api, &glass, output).await,
         Command::Deny(decision) => decide(&api, &decision, "deny", output).await,
         Command::List => {
             let list = api.call(Method::GET, "/api/approvals", None).await?;
             output.print(&list, listing)
         }
+        Command::Review(review) => look(&api, &review, output).await,
         Command::Settle(settlement) => settle(&api, &settlement, output).await,
         Command::Show { id } => {
             let approval = api.call(Method::GET, &format!("/api/approvals/{}", checked(&id)?), None).await?;
@@ -83,20 +116,41 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
 
 async fn decide(api: &Api, decision: &Decision, verdict: &str, output: Output) -> Result<(), Failure> {
     let path = format!("/api/approvals/{}", checked(&decision.id)?);
-    let digest = match &decision.digest {
-        Some(digest) => digest.clone(),
-        None => {
-            let approval = api.call(Method::GET, &path, None).await?;
-            confirm(&sheet(&approval), verdict)?;
-            approval.get("digest").and_then(Value::as_str).unwrap_or_default().to_owned()
-        }
-    };
+    let digest = digest(api, &path, decision.digest.as_deref(), verdict).await?;
     let mut body = json!({ "verdict": verdict, "digest": digest });
     if let (Some(reason), Some(fields)) = (&decision.reason, body.as_object_mut()) {
         fields.insert("reason".to_owned(), json!(reason));
     }
     let answer = api.call(Method::POST, &format!("{path}/decision"), Some(body)).await?;
     output.print(&answer, |answer| format!("{}: {}", decision.id, state(answer)))
+}
+
+async fn break_glass(api: &Api, glass: &Glass, output: Output) -> Result<(), Failure> {
+    let path = format!("/api/approvals/{}", checked(&glass.id)?);
+    let digest = digest(api, &path, glass.digest.as_deref(), "break the glass for").await?;
+    let body = json!({ "digest": digest, "reason": glass.reason });
+    let answer = api.call(Method::POST, &format!("{path}/break-glass"), Some(body)).await?;
+    output.print(&answer, |answer| {
+        format!("{}: {}, to be reviewed until {}", glass.id, state(answer), text(answer, "review_due"))
+    })
+}
+
+async fn look(api: &Api, review: &Review, output: Output) -> Result<(), Failure> {
+    let path = format!("/api/approvals/{}/review", checked(&review.id)?);
+    let verdict = if review.right { "approve" } else { "deny" };
+    let body = json!({ "verdict": verdict, "reason": review.reason });
+    let answer = api.call(Method::POST, &path, Some(body)).await?;
+    output.print(&answer, |_| format!("{}: reviewed", review.id))
+}
+
+/// The digest that was read, or that of what is shown and said `yes` to.
+async fn digest(api: &Api, path: &str, read: Option<&str>, what: &str) -> Result<String, Failure> {
+    if let Some(digest) = read {
+        return Ok(digest.to_owned());
+    }
+    let approval = api.call(Method::GET, path, None).await?;
+    confirm(&sheet(&approval), what)?;
+    Ok(approval.get("digest").and_then(Value::as_str).unwrap_or_default().to_owned())
 }
 
 async fn settle(api: &Api, settlement: &Settlement, output: Output) -> Result<(), Failure> {
@@ -134,8 +188,8 @@ fn state(value: &Value) -> &str {
 }
 
 fn listing(list: &Value) -> String {
-    let (waiting, lost, own) = (rows(list, "waiting"), rows(list, "lost"), rows(list, "own"));
-    if waiting.is_empty() && lost.is_empty() && own.is_empty() {
+    let [waiting, lost, review, own] = ["waiting", "lost", "review", "own"].map(|part| rows(list, part));
+    if [waiting, lost, review, own].iter().all(|part| part.is_empty()) {
         return "nothing waits".to_owned();
     }
     let line = |row: &Value| {
@@ -152,6 +206,7 @@ fn listing(list: &Value) -> String {
     let parts = [
         part("waits for you", waiting, line),
         part("sent, answer lost: look at the crew, then `approvals settle`", lost, line),
+        part("let go by break-glass: look at it, then `approvals review`", review, line),
         part("asked by you", own, line),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")

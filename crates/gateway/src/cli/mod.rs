@@ -4,10 +4,12 @@
 //! 3 something needed is not there (the database, the console, the network).
 
 mod approvals;
+mod approvers;
 mod audit;
 mod caller;
 mod connect;
 mod control;
+mod delegations;
 mod doctor;
 mod grants;
 mod init;
@@ -46,6 +48,8 @@ pub struct Arguments {
 enum Command {
     /// List, read and decide what waits for approval, with your own token.
     Approvals(approvals::Arguments),
+    /// See which approvers could be reached, with your own token.
+    Approvers(approvers::Arguments),
     /// Verify, prove and export the record, and report on the way over.
     Audit(audit::Arguments),
     /// Check configuration and policy, and say what is wrong where.
@@ -57,6 +61,8 @@ enum Command {
     },
     /// Open a way to a crew for clients that know one static bearer: a loopback proxy with fresh tokens.
     Connect(Box<connect::Arguments>),
+    /// Let somebody speak in your place as an approver for a while, with your own token.
+    Delegations(delegations::Arguments),
     /// Check step by step whether this machine can call the gateway, and say what is wrong.
     Doctor(Box<doctor::Arguments>),
     /// List temporary grants and take them away, with your own token.
@@ -123,6 +129,7 @@ pub fn run() -> ExitCode {
 async fn command(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Approvals(arguments) => approvals::run(arguments, output).await,
+        Command::Approvers(arguments) => approvers::run(arguments, output).await,
         Command::Audit(arguments) => audit::run(arguments, output).await,
         Command::Check(config) => serve::check(&config, output).await,
         Command::Completions { shell } => {
@@ -130,6 +137,7 @@ async fn command(command: Command, output: Output) -> Result<(), Failure> {
             Ok(())
         }
         Command::Connect(arguments) => connect::run(*arguments).await,
+        Command::Delegations(arguments) => delegations::run(arguments, output).await,
         Command::Doctor(arguments) => doctor::run(*arguments, output).await,
         Command::Grants(arguments) => grants::run(arguments, output).await,
         Command::Init(arguments) => init::run(&arguments, output),

@@ -46,6 +46,8 @@ pub struct CrewSettings {
     pub hold: Option<Duration>,
     /// Who starts an approved ticket.
     pub release: ReleaseRule,
+    /// Whether its runs exist for others than who started them too, so that policy says who reads and answers them.
+    pub shared_runs: bool,
     /// How long the deployment may take to begin its answer, and to go on with it (default 60 s).
     pub timeout: Duration,
     /// Extra certificate authority, PEM.
@@ -116,6 +118,11 @@ pub(super) fn crew(
     let operations = operation::declared(check, raw);
     let floor = floor(check, raw, profiles);
     let release = release(check, raw);
+    let shared_runs = check.parse_or(raw.runs.as_ref(), false, |text| match text {
+        "own" => Ok(false),
+        "shared" => Ok(true),
+        _ => Err(format!("`{text}` is neither `own` nor `shared`")),
+    });
     let hold = raw.hold.as_ref().and_then(|text| check.parse(text, duration));
     let timeout = check.parse_or(raw.timeout.as_ref(), Duration::from_secs(60), duration);
     let ca = raw.ca.as_ref().and_then(|path| check.parse(path, |path| pem(&beside.join(path))));
@@ -146,6 +153,7 @@ pub(super) fn crew(
         floor: floor?,
         hold,
         release: release?,
+        shared_runs,
         timeout,
         ca,
         observe,

@@ -3,6 +3,7 @@
 //! `raw` is what was typed, [`Settings`] is what it means: every name resolved, every secret read, every end a real
 //! instant. All mistakes are reported at once, each with its line and column.
 
+mod approvers;
 mod check;
 mod client;
 mod crew;
@@ -39,8 +40,8 @@ pub use self::{
     mask::MaskSettings,
     notify::{ChatSettings, MailSettings, MailTls, NotifySettings, NotifyTo, Occasion, WebhookSettings},
     settings::{
-        ApprovalSettings, ApproverSettings, ExportSettings, ExportTo, GatewaySettings, HttpSink,
-        IssuerSettings, LimitSettings, ListenSettings, LogFormat, PersonSettings, RetentionSettings,
+        ApprovalSettings, ApproverSettings, BreakGlassSettings, EscalationSettings, ExportSettings, ExportTo,
+        GatewaySettings, HttpSink, IssuerSettings, LimitSettings, ListenSettings, LogFormat, PersonSettings, RetentionSettings,
         RoleRequestSettings, RoleSettings, Settings, SyslogSink, TelemetrySettings, TlsSettings,
         WitnessSettings,
     },

@@ -29,7 +29,7 @@ pub struct NotifySettings {
     pub on: BTreeSet<Occasion>,
     /// Of requests to these sets alone; empty: of all.
     pub approvers: BTreeSet<ApproverSet>,
-    /// How long before its end an undecided request is told of.
+    /// How long before its end an undecided request, or a role given for a while, is told of.
     pub before: Duration,
     /// Address of the page where a person reads and decides, with `{id}` in it.
     pub link: String,
@@ -43,6 +43,12 @@ pub enum Occasion {
     Asked,
     /// They said yes or no, or it was taken back.
     Decided,
+    /// The glass was broken, somebody looked at that, or nobody did in time.
+    Broken,
+    /// A role that was given for a while is about to end.
+    Ending,
+    /// It goes to others, because nobody decided.
+    Escalated,
     /// It is about to end undecided.
     Expiring,
 }
@@ -126,8 +132,13 @@ fn one(check: &mut Checker<'_>, raw: &raw::Notify, sets: &[ApproverSettings]) ->
     let occasion = |text: &str| match text {
         "asked" => Ok(Occasion::Asked),
         "decided" => Ok(Occasion::Decided),
+        "broken" => Ok(Occasion::Broken),
+        "ending" => Ok(Occasion::Ending),
+        "escalated" => Ok(Occasion::Escalated),
         "expiring" => Ok(Occasion::Expiring),
-        _ => Err(format!("`{text}` is none of `asked`, `decided` and `expiring`")),
+        _ => Err(format!(
+            "`{text}` is none of `asked`, `broken`, `decided`, `ending`, `escalated` and `expiring`"
+        )),
     };
     let on: BTreeSet<_> = raw.on.get_ref().iter().filter_map(|text| check.parse(text, occasion)).collect();
     if raw.on.get_ref().is_empty() {

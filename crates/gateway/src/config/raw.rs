@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) roles: Vec<Role>,
     #[serde(default)]
     pub(super) approvers: Vec<Approvers>,
+    pub(super) break_glass: Option<BreakGlass>,
     #[serde(default, rename = "person")]
     pub(super) persons: Vec<Person>,
     pub(super) policy: Policy,
@@ -246,6 +247,7 @@ pub(super) struct Crew {
     pub(super) dangerously_unmasked: bool,
     pub(super) hold: Option<Text>,
     pub(super) release: Option<Text>,
+    pub(super) runs: Option<Text>,
     pub(super) groups_max_age: Option<Text>,
     pub(super) timeout: Option<Text>,
     pub(super) ca: Option<Text>,
@@ -346,6 +348,20 @@ pub(super) struct Approvers {
     pub(super) name: Text,
     pub(super) roles: Spanned<Vec<String>>,
     pub(super) need: Option<Spanned<u32>>,
+    pub(super) escalate_to: Option<Text>,
+    pub(super) after: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BreakGlass {
+    pub(super) roles: Spanned<Vec<Text>>,
+    pub(super) instead_of: Spanned<Vec<Text>>,
+    pub(super) reviewers: Spanned<Vec<Text>>,
+    pub(super) within: Option<Text>,
+    pub(super) fresh: Option<Text>,
+    #[serde(default)]
+    pub(super) acr: Vec<Text>,
 }
 
 #[derive(Debug, Deserialize)]

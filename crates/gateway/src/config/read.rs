@@ -1,22 +1,19 @@
 //! From what was typed to what it means.
 
-use std::{
-    collections::BTreeSet,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{collections::BTreeSet, num::NonZeroUsize, time::Duration};
 
 use crewgate_cedar::Zone;
 use crewgate_core::Timestamp;
 
 use super::{
+    approvers,
     check::{Checker, name, url},
     crew, exchange, export,
     issuer::issuer,
     login, mask, notify, operation, raw, record, role,
     settings::{
-        ApprovalSettings, ApproverSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings,
-        LogFormat, PersonSettings, Settings, TelemetrySettings, TlsSettings,
+        ApprovalSettings, GatewaySettings, IssuerSettings, LimitSettings, ListenSettings, LogFormat,
+        PersonSettings, Settings, TelemetrySettings, TlsSettings,
     },
     store,
     units::{address, duration, rate},
@@ -26,7 +23,6 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     check.unique("issuer", raw.issuers.iter().map(|issuer| &issuer.name));
     check.unique("issuer URL", raw.issuers.iter().map(|issuer| &issuer.url));
     check.unique("crew", raw.crews.iter().map(|crew| &crew.name));
-    check.unique("approvers", raw.approvers.iter().map(|approvers| &approvers.name));
     let issuers: Vec<_> = raw.issuers.iter().filter_map(|raw| issuer(check, raw)).collect();
     let (roles, nesting) = role::roles(check, &raw.roles, &raw.approvers, &issuers);
     let role_names: BTreeSet<&str> = roles.iter().map(|role| role.name.as_str()).collect();
@@ -34,8 +30,12 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     let crews: Vec<_> =
         raw.crews.iter().filter_map(|raw| crew::crew(check, raw, &masks.profiles, now)).collect();
     operation::agree(check, &raw.crews, &crews);
-    let approvers: Vec<_> =
-        raw.approvers.iter().filter_map(|raw| approver(check, raw, &role_names)).collect();
+    let approval = approval(check, &raw.approval);
+    let approvers = approvers::approvers(check, &raw.approvers, &role_names, approval.expires);
+    let break_glass = match &raw.break_glass {
+        Some(raw) => Some(approvers::break_glass(check, raw, &role_names, &approvers)),
+        None => None,
+    };
     let record_readers = known_roles(check, &raw.record.readers, &role_names);
     let record_erasers = known_roles(check, &raw.record.erasers, &role_names);
     let revokers = known_roles(check, &raw.revocation.roles, &role_names);
@@ -108,7 +108,6 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     };
     let notify = notify::notify(check, &raw.notify, &approvers);
     let telemetry = telemetry(check, &raw.telemetry);
-    let approval = approval(check, &raw.approval);
     Some(Settings {
         file: check.file().to_owned(),
         text: check.text().to_owned(),
@@ -121,6 +120,7 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
         roles,
         nesting,
         approvers,
+        break_glass,
         approval,
         persons,
         policy,
@@ -208,36 +208,6 @@ fn listener(
         client_certificates: tls.client_certificates,
     });
     Some(ListenSettings { address: at, tls })
-}
-
-fn approver(
-    check: &mut Checker<'_>,
-    raw: &raw::Approvers,
-    roles: &BTreeSet<&str>,
-) -> Option<ApproverSettings> {
-    if raw.roles.get_ref().is_empty() {
-        check.wrong(raw.roles.span(), "nobody could approve: name at least one role", None);
-    }
-    for role in raw.roles.get_ref() {
-        if !roles.contains(role.as_str()) {
-            check.wrong(raw.roles.span(), format!("no role `{role}`"), None);
-        }
-    }
-    let need = match &raw.need {
-        Some(need) => match NonZeroU32::new(*need.get_ref()) {
-            Some(need) => need,
-            None => {
-                check.wrong(need.span(), "`need` must be at least 1", None);
-                return None;
-            }
-        },
-        None => NonZeroU32::MIN,
-    };
-    Some(ApproverSettings {
-        name: check.parse(&raw.name, name)?,
-        roles: raw.roles.get_ref().iter().cloned().collect(),
-        need,
-    })
 }
 
 fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {

@@ -48,6 +48,8 @@ pub struct Settings {
     pub nesting: Nesting,
     /// Who may approve.
     pub approvers: Vec<ApproverSettings>,
+    /// Who need not wait for approvers; `None`: nobody.
+    pub break_glass: Option<BreakGlassSettings>,
     /// How long approvals wait and last.
     pub approval: ApprovalSettings,
     /// Identities of one person.
@@ -269,6 +271,34 @@ pub struct ApproverSettings {
     pub roles: BTreeSet<String>,
     /// How many different people must say yes.
     pub need: NonZeroU32,
+    /// Whom a request goes to while they do not decide.
+    pub escalation: Option<EscalationSettings>,
+}
+
+/// Whom a request goes to while nobody of a set decides.
+#[derive(Debug, Clone)]
+pub struct EscalationSettings {
+    /// The set.
+    pub to: String,
+    /// After how long it has waited for the set it comes from.
+    pub after: Duration,
+}
+
+/// Who need not wait for approvers, and who looks at it afterwards.
+#[derive(Debug, Clone)]
+pub struct BreakGlassSettings {
+    /// Roles whose holders may break the glass for what they asked for.
+    pub roles: BTreeSet<String>,
+    /// The sets they need not wait for.
+    pub instead_of: BTreeSet<String>,
+    /// The sets whose people may review it.
+    pub reviewers: BTreeSet<String>,
+    /// How soon somebody must have (default 24 h).
+    pub within: Duration,
+    /// How recently they must have proved who they are (default 10 min).
+    pub fresh: Duration,
+    /// How, in their issuer's words; empty: however.
+    pub acr: BTreeSet<String>,
 }
 
 /// How long approvals wait and last.

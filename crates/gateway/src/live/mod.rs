@@ -14,9 +14,9 @@ use std::{
     sync::Arc,
 };
 
-use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore};
+use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore, Tier};
 use crewgate_cedar::CedarPolicy;
-use crewgate_console::{Erases, ReadsRecord, Requestable, Revokes, Terms};
+use crewgate_console::{BreaksGlass, Erases, GlassTerms, ReadsRecord, Requestable, Revokes, Terms};
 use crewgate_core::{
     ApproverSet, Clock, Decision, HumanId, MaskProfile, Operation, Principal, PrincipalKey, RoleName,
     Timestamp,
@@ -95,6 +95,11 @@ impl Generation {
         })
     }
 
+    /// The configuration they were read from.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Its mask profiles.
     pub(crate) fn maskers(&self) -> &Maskers {
         &self.maskers
@@ -140,6 +145,11 @@ impl Live {
     /// How many different people of a set must say yes.
     pub(crate) fn need(&self, set: &ApproverSet) -> NonZeroU32 {
         self.current().people.need(set)
+    }
+
+    /// Whom a request to a set goes to while nobody decides.
+    pub(crate) fn escalation(&self, set: &ApproverSet) -> Vec<Tier> {
+        self.current().people.escalation(set)
     }
 
     /// Whose identity this is, where several belong to one person.
@@ -189,6 +199,13 @@ impl Eligible for Live {
 impl Requestable for Live {
     fn terms(&self, role: &RoleName) -> Option<Terms> {
         self.current().people.terms(role)
+    }
+}
+
+impl BreaksGlass for Live {
+    fn glass<'a>(&'a self, who: &'a Principal) -> BoxFuture<'a, Option<GlassTerms>> {
+        let people = self.current().people.clone();
+        Box::pin(async move { people.glass(who).await })
     }
 }
 

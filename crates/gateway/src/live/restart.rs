@@ -6,7 +6,7 @@ use super::Generation;
 use crate::config::Settings;
 
 /// Tables that are read again while calls are served.
-const LIVE: [&str; 6] = ["approvers", "mask", "person", "policy", "revocation", "role"];
+const LIVE: [&str; 7] = ["approvers", "break_glass", "mask", "person", "policy", "revocation", "role"];
 
 /// Keys of a crew that are.
 const LIVE_IN_CREW: [&str; 6] = ["fleet", "inputs", "operation", "prompt", "prompts", "undeclared_inputs"];

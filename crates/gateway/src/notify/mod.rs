@@ -15,9 +15,9 @@ pub(crate) use self::webhook::SigningKey;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crewgate_approval::{Approval, ApprovalStore, Filter, Phase as Stands};
+use crewgate_approval::{Approval, ApprovalStore, Filter, GrantFilter, GrantStore, Phase as Stands};
 use crewgate_audit::{AuditStore, Cursors, Leaf, Phase, Query};
-use crewgate_core::{ApprovalId, Clock};
+use crewgate_core::{Clock, Timestamp};
 use futures_util::future::BoxFuture;
 
 use self::notice::Notice;
@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// News that could not be delivered for so long are none any more. Who is still waited for is told however late.
 const NEWS_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Requests that are looked at for their end at once; the next look finds the others.
+/// Requests, and grants, that are looked at for their end at once; the next look finds the others.
 const REMINDERS: std::num::NonZeroUsize = std::num::NonZeroUsize::new(1000).unwrap();
 
 /// Where messages go.
@@ -62,6 +62,7 @@ pub(crate) struct Sources {
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) cursors: Arc<dyn Cursors>,
     pub(crate) approvals: Arc<dyn ApprovalStore>,
+    pub(crate) grants: Arc<dyn GrantStore>,
     pub(crate) masks: Masks,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -72,7 +73,15 @@ pub(crate) struct Notifier {
     to: Box<dyn Deliver>,
     sources: Sources,
     /// Who was told in a round that did not come to its end.
-    reminded: BTreeSet<ApprovalId>,
+    reminded: BTreeSet<String>,
+}
+
+/// A message whose time is an instant.
+struct Due {
+    at: Timestamp,
+    id: String,
+    approval: Approval,
+    told: notice::Told,
 }
 
 impl Notifier {
@@ -165,43 +174,87 @@ impl Notifier {
         let worth = match told.occasion() {
             Occasion::Asked | Occasion::Expiring => approval.state_at(now).phase() == Stands::Pending,
             Occasion::Decided => now.since(entry.time) < NEWS_FOR,
+            Occasion::Broken | Occasion::Ending | Occasion::Escalated => true,
         };
         Ok(worth.then(|| self.notice(&format!("{id}-{}", leaf.index), &approval, told, entry.time)))
     }
 
-    /// Tells what is about to end undecided.
+    /// Tells what its time has come for, each once.
     async fn remind(&mut self) -> Result<(), String> {
-        if !self.settings.on.contains(&Occasion::Expiring) {
-            return Ok(());
-        }
         let cursor = format!("{}:expiring", self.cursor());
-        let Sources { cursors, approvals, clock, .. } = &self.sources;
-        let last = cursors.exported(&cursor).await.map_err(|error| error.to_string())?;
-        let now = clock.now();
-        let pending = Filter { limit: REMINDERS, ..Filter::at(now).phase(Stands::Pending) };
-        let pending = approvals.list(pending).await.map_err(|error| error.to_string())?;
-        let reached = |micros: i64| u64::try_from(micros).unwrap_or_default();
-        let due = pending.into_iter().filter(|approval| {
-            let due = approval.asked.expires.saturating_sub(self.settings.before).max(approval.asked.opened);
-            due <= now && reached(due.as_micros()) > last
-        });
-        let due: Vec<Approval> = due.filter(|approval| self.concerns(approval)).collect();
+        let now = self.sources.clock.now();
+        let reached = |at: Timestamp| u64::try_from(at.as_micros()).unwrap_or_default();
+        let last = self.sources.cursors.exported(&cursor).await.map_err(|error| error.to_string())?;
+        let mut due = self.due(now).await?;
+        due.retain(|due| due.at <= now && reached(due.at) > last);
+        due.retain(|due| self.concerns(&due.approval));
         if due.is_empty() {
             return Ok(());
         }
-        for approval in due {
-            let id = approval.id();
+        for Due { id, approval, told, .. } in due {
             if !self.reminded.contains(&id) {
-                let told = notice::Told::Expiring;
-                let notice = self.notice(&format!("{id}-expiring"), &approval, told, now);
-                self.deliver(&notice).await?;
+                self.deliver(&self.notice(&id, &approval, told, now)).await?;
                 self.reminded.insert(id);
             }
         }
-        let acknowledged = self.sources.cursors.acknowledge(&cursor, reached(now.as_micros())).await;
+        let acknowledged = self.sources.cursors.acknowledge(&cursor, reached(now)).await;
         acknowledged.map_err(|error| error.to_string())?;
         self.reminded.clear();
         Ok(())
+    }
+
+    /// What is told by the clock and by nobody's doing.
+    async fn due(&self, now: Timestamp) -> Result<Vec<Due>, String> {
+        let (on, before) = (&self.settings.on, self.settings.before);
+        let Sources { approvals, grants, .. } = &self.sources;
+        let list = async |filter: Filter| {
+            let filter = Filter { limit: REMINDERS, ..filter };
+            approvals.list(filter).await.map_err(|error| error.to_string())
+        };
+        let mut due = Vec::new();
+        if on.contains(&Occasion::Expiring) || on.contains(&Occasion::Escalated) {
+            for approval in list(Filter::at(now).phase(Stands::Pending)).await? {
+                let (id, opened) = (approval.id(), approval.asked.opened);
+                if on.contains(&Occasion::Escalated) {
+                    for tier in approval.asked.needs.iter().flat_map(|need| &need.then) {
+                        due.push(Due {
+                            at: opened.saturating_add(tier.after),
+                            id: format!("{id}-escalated-{}", tier.set),
+                            told: notice::Told::Escalated { to: tier.set.to_string() },
+                            approval: approval.clone(),
+                        });
+                    }
+                }
+                if on.contains(&Occasion::Expiring) {
+                    let at = approval.asked.expires.saturating_sub(before).max(opened);
+                    due.push(Due {
+                        at,
+                        id: format!("{id}-expiring"),
+                        told: notice::Told::Expiring,
+                        approval,
+                    });
+                }
+            }
+        }
+        if on.contains(&Occasion::Broken) {
+            for approval in list(Filter { unreviewed: true, ..Filter::at(now) }).await? {
+                let Some(broken) = &approval.broken else { continue };
+                let told = notice::Told::Overdue { by: broken.by.key.to_string() };
+                due.push(Due { at: broken.due, id: format!("{}-overdue", approval.id()), told, approval });
+            }
+        }
+        if on.contains(&Occasion::Ending) {
+            let filter = GrantFilter { limit: REMINDERS, ..GrantFilter::at(now) };
+            for grant in grants.list(filter).await.map_err(|error| error.to_string())? {
+                let given = grant.given;
+                let at = given.until.saturating_sub(before).max(given.from);
+                let found = approvals.find(given.approval).await.map_err(|error| error.to_string())?;
+                let Some(approval) = found.filter(|_| at <= now) else { continue };
+                let told = notice::Told::Ending { role: given.role.to_string(), until: given.until };
+                due.push(Due { at, id: format!("{}-ending", given.id), told, approval });
+            }
+        }
+        Ok(due)
     }
 
     async fn deliver(&self, notice: &Notice) -> Result<(), String> {
@@ -211,16 +264,13 @@ impl Notifier {
 
     fn concerns(&self, approval: &Approval) -> bool {
         let sets = &self.settings.approvers;
-        sets.is_empty() || approval.asked.needs.iter().any(|need| sets.contains(&need.set))
+        let reviewers = approval.broken.as_ref().map(|broken| &broken.reviewers);
+        sets.is_empty()
+            || !approval.voices(self.sources.clock.now()).is_disjoint(sets)
+            || reviewers.is_some_and(|reviewers| !reviewers.is_disjoint(sets))
     }
 
-    fn notice(
-        &self,
-        id: &str,
-        approval: &Approval,
-        told: notice::Told,
-        at: crewgate_core::Timestamp,
-    ) -> Notice {
+    fn notice(&self, id: &str, approval: &Approval, told: notice::Told, at: Timestamp) -> Notice {
         let masker = self.sources.masks.stored(&approval.asked.operation.resource.name);
         let link = self.settings.link.replace("{id}", &approval.id().to_string());
         Notice::of(id, approval, &told, at, link, masker.as_ref())

@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) support: &'static str,
     /// More keys of the crew `payroll`, whose kickoffs need a data owner.
     pub(crate) payroll: &'static str,
+    /// What a task of `payroll` asks a person.
+    pub(crate) payroll_asks: Option<&'static str>,
     /// More tables.
     pub(crate) tables: String,
     /// What `support` does.
@@ -115,6 +117,10 @@ impl Ground {
         let idp = DevIdp::start().await.unwrap();
         let support = ScriptedCrew::start_with(plan.script.unwrap_or_default()).await.unwrap();
         let script = Script::new().inputs(["employee_id"]).key("org-payroll-7f3a5b1c");
+        let script = match plan.payroll_asks {
+            Some(question) => script.human_input(question),
+            None => script,
+        };
         let payroll = ScriptedCrew::start_with(script).await.unwrap();
         let folder = Folder::new();
         folder.write("support.key", support.key());
