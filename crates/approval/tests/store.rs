@@ -31,7 +31,8 @@ async fn races_have_one_winner() {
     // Ten stores of a thousand rounds: one of ten thousand would spend its time looking for ids.
     for _ in 0..10 {
         let store = MemoryStore::new().limit(NonZeroUsize::new(10_000).unwrap());
-        suite::races([Arc::new(store.clone()), Arc::new(store)], 1000).await;
+        let store: suite::Store = Arc::new(store);
+        suite::races([Arc::clone(&store), store], 1000).await;
     }
 }
 

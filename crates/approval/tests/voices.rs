@@ -133,15 +133,15 @@ fn words() -> impl Strategy<Value = Vec<Word>> {
 }
 
 fn names(sets: &BTreeSet<usize>) -> Vec<&'static str> {
-    sets.iter().map(|n| ["owners", "legal"][*n]).collect()
+    sets.iter().map(|n| if *n == 0 { "owners" } else { "legal" }).collect()
 }
+
+/// Who spoke, and for which sets with whose voice.
+type Heard = (BTreeSet<&'static str>, Vec<(ApproverSet, &'static str)>);
 
 /// Whether each place can have a voice of its own among those that were heard, none of them the requester's: by trying
 /// all ways, as the law says it and no code of the machine's does.
-fn lawful(
-    places: &[ApproverSet],
-    voices: &[(BTreeSet<&'static str>, Vec<(ApproverSet, &'static str)>)],
-) -> bool {
+fn lawful(places: &[ApproverSet], voices: &[Heard]) -> bool {
     let Some((place, rest)) = places.split_first() else { return true };
     voices.iter().enumerate().any(|(n, (used_up, may))| {
         may.iter().filter(|(set, _)| set == place).any(|(_, voice)| {

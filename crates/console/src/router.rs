@@ -9,8 +9,8 @@ use crewgate_core::Principal;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::{
-    Console, approvals, delegations, drill, erasure, glass, grants, leaves, problem::Problem, resolve, restore,
-    revocations, runs, tokens, wish,
+    Console, approvals, delegations, drill, erasure, glass, grants, leaves, problem::Problem, resolve,
+    restore, revocations, runs, tokens, wish,
 };
 
 /// The API document, as served.

@@ -32,10 +32,8 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     operation::agree(check, &raw.crews, &crews);
     let approval = approval(check, &raw.approval);
     let approvers = approvers::approvers(check, &raw.approvers, &role_names, approval.expires);
-    let break_glass = match &raw.break_glass {
-        Some(raw) => Some(approvers::break_glass(check, raw, &role_names, &approvers)),
-        None => None,
-    };
+    let break_glass = raw.break_glass.as_ref();
+    let break_glass = break_glass.map(|raw| approvers::break_glass(check, raw, &role_names, &approvers));
     let record_readers = known_roles(check, &raw.record.readers, &role_names);
     let record_erasers = known_roles(check, &raw.record.erasers, &role_names);
     let revokers = known_roles(check, &raw.revocation.roles, &role_names);
