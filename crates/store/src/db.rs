@@ -6,8 +6,9 @@
 use std::{borrow::Cow, fmt::Display, fmt::Write};
 
 use sqlx::{
-    AssertSqlSafe, ColumnIndex, Connection as _, Decode, PgConnection, PgPool, Postgres, Row as _, Sqlite,
-    SqliteConnection, SqlitePool, Type,
+    AssertSqlSafe, ColumnIndex, Connection as _, Database, Decode, PgConnection, PgPool, Postgres, Row as _,
+    Sqlite, SqliteConnection, SqlitePool, Type,
+    pool::PoolOptions,
     postgres::{PgArguments, PgRow},
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
@@ -43,6 +44,12 @@ impl Pool {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Connections that are kept for as long as they work. What looks for old ones in sqlx 0.9 counts the idle ones while
+/// others are taken and given back, and when it reads a number below zero it goes round without end.
+pub(crate) fn lasting<DB: Database>(pool: PoolOptions<DB>) -> PoolOptions<DB> {
+    pool.max_lifetime(None).idle_timeout(None)
 }
 
 /// Where a statement is carried out.

@@ -11,7 +11,7 @@ use sqlx::{
 use tokio::sync::watch;
 
 use crate::{
-    db::{Conn, Pool},
+    db::{self, Conn, Pool},
     open::{self, Opened, Steps, migrator},
     options::{OpenError, Options},
     store::{Reading, Store},
@@ -81,7 +81,7 @@ impl Postgres {
 
     async fn readers(&self, count: u32) -> Result<Pool, OpenError> {
         let connect = PgConnectOptions::clone(&self.0).options([("default_transaction_read_only", "on")]);
-        let pool = PgPoolOptions::new().max_connections(count).acquire_timeout(CONNECT);
+        let pool = db::lasting(PgPoolOptions::new()).max_connections(count).acquire_timeout(CONNECT);
         Ok(Pool::Postgres(pool.connect_with(connect).await?))
     }
 }
@@ -169,7 +169,7 @@ async fn listen(postgres: Postgres, hint: Hint, mut alive: watch::Receiver<Life>
 }
 
 async fn hear(postgres: &Postgres, hint: &Hint) -> sqlx::Result<()> {
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT);
+    let pool = db::lasting(PgPoolOptions::new()).max_connections(1).acquire_timeout(CONNECT);
     let mut listener =
         PgListener::connect_with(&pool.connect_lazy_with(PgConnectOptions::clone(&postgres.0))).await?;
     listener.listen(CHANNEL).await?;

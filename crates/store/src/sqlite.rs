@@ -71,7 +71,7 @@ pub(crate) async fn open_read_only(path: &Path, reading: Reading) -> Result<Stor
 
 async fn readers(path: &Path, count: u32) -> Result<Pool, OpenError> {
     let connect = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
-    let pool = SqlitePoolOptions::new().max_connections(count).acquire_timeout(BUSY);
+    let pool = db::lasting(SqlitePoolOptions::new()).max_connections(count).acquire_timeout(BUSY);
     Ok(Pool::Sqlite(pool.connect_with(connect).await?))
 }
 
