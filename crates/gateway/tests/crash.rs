@@ -15,7 +15,7 @@ use std::{
 };
 
 use crewgate_audit::{AuditStore as _, Entry, Phase, Query};
-use crewgate_core::{Ending, Fact};
+use crewgate_core::{Clock as _, Ending, Fact, SystemClock};
 use crewgate_store::Store;
 use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
 use futures_util::{StreamExt as _, stream};
@@ -51,7 +51,8 @@ fn configuration(issuer: &str, crew: &str) -> String {
          [[issuer]]\nname = \"idp\"\nurl = \"{issuer}\"\naudience = [\"crewgate\"]\ngroups = \"groups\"\n\
          {}[[role]]\nname = \"analysts\"\ngroups = [\"idp:analysts\"]\n\
          [[role]]\nname = \"owner\"\ngroups = [\"idp:owners\"]\n\
-         [[approvers]]\nname = \"owners\"\nroles = [\"owner\"]\nneed = 1\n",
+         [[approvers]]\nname = \"owners\"\nroles = [\"owner\"]\nneed = 1\n\
+         [break_glass]\nroles = [\"analysts\"]\ninstead_of = [\"owners\"]\nreviewers = [\"owners\"]\nfresh = \"1h\"\n",
         crews.concat()
     )
 }
@@ -73,8 +74,10 @@ impl World {
         let idp = DevIdp::start().await.unwrap();
         let crew = ScriptedCrew::start_with(Script::new().key(CREW_KEY)).await.unwrap();
         let folder = Folder::new(&configuration(idp.url(), crew.url()), POLICY);
+        let now = SystemClock.now().as_micros() / 1_000_000;
         let token = |name: &str, group: &str| {
-            Http::with(idp.token().subject(name).groups([group]).audience("crewgate").sign())
+            let token = idp.token().subject(name).groups([group]).audience("crewgate");
+            Http::with(token.claim("auth_time", now).sign())
         };
         let (alice, bob, hanna) =
             (token("alice", "analysts"), token("bob", "analysts"), token("hanna", "owners"));
@@ -349,6 +352,123 @@ async fn after_kill_9_nothing_left_unrecorded_nothing_ran_twice_and_what_waited_
         // Neither an approval nor anything else ran twice.
         assert!(topics.insert(topic), "{} ran twice", String::from_utf8_lossy(body));
     }
+    world.folder.ask(&["audit", "verify"]);
+}
+
+/// Where the approvals of these runs stand, for who asked for them.
+async fn states(world: &World) -> BTreeMap<String, String> {
+    let list = world.alice.get(&world.console("/api/approvals")).await.expect(200).json();
+    let own = list.get("own").and_then(Value::as_array).unwrap().clone();
+    let state = |row: &Value| text(row.get("state").unwrap(), "name").to_owned();
+    own.iter().map(|row| (text(row, "run").to_owned(), state(row))).collect()
+}
+
+/// How often CrewAI received a kickoff of this topic: its own counter.
+fn sent(world: &World, topic: &str) -> usize {
+    world
+        .received()
+        .iter()
+        .filter(|body| String::from_utf8_lossy(body).contains(&format!("\"{topic}\"")))
+        .count()
+}
+
+/// One approval for each state it can be left in, and the power goes while all of them are. I1 to I7 are those of
+/// `docs/approval.md`.
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_in_every_state_changes_no_state_and_sends_nothing_again() {
+    let world = World::new().await;
+    let ask = async |topic: &str| world.kickoff("risky", topic).await.unwrap();
+    let act = async |who: &Http, run: &str, what: &str, body: Value| {
+        let list = world.alice.get(&world.console("/api/approvals")).await.expect(200).json();
+        let own = list.get("own").and_then(Value::as_array).unwrap().clone();
+        let row = own.into_iter().find(|row| text(row, "run") == run).unwrap();
+        let path = world.console(&format!("/api/approvals/{}", text(&row, "id")));
+        let digest = text(&who.get(&path).await.expect(200).json(), "digest").to_owned();
+        let mut body = body;
+        if let Some(body) = body.as_object_mut() {
+            body.insert("digest".to_owned(), json!(digest));
+        }
+        who.post(&format!("{path}/{what}"), &body).await.expect(200);
+    };
+    let (yes, no) = (json!({ "verdict": "approve" }), json!({ "verdict": "deny", "reason": "no" }));
+    let pending = ask("pending").await;
+    let denied = ask("denied").await;
+    act(&world.hanna, &denied, "decision", no).await;
+    let approved = ask("approved").await;
+    act(&world.hanna, &approved, "decision", yes.clone()).await;
+    let executed = ask("executed").await;
+    act(&world.hanna, &executed, "decision", yes.clone()).await;
+    until("the run", Duration::from_secs(30), async || {
+        is(&world.status("risky", &executed).await, "SUCCESS").then_some(())
+    })
+    .await;
+    let broken = ask("broken").await;
+    let reason = json!({ "reason": "production is down and nobody answers" });
+    act(&world.alice, &broken, "break-glass", reason).await;
+    until("the broken glass", Duration::from_secs(30), async || (sent(&world, "broken") == 1).then_some(()))
+        .await;
+    until("its end", Duration::from_secs(30), async || {
+        is(&world.status("risky", &broken).await, "SUCCESS").then_some(())
+    })
+    .await;
+    // The last one is with CrewAI, which does not answer.
+    let executing = ask("executing").await;
+    act(&world.hanna, &executing, "decision", yes).await;
+    world.crew.set_delay(Duration::from_secs(600));
+    world.status("risky", &executing).await;
+    until("the call", Duration::from_secs(30), async || (sent(&world, "executing") == 1).then_some(())).await;
+    let before = states(&world).await;
+    let name = |states: &BTreeMap<String, String>, run: &str| states.get(run).cloned().unwrap_or_default();
+    assert_eq!(name(&before, &executing), "executing", "{before:?}");
+
+    // Twice: what a restart does must stand the next one.
+    for _ in 0..2 {
+        world.kill();
+        world.crew.set_delay(Duration::ZERO);
+        world.start();
+        let after = states(&world).await;
+        // I5, I7: nothing moved, except that nobody knows what became of what was with CrewAI.
+        for (run, expected) in [
+            (&pending, "pending"),
+            (&denied, "denied"),
+            (&approved, "approved"),
+            (&executed, "executed"),
+            (&broken, "executed"),
+            (&executing, "indeterminate"),
+        ] {
+            assert_eq!(name(&after, run), expected, "{after:?}");
+        }
+    }
+    // It is still to be reviewed, and what waits is still put before who decides.
+    let list = world.hanna.get(&world.console("/api/approvals")).await.expect(200).json();
+    assert_eq!(list.get("review").and_then(Value::as_array).map(Vec::len), Some(1), "{list}");
+    world.approval(&pending).await;
+    // I1, I4: whoever comes back starts what was approved, once, and nothing else.
+    for _ in 0..3 {
+        for run in [&pending, &denied, &approved, &executed, &broken, &executing] {
+            world.status("risky", run).await;
+        }
+    }
+    until("the approved one", Duration::from_secs(30), async || {
+        (sent(&world, "approved") == 1).then_some(())
+    })
+    .await;
+    world.stop();
+    for (topic, times) in
+        [("pending", 0), ("denied", 0), ("approved", 1), ("executed", 1), ("broken", 1), ("executing", 1)]
+    {
+        assert_eq!(sent(&world, topic), times, "{topic}");
+    }
+    // I2, I6: every body CrewAI received is that of an intent on the record, which carries out an approval.
+    let record = world.record().await;
+    let intents = record.iter().filter(|entry| entry.phase == Phase::Intent && entry.release().is_some());
+    let intents: BTreeSet<&str> = intents.filter_map(sealed).collect();
+    for body in world.received() {
+        assert!(intents.contains(sha256(&body).as_str()), "{}", String::from_utf8_lossy(&body));
+    }
+    // I3: each was agreed to by somebody else, but the one that says it was not.
+    let told = |kind: &str| record.iter().filter(|entry| entry.kind().as_deref() == Some(kind)).count();
+    assert_eq!((told("approval.voted"), told("approval.glass_broken")), (4, 1));
     world.folder.ask(&["audit", "verify"]);
 }
 

@@ -332,7 +332,7 @@ fn a_receiver_that_cannot_be_meant_is_told_with_its_place() {
         ),
         (
             format!("to = \"slack\"\nurl = \"https://a.example/x\"\non = [\"lunch\"]\n{LINK}\n"),
-            "none of `asked`, `decided` and `expiring`",
+            "none of `asked`, `broken`, `decided`, `ending`, `escalated` and `expiring`",
         ),
         (
             "to = \"slack\"\nurl = \"https://a.example/x\"\non = [\"asked\"]\nlink = \"https://a.example\"\n"

@@ -172,6 +172,51 @@ async fn a_paused_run_shows_own_ids_and_goes_on_when_it_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payroll_run_is_asked_for_agreed_to_and_answered_by_three_people() {
+    let Some(house) = House::open(Dialect::Live).await else { return };
+    let (alice, dora) = (house.person("alice").await, house.person("dora").await);
+    let run = alice.kickoff("salaries", &json!({ "audience": "hr", "employee_id": "E-2001" })).await;
+    let waiting = alice.status("salaries", &run).await;
+    assert!(is(&waiting, "PENDING") && text(&waiting, "status").contains("data-owners"), "{waiting}");
+    assert_eq!(house.tap.kickoffs(), 0, "CrewAI was called before anybody agreed");
+
+    let approvals = format!("{}/api/approvals", house.gateway.console);
+    let hanna = Http::with(house.token_of_person(house.idp.person("hanna").await));
+    let row = only_row(&hanna.get(&approvals).await.expect(200).json());
+    let one = format!("{approvals}/{}", text(&row, "id"));
+    let sheet = hanna.get(&one).await.expect(200).json();
+    let yes = json!({ "verdict": "approve", "digest": text(&sheet, "digest"), "reason": "month-end" });
+    hanna.post(&format!("{one}/decision"), &yes).await.expect(200);
+
+    let paused = alice.poll("salaries", &run, |status| !text(status, "task_id").is_empty()).await;
+    let answer = json!({
+        "execution_id": text(&paused, "execution_id"),
+        "task_id": text(&paused, "task_id"),
+        "human_feedback": "the bonus is right",
+        "is_approve": true,
+    });
+    // Not by who started it; by a colleague, who reads there what she is asked.
+    alice.post("/salaries/resume", &answer).await.expect(403);
+    assert_eq!(text(&dora.status("salaries", &run).await, "task_id"), text(&paused, "task_id"));
+    let resumed = dora.post("/salaries/resume", &answer).await.expect(200);
+    assert_eq!(text(&resumed.json(), "status"), "resumed", "{resumed:?}");
+    let status = alice.poll("salaries", &run, |status| is(status, "SUCCESS")).await;
+    assert!(text(&status, "result").contains("Report on pay for hr."), "{status}");
+    assert_eq!(house.tap.kickoffs(), 1);
+    let steps = [
+        "salaries/kickoff",
+        "asks data-owners",
+        "approves, which settles it",
+        "the call leaves",
+        "salaries/resume",
+        "the bonus is right",
+        "Report on pay for hr.",
+    ];
+    told_again(&house, &run, &steps);
+    house.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_rotated_while_running_keep_working_and_removed_ones_stop() {
     let Some(house) = House::open(Dialect::Live).await else { return };
     let (job, alice) = (house.job("ci-job").await, house.person("alice").await);

@@ -48,6 +48,17 @@ permit(principal in Role::"ci", action, resource in Fleet::"restricted");
 @id("former-contractors")
 permit(principal in Role::"contractors", action, resource in Fleet::"customer");
 
+@id("clerks-run-salaries")
+permit(principal in Role::"payroll-clerks", action, resource == Crew::"salaries");
+
+@id("salaries-need-their-owner")
+@approval("data-owners")
+forbid(principal, action == Action::"kickoff", resource == Crew::"salaries");
+
+@id("who-started-it-does-not-answer-it")
+forbid(principal, action in [Action::"resume", Action::"feedback"], resource == Crew::"salaries")
+when { context has is_owner && context.is_owner };
+
 @id("restricted-data-needs-its-owner")
 @approval("data-owners")
 forbid(principal, action == Action::"kickoff", resource in Fleet::"restricted");
@@ -78,6 +89,7 @@ fn configuration(issuer: &str, crews: u16) -> String {
         crew("support", "/support", "customer", support),
         crew("notes", "/notes", "customer", "inputs.note = { type = \"text\" }"),
         crew("payroll", "/payroll", "hr", payroll),
+        crew("salaries", "/payroll", "shared", &format!("runs = \"shared\"\n{payroll}")),
         crew("restricted", "/support", "restricted", support),
         "[[role]]\nname = \"analysts\"\ngroups = [\"idp:analysts\"]\n\
          [[role]]\nname = \"payroll-clerks\"\ngroups = [\"idp:payroll\"]\n\
