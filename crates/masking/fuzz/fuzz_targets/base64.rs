@@ -13,7 +13,8 @@ fuzz_target!(|input: (u8, &str, &str, &str)| {
     let text = format!("{before} {run} {behind}");
     let masker = Masker::of([Entity::Email]);
     let whole = masker.mask_text(&text).text;
-    if printable(inside) && !before.contains("base64,") && !behind.contains(&run) {
+    // A run that is part of another one need not begin where its letters do.
+    if printable(inside) && !before.contains("base64,") && ![before, behind].iter().any(|text| text.contains(&run)) {
         assert!(!whole.contains(&run), "{whole}");
     }
     let mut stream = MaskStream::new(masker, Dialect::Text);
