@@ -274,28 +274,13 @@ pub async fn export(
         leaves.retain(|leaf| leaf.index < head.size);
         // Under the name it should have, even where leaves are missing.
         let width = usize::try_from((head.size - n * TILE).min(TILE)).unwrap_or(usize::MAX);
-        let records = leaves.iter().map(|leaf| leaf.record.as_bytes());
-        let bundle = encode_bundle(records).ok_or(AuditError::Corrupt { leaf: n * TILE })?;
-        write(folder, &bundle_path(n, width), &bundle)?;
-        let lines = leaves.iter().filter_map(|leaf| {
-            let line = Line::of(leaf)?;
-            serde_json::to_string(&if content { line } else { Line { open: None, ..line } }).ok()
-        });
-        let lines: String = lines.map(|line| line + "\n").collect();
-        write(folder, &format!("content/{}", number_path(n, width)), lines.as_bytes())?;
+        for (name, bytes) in bundle_files(n, width, &leaves, content)? {
+            write(folder, &name, &bytes)?;
+        }
         progress(head.size.min((n + 1) * TILE), head.size);
     }
-    for ((last, width), level) in Tree::edge_of(head.size).zip(0_u8..) {
-        for n in 0..=last {
-            let mut hashes = log.tile(level, n).await?;
-            if n == last {
-                hashes.truncate(width);
-            }
-            let width = if n == last { width } else { usize::MAX };
-            if !hashes.is_empty() {
-                write(folder, &tile_path(level, n, width), &Tile { level, n, hashes }.to_bytes())?;
-            }
-        }
+    for (name, bytes) in tile_files(log, first, head.size).await? {
+        write(folder, &name, &bytes)?;
     }
     let (mut kept, mut above, mut tile) = (String::new(), 0, None);
     loop {
@@ -318,6 +303,50 @@ pub async fn export(
     // Last: a folder without it is not finished.
     write(folder, CHECKPOINT, note.as_bytes())?;
     Ok(head)
+}
+
+/// The two files of an exported log that hold its `n`-th leaves, `width` of them if all are there: their records, and what
+/// lies beside them or, without `content`, that something does.
+///
+/// # Errors
+///
+/// [`AuditError::Corrupt`] when a leaf is longer than one can be.
+pub fn bundle_files(
+    n: u64,
+    width: usize,
+    leaves: &[Leaf],
+    content: bool,
+) -> Result<[(String, Vec<u8>); 2], AuditError> {
+    let records = leaves.iter().map(|leaf| leaf.record.as_bytes());
+    let bundle = encode_bundle(records).ok_or(AuditError::Corrupt { leaf: n * TILE })?;
+    let lines = leaves.iter().filter_map(|leaf| {
+        let line = Line::of(leaf)?;
+        serde_json::to_string(&if content { line } else { Line { open: None, ..line } }).ok()
+    });
+    let lines: String = lines.map(|line| line + "\n").collect();
+    Ok([(bundle_path(n, width), bundle), (format!("content/{}", number_path(n, width)), lines.into_bytes())])
+}
+
+/// The files of an exported log that hold the hash tiles above leaves from `from` on, in a tree of this size.
+///
+/// # Errors
+///
+/// [`AuditError`] when the log cannot be read.
+pub async fn tile_files(log: &dyn Log, from: u64, size: u64) -> Result<Vec<(String, Vec<u8>)>, AuditError> {
+    let mut files = Vec::new();
+    for ((last, width), level) in Tree::edge_of(size).zip(0_u8..) {
+        for n in from >> (8 * (u32::from(level) + 1))..=last {
+            let mut hashes = log.tile(level, n).await?;
+            if n == last {
+                hashes.truncate(width);
+            }
+            let width = if n == last { width } else { usize::MAX };
+            if !hashes.is_empty() {
+                files.push((tile_path(level, n, width), Tile { level, n, hashes }.to_bytes()));
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), FolderError> {

@@ -100,7 +100,7 @@ pub use self::{
     entry::{Entry, Frame, Phase},
     erasure::{Class, EraseError, Erasure, NoClass},
     extract::{Extract, ExtractFault},
-    folder::{Folder, FolderError, export},
+    folder::{Folder, FolderError, bundle_files, export, tile_files},
     fork::parted,
     kind::KINDS,
     layer::{Audit, AuditLayer, DEFAULT_KEPT_BYTES, LEAF_HEADER, Parent, REQUEST_ID_HEADER},

@@ -296,12 +296,21 @@ async fn a_log_server_behind_tls_gets_every_leaf_in_order() {
 #[tokio::test]
 async fn what_is_wrong_with_an_export_is_said_with_its_place() {
     for (tables, said) in [
-        (table("kafka", "http://127.0.0.1:1", ""), "`kafka` is none of `ocsf`, `otlp` and `syslog`"),
+        (
+            table("kafka", "http://127.0.0.1:1", ""),
+            "`kafka` is none of `objects`, `ocsf`, `otlp` and `syslog`",
+        ),
         (table("otlp", "http://collector.example", ""), "plain HTTP to another machine"),
         (table("syslog", "tcp://logs.example:601", ""), "plain TCP to another machine"),
         (table("syslog", "udp://127.0.0.1:514", ""), "is no log server"),
         (table("syslog", "tls://logs.example:6514", "bearer = { env = \"PATH\" }"), "syslog has no bearer"),
         (table("ocsf", "https://siem.example", "ca = \"nowhere.pem\""), "nowhere.pem` cannot be read"),
+        (table("ocsf", "https://siem.example", "region = \"eu\""), "is for `to = \"objects\"`"),
+        (table("objects", "s3://bucket", ""), "`region` belongs to it"),
+        (table("objects", "s3://bucket", "region = \"eu\"\naccount = \"a\""), "`key` belongs to it"),
+        (table("objects", "az://container", ""), "`account` belongs to it"),
+        (table("objects", "https://bucket", ""), "is none of `s3://`"),
+        (table("objects", "file:///tmp", "bearer = { env = \"PATH\" }"), "an object store has `account`"),
         (table("ocsf", "https://siem.example", "colour = 1"), "unknown field `colour`"),
         (table("ocsf", "https://a.example", "") + &table("otlp", "https://b.example", ""), "stands twice"),
     ] {

@@ -41,9 +41,9 @@ pub use self::{
     notify::{ChatSettings, MailSettings, MailTls, NotifySettings, NotifyTo, Occasion, WebhookSettings},
     settings::{
         ApprovalSettings, ApproverSettings, BreakGlassSettings, EscalationSettings, ExportSettings, ExportTo,
-        GatewaySettings, HttpSink, IssuerSettings, LimitSettings, ListenSettings, LogFormat, PersonSettings,
-        RetentionSettings, RoleRequestSettings, RoleSettings, Settings, SyslogSink, TelemetrySettings,
-        TlsSettings, WitnessSettings,
+        GatewaySettings, HttpSink, IssuerSettings, LimitSettings, ListenSettings, LogFormat, ObjectPlace,
+        ObjectsSink, PersonSettings, RetentionSettings, RoleRequestSettings, RoleSettings, Settings,
+        SyslogSink, TelemetrySettings, TlsSettings, WitnessSettings,
     },
     units::Secret,
 };

@@ -457,6 +457,10 @@ pub(super) struct Export {
     pub(super) url: Text,
     pub(super) bearer: Option<Spanned<SecretRef>>,
     pub(super) ca: Option<Text>,
+    pub(super) region: Option<Text>,
+    pub(super) endpoint: Option<Text>,
+    pub(super) account: Option<Text>,
+    pub(super) key: Option<Spanned<SecretRef>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

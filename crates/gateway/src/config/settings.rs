@@ -126,6 +126,8 @@ pub struct ExportSettings {
 #[derive(Debug, Clone)]
 #[expect(clippy::exhaustive_enums, reason = "each has a sink of its own")]
 pub enum ExportTo {
+    /// Tiles and Parquet files in an object store.
+    Objects(ObjectsSink),
     /// OCSF API Activity as lines of JSON.
     Ocsf(HttpSink),
     /// OTLP logs.
@@ -143,6 +145,54 @@ pub struct HttpSink {
     pub bearer: Option<Secret>,
     /// Extra certificate authority, PEM.
     pub ca: Option<Vec<u8>>,
+}
+
+/// A place in an object store.
+#[derive(Debug, Clone)]
+pub struct ObjectsSink {
+    /// Whose store.
+    pub place: ObjectPlace,
+    /// What names of objects begin with.
+    pub prefix: String,
+    /// Extra certificate authority, PEM.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// Whose object store, and what it knows us by; without a key, what the machine is given by its cloud.
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_enums, reason = "each has a client of its own")]
+pub enum ObjectPlace {
+    /// Azure Blob Storage.
+    Azure {
+        /// The storage account.
+        account: String,
+        /// The container.
+        container: String,
+        /// The account's key.
+        key: Option<Secret>,
+        /// Another address than the account's.
+        endpoint: Option<Uri>,
+    },
+    /// Google Cloud Storage.
+    Gcs {
+        /// The bucket.
+        bucket: String,
+        /// The service account's key, JSON.
+        key: Option<Secret>,
+    },
+    /// A folder of this machine.
+    Local(PathBuf),
+    /// S3, or what speaks it.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// The region.
+        region: String,
+        /// Another address than Amazon's; buckets are named in its paths.
+        endpoint: Option<Uri>,
+        /// Id and secret of the access key.
+        key: Option<(String, Secret)>,
+    },
 }
 
 /// A log server.

@@ -222,6 +222,46 @@ pub(super) mod tests {
 
     use super::*;
 
+    /// An event that tells everything there is to tell.
+    pub(in crate::export) fn everything() -> Event {
+        let text = |text: &str| Some(text.to_owned());
+        let texts = |texts: [&str; 2]| texts.map(str::to_owned).to_vec();
+        Event {
+            leaf: 7,
+            hash: "00".to_owned(),
+            time: Timestamp::from_secs(1_781_524_800),
+            phase: "outcome",
+            content: "open",
+            request: text("request"),
+            run: text("run"),
+            approval: text("approval"),
+            facts: Facts {
+                principal: text("okta:anna"),
+                kind: Some(PrincipalKind::User),
+                client: text("cli"),
+                remote: text("192.0.2.7"),
+                method: text("POST"),
+                path: text("/support/kickoff"),
+                action: text("kickoff"),
+                resource: text("Crew/support"),
+                effect: Some(Effect::Write),
+                decision: text("allow"),
+                policy: text("digest"),
+                rules: texts(["one", "two"]),
+                roles: texts(["analysts", "owners"]),
+                grants: texts(["first", "second"]),
+                step: Some("voted"),
+                control: text("config.load"),
+                refused: text("policy_denied"),
+                masked: [("EMAIL".to_owned(), 2)].into(),
+                upstream_status: Some(200),
+                status: Some(200),
+                ended: Some(Ending::Complete),
+                bytes: Some(10),
+            },
+        }
+    }
+
     /// A call that was refused, with words in it that must not leave.
     pub(in crate::export) async fn leaf() -> Leaf {
         let store = MemoryStore::new();

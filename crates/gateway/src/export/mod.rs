@@ -4,8 +4,10 @@
 //! the sink says that it has all of it. What it does not say so of is handed over again: at least once, in order.
 
 mod event;
+mod objects;
 mod ocsf;
 mod otlp;
+mod parquet;
 mod post;
 mod syslog;
 
@@ -15,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use crewgate_audit::{AuditStore, Cursors, Query};
+use crewgate_audit::{AuditStore, Cursors, Query, tlog::TILE};
 use futures_util::future::BoxFuture;
 use opentelemetry::{
     KeyValue, global,
@@ -25,8 +27,8 @@ use opentelemetry::{
 pub(crate) use self::event::Event;
 use crate::config::{ExportSettings, ExportTo};
 
-/// Leaves that are handed over at once.
-const BATCH: u32 = 256;
+/// Leaves that are handed over at once, at most: those of one tile.
+const BATCH: u64 = TILE;
 
 /// How often the log is looked at when everything has been handed over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,10 +42,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a sink may take for one batch.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Leaves in order, all of one tile, and the log they are from.
+pub(crate) struct Batch<'a> {
+    pub(crate) log: &'a dyn AuditStore,
+    pub(crate) events: &'a [Event],
+    /// The first leaf after them.
+    pub(crate) end: u64,
+}
+
 /// Where the record is handed on to.
 pub(crate) trait Sink: Send + 'static {
+    /// Whether it takes these now, or waits for more.
+    fn takes(&self, _: &Batch<'_>) -> bool {
+        true
+    }
+
     /// Hands these over, in order. `Ok`: the other side has said that it has all of them.
-    fn hand_over<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<(), String>>;
+    fn hand_over<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), String>>;
 }
 
 /// How exports stand, by name: what is wrong, or nothing. Clones share it.
@@ -81,6 +96,7 @@ impl Export {
         standing: Standing,
     ) -> Result<Self, String> {
         let sink: Box<dyn Sink> = match &settings.to {
+            ExportTo::Objects(objects) => Box::new(objects::Objects::new(objects)?),
             ExportTo::Ocsf(http) => Box::new(ocsf::Ocsf::new(http)?),
             ExportTo::Otlp(http) => Box::new(otlp::Otlp::new(http)?),
             ExportTo::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog)?),
@@ -140,11 +156,16 @@ impl Export {
         let newest = query(Query::default().newest_first().limit(1)).await?;
         let size = newest.first().map_or(0, |leaf| leaf.index.saturating_add(1));
         self.lag.record(size.saturating_sub(next), label);
-        let leaves = query(Query { after: next.checked_sub(1), ..Query::default().limit(BATCH) }).await?;
+        let limit = u32::try_from(BATCH - next % BATCH).unwrap_or(1);
+        let leaves = query(Query { after: next.checked_sub(1), ..Query::default().limit(limit) }).await?;
         let Some(last) = leaves.last() else { return Ok(0) };
         let (end, count) = (last.index.saturating_add(1), leaves.len());
         let events: Vec<Event> = leaves.iter().map(Event::of).collect();
-        let handed = tokio::time::timeout(PATIENCE, self.sink.hand_over(&events)).await;
+        let batch = Batch { log: &*self.audit, events: &events, end };
+        if !self.sink.takes(&batch) {
+            return Ok(0);
+        }
+        let handed = tokio::time::timeout(PATIENCE, self.sink.hand_over(&batch)).await;
         handed.map_err(|_| "it does not answer".to_owned())??;
         self.cursors.acknowledge(&self.name, end).await.map_err(|error| error.to_string())?;
         self.lag.record(size.saturating_sub(end), label);

@@ -4,7 +4,7 @@ use crewgate_core::{Effect, PrincipalKind};
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 
-use super::{Event, Sink, post::Post};
+use super::{Batch, Event, Sink, post::Post};
 use crate::config::HttpSink;
 
 /// The version whose attributes these are.
@@ -19,7 +19,8 @@ impl Ocsf {
 }
 
 impl Sink for Ocsf {
-    fn hand_over<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<(), String>> {
+    fn hand_over<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), String>> {
+        let events = batch.events;
         let mut body = String::new();
         for event in events {
             body.push_str(&api_activity(event).to_string());

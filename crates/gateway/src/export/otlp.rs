@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 
-use super::{Event, Sink, post::Post};
+use super::{Batch, Event, Sink, post::Post};
 use crate::config::HttpSink;
 
 pub(super) struct Otlp(Post);
@@ -16,7 +16,8 @@ impl Otlp {
 }
 
 impl Sink for Otlp {
-    fn hand_over<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<(), String>> {
+    fn hand_over<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), String>> {
+        let events = batch.events;
         let body = logs(events).to_string().into_bytes();
         async move { taken(&self.0.send("application/json", body).await?) }.boxed()
     }

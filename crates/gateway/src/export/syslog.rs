@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Event, Sink};
+use super::{Batch, Event, Sink};
 use crate::{client, config::SyslogSink};
 
 /// Facility "log audit".
@@ -42,7 +42,8 @@ impl Syslog {
 }
 
 impl Sink for Syslog {
-    fn hand_over<'a>(&'a mut self, events: &'a [Event]) -> BoxFuture<'a, Result<(), String>> {
+    fn hand_over<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<(), String>> {
+        let events = batch.events;
         let frames: String = events.iter().map(|event| framed(&message(event))).collect();
         async move {
             let tcp = TcpStream::connect(&self.address).await.map_err(|error| error.to_string())?;
