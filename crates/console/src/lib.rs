@@ -97,7 +97,7 @@ pub use self::{
     console::{Console, Erases, ReadsRecord, Revokes},
     drill::{Drill, Reach},
     glass::{BreaksGlass, GlassTerms},
-    pages::{FORM_TOKEN, Form, Visit, notice, pages, style},
+    pages::{FORM_TOKEN, Form, Visit, escape, notice, pages, style},
     restore::{MAX_RESTORE_BYTES, MaskedText, Restore, Restored},
     router::router,
     runs::MAX_STEPS_LEAVES,

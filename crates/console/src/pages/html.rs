@@ -4,8 +4,9 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 
-/// Text for HTML, in elements and in quoted attributes.
-pub(super) fn escape(text: &str) -> String {
+/// Text for HTML, in elements and, where nothing turns its direction around, in quoted attributes.
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -17,7 +17,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
 pub use self::html::notice;
-use self::html::{escape, harden, page};
+pub use self::html::escape;
+use self::html::{harden, page};
 use crate::{
     Console,
     approvals::{self, Decision},

@@ -6,6 +6,7 @@ use crewgate_audit::{
     Extract, LineKind, Timeline,
     tlog::{Checkpoint, Hash, VerifierKey, verify_note},
 };
+use crewgate_console::escape;
 use crewgate_store::Keys;
 
 const STYLE: &str = include_str!("viewer.css");
@@ -89,21 +90,6 @@ fn page(id: &str, timeline: &Timeline, extract: &Extract) -> Option<String> {
 
 fn digest(text: &str) -> String {
     Hash::of(text.as_bytes()).to_base64()
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
