@@ -133,6 +133,7 @@ mod hint;
 mod hold;
 mod keys;
 mod layer;
+mod lock;
 pub mod machine;
 mod memory;
 mod prefer;

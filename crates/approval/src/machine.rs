@@ -62,6 +62,13 @@ pub(crate) fn requested(approval: &Approval) -> Fact {
     Fact::Approval { approval: approval.id(), step }
 }
 
+/// Whether this is a person, and nobody acts for them: a program cannot read what it approves, and whoever acts by an
+/// exchanged token may be the one who asked.
+fn speaks_for_themselves(who: &Principal) -> bool {
+    let acted_for = who.token.exchanged.as_ref().is_some_and(|exchanged| exchanged.actor.is_some());
+    who.kind == PrincipalKind::User && !acted_for
+}
+
 /// One person's word.
 ///
 /// # Errors
@@ -76,10 +83,10 @@ pub fn vote(approval: &Approval, ballot: &Ballot) -> Result<Transition, VoteErro
     if vote.approver.same_person(&approval.asked.requester) {
         return Err(VoteError::SelfApproval);
     }
-    // What counts is people: a program cannot read what it approves.
+    // What counts is people.
     let sets = approval.needs_of(&vote.sets, vote.at);
     let lent = borrowed(approval, vote, &sets);
-    if (sets.is_empty() && lent.is_empty()) || vote.approver.kind != PrincipalKind::User {
+    if (sets.is_empty() && lent.is_empty()) || !speaks_for_themselves(&vote.approver) {
         return Err(VoteError::NotEligible);
     }
     if approval.votes.iter().any(|earlier| earlier.approver.same_person(&vote.approver)) {
@@ -264,7 +271,7 @@ pub fn resolve(approval: &Approval, resolution: &Resolution) -> Result<Transitio
     if by.same_person(&approval.asked.requester) {
         return Err(ResolveError::OwnRequest);
     }
-    if sets.is_disjoint(&approval.voices(*at)) || by.kind != PrincipalKind::User {
+    if sets.is_disjoint(&approval.voices(*at)) || !speaks_for_themselves(by) {
         return Err(ResolveError::NotEligible);
     }
     let (state, ran, upstream) = match finding {
@@ -293,7 +300,7 @@ pub fn break_glass(
         return Err(BreakError::NotPending(state));
     }
     // A program has no emergency, and another identity would start something else.
-    if glass.by.key != approval.asked.requester.key || glass.by.kind != PrincipalKind::User {
+    if glass.by.key != approval.asked.requester.key || !speaks_for_themselves(&glass.by) {
         return Err(BreakError::NotRequester);
     }
     let sets = approval.sets();
@@ -345,7 +352,7 @@ pub fn review(approval: &Approval, hindsight: &Hindsight) -> Result<Transition, 
     if by.same_person(&broken.by) || by.same_person(&approval.asked.requester) {
         return Err(ReviewError::OwnRequest);
     }
-    if sets.is_disjoint(&broken.reviewers) || by.kind != PrincipalKind::User {
+    if sets.is_disjoint(&broken.reviewers) || !speaks_for_themselves(by) {
         return Err(ReviewError::NotEligible);
     }
     let (by, reason) = (by.key.clone(), reason.clone());

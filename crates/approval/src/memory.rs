@@ -1,10 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    fmt,
-    num::NonZeroUsize,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
 
 use crewgate_core::{ApprovalId, Fact, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, ready};
@@ -12,7 +6,10 @@ use futures_util::future::{BoxFuture, ready};
 use crate::{
     Approval, ApprovalStore, Ballot, BreakError, Broken, CancelError, End, Filter, GlassBreak, Hindsight,
     Hint, KeptKey, KeyStore, Lease, LeaseError, NewApproval, OpenError, Resolution, ResolveError,
-    ReviewError, State, StoreError, VoteError, machine, machine::Transition,
+    ReviewError, State, StoreError, VoteError,
+    lock::{Mutex, MutexGuard, PoisonError},
+    machine,
+    machine::Transition,
 };
 
 /// Approvals a [`MemoryStore`] keeps: each holds its body, so 10,000 of 10 KiB are 100 MB.

@@ -364,6 +364,23 @@ async fn who_may_approve_must_be_known() {
     assert_eq!(world.state(&new).await, State::Pending);
 }
 
+#[tokio::test]
+async fn an_approvers_groups_are_those_of_their_vote_and_not_of_what_they_saw() {
+    let member = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let asks = Arc::clone(&member);
+    let world = world_with(Arc::new(move |who: &Principal| {
+        let is = who.key.subject == "bob" && asks.load(std::sync::atomic::Ordering::SeqCst);
+        if is { BTreeSet::from([set("owners")]) } else { BTreeSet::new() }
+    }));
+    let new = world.open(&person("ana"), &[("owners", 1)]).await;
+    let (status, list) = world.see(&person("bob"), "/api/approvals").await;
+    assert_eq!((status, list["waiting"].as_array().map(Vec::len)), (200, Some(1)));
+    member.store(false, std::sync::atomic::Ordering::SeqCst);
+    let (status, _) = world.decide(&person("bob"), &new.id.to_string(), &verdict("approve", &new)).await;
+    assert_eq!(status, 404);
+    assert_eq!(world.state(&new).await, State::Pending);
+}
+
 /// A run of `ana` whose answer was `[hi, not text]`.
 async fn a_run(world: &World) -> RunId {
     let new = NewRun { crew: "support".to_owned(), owner: person("ana").key, at: start() };
