@@ -107,8 +107,8 @@ async fn a_child_writes_until_it_is_killed() {
 #[test]
 fn a_disk_that_takes_no_more_poisons_the_store_and_loses_nothing_acknowledged() {
     let dir = Dir::new();
-    // Files may grow to 1,000 blocks of 512 bytes; a write beyond that fails instead of killing the process.
-    let limit = "trap '' XFSZ; ulimit -f 1000;";
+    // Files may grow to 4,000 blocks of 512 bytes; a write beyond that fails instead of killing the process.
+    let limit = "trap '' XFSZ; ulimit -f 4000;";
     let mut writer = child("a_child_writes_until_the_disk_is_full", &dir.db(), limit).spawn().unwrap();
     let lines: Vec<_> = BufReader::new(writer.stdout.take().unwrap()).lines().map_while(Result::ok).collect();
     assert!(writer.wait().unwrap().success(), "{lines:?}");
