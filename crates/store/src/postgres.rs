@@ -1,12 +1,12 @@
 //! A database of PostgreSQL's, shared by gateways that take turns at writing.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use crewgate_approval::Hint;
 use crewgate_core::ApprovalId;
 use sqlx::{
     ConnectOptions, PgConnection, Row,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgSslMode},
 };
 use tokio::sync::watch;
 
@@ -52,16 +52,29 @@ const WRITER: [(&str, &str); 6] = [
 pub struct Postgres(Box<PgConnectOptions>);
 
 impl Postgres {
-    /// The database of this address, `postgres://user@host:port/database?sslmode=verify-full`, without its password.
+    /// The database of this address, `postgres://user@host:port/database?sslmode=verify-full`, without its password. To
+    /// another machine only a connection whose certificate is verified will do.
     ///
     /// # Errors
     ///
     /// [`OpenError::Database`] when it is no such address. The message does not repeat it.
     pub fn new(url: &str) -> Result<Self, OpenError> {
+        let wrong = |what: &str| OpenError::Database(what.to_owned());
         let known = url.starts_with("postgres://") || url.starts_with("postgresql://");
-        let options = PgConnectOptions::from_str(url).ok().filter(|_| known).ok_or_else(|| {
-            OpenError::Database("this is not the address of a PostgreSQL database: `postgres://…`".to_owned())
-        })?;
+        let options = PgConnectOptions::from_str(url).ok().filter(|_| known);
+        let options = options
+            .ok_or_else(|| wrong("this is not the address of a PostgreSQL database: `postgres://…`"))?;
+        let host = options.get_host();
+        let here = options.get_socket().is_some()
+            || host.starts_with('/')
+            || host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let verified = matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+        if !here && !verified {
+            return Err(wrong(
+                "nobody would know who answers on another machine: say `?sslmode=verify-full`",
+            ));
+        }
         Ok(Self(Box::new(options.application_name("crewgate").disable_statement_logging())))
     }
 

@@ -249,6 +249,45 @@ async fn a_log_that_went_back_or_was_signed_by_others_is_not_gone_on_with() {
     assert!(matches!(opened, Err(OpenError::Damaged { .. })), "{opened:?}");
 }
 
+#[test]
+fn only_a_server_that_is_known_or_on_this_machine_will_do() {
+    for (address, good) in [
+        ("postgres://gw@db.internal/crewgate?sslmode=verify-full", true),
+        ("postgres://gw@db.internal/crewgate?sslmode=verify-ca", true),
+        ("postgres://gw@db.internal/crewgate?sslmode=require", false),
+        ("postgres://gw@db.internal/crewgate", false),
+        ("postgres://gw@10.0.0.7/crewgate?sslmode=disable", false),
+        ("postgres://gw@127.0.0.1/crewgate", true),
+        ("postgres://gw@localhost:5433/crewgate?sslmode=disable", true),
+        ("postgres://gw@%2Fvar%2Frun%2Fpostgresql/crewgate", true),
+        ("mysql://localhost/crewgate", false),
+        ("postgres", false),
+    ] {
+        assert_eq!(Postgres::new(address).is_ok(), good, "{address}");
+    }
+    let shown =
+        format!("{0} {0:?}", Postgres::new("postgres://gw@localhost/crewgate").unwrap().password("hunter2"));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_known_by_its_certificate() {
+    let Some(database) = Database::new() else { return };
+    let certificate = postgres::certificate().unwrap();
+    let known = format!("sslmode=verify-full&sslrootcert={}", certificate.display());
+    let address = |host: &str, query: &str| {
+        let address = database.url.replace("127.0.0.1", host).replace("sslmode=disable", query);
+        Postgres::new(&address).unwrap()
+    };
+    let store = Store::connect(address("localhost", &known), database.options()).await.unwrap();
+    store.append(Lane::Outcome, entry(Phase::Control, 0)).await.unwrap();
+    // By another name it is another server, and without its certificate nobody knows it.
+    for wrong in [address("127.0.0.1", &known), address("localhost", "sslmode=verify-full")] {
+        let opened = Store::connect(wrong, database.options()).await;
+        assert!(matches!(opened, Err(OpenError::Database(_))), "{opened:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_keys_is_not_opened() {
     let Some(database) = Database::new() else { return };

@@ -38,13 +38,24 @@ const USER: &str = "postgres";
 /// When the server cannot be started, or is required and not there.
 #[must_use]
 pub fn database() -> Option<String> {
-    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let server = SERVER.get_or_init(Server::start).as_ref()?;
+    let server = server()?;
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let done = server.command("createdb").args(["-E", "UTF8", "-T", "template0", &name]).status().unwrap();
     assert!(done.success(), "createdb: {done}");
     Some(format!("postgres://{USER}@127.0.0.1:{}/{name}?sslmode=disable", server.port))
+}
+
+/// The certificate by which that server is known as `localhost` to whoever connects with TLS, in PEM. `None` where there
+/// is no server.
+#[must_use]
+pub fn certificate() -> Option<PathBuf> {
+    server().map(|server| server.folder.join("server.crt"))
+}
+
+fn server() -> Option<&'static Server> {
+    static SERVER: OnceLock<Option<Server>> = OnceLock::new();
+    SERVER.get_or_init(Server::start).as_ref()
 }
 
 /// Ends every connection to this database, as a server that is restarted does.
@@ -62,6 +73,7 @@ pub fn hang_up(database: &str) {
 
 struct Server {
     programs: PathBuf,
+    folder: PathBuf,
     port: u16,
 }
 
@@ -91,15 +103,27 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let certified = as_user(root, Path::new("openssl"))
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", "server.key", "-out", "server.crt"])
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        assert!(certified.status.success(), "openssl: {}", String::from_utf8_lossy(&certified.stderr));
         // Free a moment ago; nobody else on this machine is looking for that very one.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = as_user(root, &programs.join("postgres"));
         server.arg("-D").arg(&data).args(["-p", &port.to_string(), "-k"]).arg(&folder);
-        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]);
+        server.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400", "-c", "ssl=on"]);
+        for (setting, file) in [("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")] {
+            server.args(["-c", &format!("{setting}={}", folder.join(file).display())]);
+        }
         server.current_dir(&folder).stdin(Stdio::null());
         server.stdout(Stdio::null()).stderr(fs::File::create(folder.join("log")).unwrap());
-        keep(server, folder);
-        let server = Self { programs, port };
+        keep(server, folder.clone());
+        let server = Self { programs, folder, port };
         for _ in 0..300 {
             if server.command("pg_isready").stdout(Stdio::null()).status().unwrap().success() {
                 return Some(server);

@@ -83,7 +83,7 @@ fn every_mistake_is_told_with_its_place() {
         ("roles = [\"run-summary-jobs\"]", "roles = [\"nobody\"]", 19, "no role `nobody`"),
         ("path = \"policy\"", "path = \"rules\"", 21, "not a folder"),
         ("sqlite:crewgate.db", "mysql:x", 23, "not a store"),
-        ("sqlite:crewgate.db", "postgres://gw@db/crewgate", 23, "needs keys that are given"),
+        ("sqlite:crewgate.db", "postgres://gw@localhost/crewgate", 23, "needs keys that are given"),
         ("sqlite:crewgate.db", "postgres://gw:secret@db/crewgate", 23, "a password does not stand here"),
         ("sqlite:crewgate.db", "postgres://db/x?password=secret", 23, "a password does not stand here"),
         ("sqlite:crewgate.db\"", "sqlite:a\"\npassword = { env = \"PW\" }", 24, "a file has no password"),
