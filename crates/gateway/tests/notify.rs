@@ -17,7 +17,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use house::{Ground, House, Plan, contains, until};
 use http::{HeaderMap, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -195,6 +195,51 @@ async fn who_was_decided_on_meanwhile_is_not_asked_for_and_who_waits_long_is_ask
     let waiting = house.sheet().await;
     let id = text(&waiting, "/id");
     assert_eq!(told, [format!("approval.asked {id}"), format!("approval.expiring {id}")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_glass_is_told_until_somebody_has_looked_and_so_is_who_it_goes_to() {
+    let (listener, address) = bound().await;
+    let receiver = Receiver::new(200);
+    receiver.listen(listener).await;
+    let more = format!("on = [\"broken\", \"escalated\"]\n{SIGNED}");
+    let tables = format!(
+        "{}[[role]]\nname = \"on-call\"\ngroups = [\"dev:on-call\"]\n\
+         [[approvers]]\nname = \"on-call\"\nroles = [\"on-call\"]\nescalate_to = \"data-owners\"\nafter = \"1s\"\n\
+         [[role]]\nname = \"night\"\ngroups = []\nrequest = {{ approvers = [\"on-call\"] }}\n\
+         [break_glass]\nroles = [\"on-call\"]\ninstead_of = [\"data-owners\"]\nreviewers = [\"data-owners\"]\n\
+         within = \"2s\"\n",
+        table("desk", "webhook", address, &more)
+    );
+    let house = House::start(ground(tables).await).await;
+    house.ask(&house.alice()).await;
+    let sheet = house.sheet().await;
+    let id = text(&sheet, "/id").to_owned();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let alice = house.idp.token().subject("alice").groups(["analysts", "on-call"]).audience("crewgate");
+    let alice = alice.claim("auth_time", now).sign();
+    let why = json!({ "digest": text(&sheet, "/digest"), "reason": "production is down and nobody answers" });
+    let path = format!("/api/approvals/{id}/break-glass");
+    let broken = house.control("POST", &path, &alice, Some(why)).await;
+    assert_eq!(broken.status, 200, "{}", broken.text());
+    // Nobody looks in time: that is told by the clock, and then what somebody found.
+    let told = receiver.messages(2).await;
+    let found = json!({ "verdict": "deny", "reason": "it was not down" });
+    let review = format!("/api/approvals/{id}/review");
+    let reviewed = house.control("POST", &review, &house.dora(), Some(found)).await;
+    assert_eq!(reviewed.status, 200, "{}", reviewed.text());
+    // And a request that nobody decides goes on.
+    let wish = json!({ "role": "night", "seconds": 60, "reason": "the night" });
+    let asked = house.control("POST", "/api/grants", &house.alice(), Some(wish)).await;
+    assert_eq!(asked.status, 202, "{}", asked.text());
+    let told: Vec<Value> = told.iter().chain(&receiver.messages(4).await[2..]).map(json_of).collect();
+    let kinds: Vec<&str> = told.iter().map(|told| text(told, "/type")).collect();
+    assert_eq!(kinds, ["approval.broken", "approval.overdue", "approval.reviewed", "approval.escalated"]);
+    assert!(
+        text(&told[0], "/data/title").starts_with("BREAK-GLASS: dev:alice runs kickoff on payroll"),
+        "{told:?}"
+    );
+    assert!(!told.iter().any(|told| told.to_string().contains("nobody answers")), "nobody's words: {told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
