@@ -1,5 +1,5 @@
 //! The record in an object store: every leaf once, as files that anybody can verify and rows that anybody can read.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 #![allow(unused_imports, dead_code, reason = "each test crate uses its part of the support module")]
 
 mod house;

@@ -16,8 +16,8 @@ use crewgate_core::{Principal, Verdict};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-pub use self::html::notice;
 pub use self::html::escape;
+pub use self::html::notice;
 use self::html::{harden, page};
 use crate::{
     Console,
