@@ -21,7 +21,10 @@ impl Store {
         let Some(lanes) = &self.shared().lanes else { return ready(Err(AuditError::Unavailable)).boxed() };
         // Serialised and digested here, on the caller's time, not on the writer's.
         match Sorted::new(entry, &lanes.seal) {
-            Ok(sorted) => heard(lanes.send(seat, move |tx| Box::pin(tx.record(sorted)))).boxed(),
+            Ok(sorted) => {
+                let plain = sorted.is_plain();
+                heard(lanes.send(seat, plain, move |tx| Box::pin(tx.record(sorted)))).boxed()
+            }
             Err(error) => ready(Err(error)).boxed(),
         }
     }

@@ -13,6 +13,9 @@ pub(crate) trait Command: Send {
     /// Does it; `false` takes back what it did.
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> BoxFuture<'a, bool>;
 
+    /// Whether it hands in a leaf and does nothing else.
+    fn is_plain(&self) -> bool;
+
     /// Answers whoever waits: as it went when the transaction is durable, with the fault otherwise.
     fn answer(self: Box<Self>, fate: Result<(), Fault>);
 }
@@ -20,6 +23,7 @@ pub(crate) trait Command: Send {
 /// A [`Command`] made of a closure.
 pub(crate) struct Task<F, T, E> {
     work: Option<F>,
+    plain: bool,
     done: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
     // Held until the answer is given: a seat is free when its entry is durable, not when it is read from the queue.
@@ -34,10 +38,11 @@ where
 {
     pub(crate) fn queued(
         seat: OwnedSemaphorePermit,
+        plain: bool,
         work: F,
     ) -> (Box<dyn Command>, oneshot::Receiver<Result<T, E>>) {
         let (reply, answer) = oneshot::channel();
-        (Box::new(Self { work: Some(work), done: None, reply, _seat: seat }), answer)
+        (Box::new(Self { work: Some(work), plain, done: None, reply, _seat: seat }), answer)
     }
 }
 
@@ -55,6 +60,10 @@ where
             self.done = Some(done);
             keep
         })
+    }
+
+    fn is_plain(&self) -> bool {
+        self.plain
     }
 
     fn answer(self: Box<Self>, fate: Result<(), Fault>) {

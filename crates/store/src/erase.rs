@@ -238,7 +238,8 @@ impl Tx {
             query.bind(level).bind(rows::signed(tiles)?).execute(&mut self.conn).await?;
             (level, tiles) = (level + 1, tiles / TILE);
         }
-        // Keys of persons of whom nothing is left.
+        // Keys of persons of whom nothing is left, once all that is told of them is there to be seen.
+        self.write_out().await?;
         let sql = "DELETE FROM subject_key WHERE held = 0
                    AND NOT EXISTS (SELECT 1 FROM leaf WHERE leaf.subject = subject_key.subject)";
         db::query(sql).execute(&mut self.conn).await?;

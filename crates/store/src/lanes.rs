@@ -56,14 +56,19 @@ impl Lanes {
         timeout(self.wait, Arc::clone(lane).acquire_owned()).await.ok()?.ok()
     }
 
-    /// Puts work in line, now. The receiver hears when it is durable; an error on it means that the writer is gone.
-    pub(crate) fn send<F, T, E>(&self, seat: OwnedSemaphorePermit, work: F) -> oneshot::Receiver<Result<T, E>>
+    /// Puts work in line, now; `plain` when all it does is to hand in a leaf. The receiver hears when it is durable; an error on it means that the writer is gone.
+    pub(crate) fn send<F, T, E>(
+        &self,
+        seat: OwnedSemaphorePermit,
+        plain: bool,
+        work: F,
+    ) -> oneshot::Receiver<Result<T, E>>
     where
         F: for<'a> FnOnce(&'a mut Tx) -> BoxFuture<'a, Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: FromFault,
     {
-        let (command, answer) = Task::queued(seat, work);
+        let (command, answer) = Task::queued(seat, plain, work);
         if let Err(mpsc::error::SendError(Message::Command(command))) =
             self.line.send(Message::Command(command))
         {
@@ -82,7 +87,7 @@ impl Lanes {
         let Some(seat) = self.seat(&self.control).await else {
             return Err(E::from_fault(Fault::Unavailable("too many changes are waiting".to_owned())));
         };
-        heard(self.send(seat, work)).await
+        heard(self.send(seat, false, work)).await
     }
 
     pub(crate) fn close(&self) {

@@ -70,6 +70,7 @@ mod sessions;
 mod sqlite;
 mod store;
 mod tx;
+mod unwritten;
 mod used;
 mod vault;
 mod writer;

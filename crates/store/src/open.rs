@@ -29,6 +29,7 @@ use crate::{
     rows,
     store::{Reading, Shared, Store},
     tx::Tx,
+    unwritten::Unwritten,
     writer::{Life, Writer},
 };
 
@@ -52,6 +53,7 @@ pub(crate) async fn start(opened: Opened, options: Options) -> Result<Store, Ope
         conn,
         tree: Tree::default(),
         pending: Vec::new(),
+        unwritten: Unwritten::default(),
         keys,
         persons: HashMap::new(),
         moved: Vec::new(),

@@ -19,6 +19,7 @@ use crate::{
     fault::{Fault, FromFault},
     keys::Keys,
     open, postgres, rows,
+    unwritten::{Row, Unwritten},
 };
 
 /// The writer's connection, and what it knows of the log without asking.
@@ -27,6 +28,8 @@ pub(crate) struct Tx {
     pub(crate) tree: Tree,
     /// Leaves of this transaction, not yet in the tree.
     pub(crate) pending: Vec<Hash>,
+    /// Those of them that are not in the database.
+    pub(crate) unwritten: Unwritten,
     pub(crate) keys: Keys,
     /// Keys of persons that were used lately, by pseudonym.
     pub(crate) persons: HashMap<Pseudonym, SealKey>,
@@ -122,7 +125,7 @@ impl Tx {
                     uses.extend(used.map_err(|_| AuditError::GrantOver)?);
                 }
                 let place = self.leaf(sealed).await?;
-                self.open_intent(request, place).await?;
+                self.unwritten.open_intent(request, rows::signed(place.index)?);
                 for used in &uses {
                     self.step_grant(used, run).await?;
                 }
@@ -130,7 +133,7 @@ impl Tx {
             }
             Phase::Outcome => {
                 let place = self.leaf(sealed).await?;
-                self.close_intent(request).await?;
+                self.unwritten.close_intent(request);
                 if keyed.is_some() && matches!(end, End::Failed { .. }) {
                     self.give_back_key(request).await?;
                 }
@@ -235,25 +238,18 @@ impl Tx {
         let (subject, person) = self.person(&leaf).await?;
         let key =
             person.wrap(leaf.hash.as_bytes(), &leaf.key).map_err(|e| Fault::Unavailable(e.to_string()))?;
-        db::query("INSERT INTO leaf (idx, record, subject, key, sealed) VALUES ($1, $2, $3, $4, $5)")
-            .bind(rows::signed(index)?)
-            .bind(leaf.record.as_str())
-            .bind(subject.as_slice())
-            .bind(key)
-            .bind(leaf.content.as_slice())
-            .execute(&mut self.conn)
-            .await?;
-        if !leaf.words.is_empty() {
-            let mut sql = db::query("INSERT INTO leaf_word (word, idx) VALUES ");
-            let index = rows::signed(index)?;
-            for (n, word) in leaf.words.iter().enumerate() {
-                sql.push(if n == 0 { "(" } else { ", (" }).push_bind(word.to_string());
-                sql.push(", ").push_bind(index).push(")");
-            }
-            sql.execute(&mut self.conn).await?;
-        }
         let size = u64::try_from(leaf.record.len() + leaf.content.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(size);
+        self.unwritten.push(Row {
+            index: rows::signed(index)?,
+            record: leaf.record,
+            subject,
+            key,
+            sealed: leaf.content,
+            words: leaf.words,
+            request: leaf.request,
+            run: leaf.run,
+        });
         self.pending.push(leaf.hash);
         Ok(Place { index })
     }
@@ -274,7 +270,9 @@ impl Tx {
                     .bind(leaf.run.map(|run| run.to_string()))
                     .bind(nobody.as_slice());
                 let found: Option<Vec<u8>> = query.scalar_optional(&mut self.conn).await?;
-                found.and_then(|subject| subject.try_into().ok()).unwrap_or(nobody)
+                let found = found.and_then(|subject| subject.try_into().ok());
+                let requests = [Some(leaf.request), leaf.part_of];
+                found.or_else(|| self.unwritten.subject_of(requests, leaf.run, nobody)).unwrap_or(nobody)
             }
         };
         if let Some(key) = self.persons.get(&subject) {
@@ -304,23 +302,10 @@ impl Tx {
         Ok((subject, key))
     }
 
-    async fn open_intent(&mut self, request: RequestId, place: Place) -> Result<(), Fault> {
-        let sql = "INSERT INTO open_intent (request, leaf) VALUES ($1, $2)
-                   ON CONFLICT (request) DO UPDATE SET leaf = excluded.leaf";
-        let query = db::query(sql).bind(request.to_string()).bind(rows::signed(place.index)?);
-        query.execute(&mut self.conn).await?;
-        Ok(())
-    }
-
-    async fn close_intent(&mut self, request: RequestId) -> Result<(), Fault> {
-        let query = db::query("DELETE FROM open_intent WHERE request = $1").bind(request.to_string());
-        query.execute(&mut self.conn).await?;
-        Ok(())
-    }
-
     /// Puts the transaction's leaves into the tree and signs it; the last thing before a commit. The tree to go on with
     /// once that has happened: until then nobody may see what was signed.
     pub(crate) async fn grow(&mut self) -> Result<Tree, Fault> {
+        self.write_out().await?;
         let mut tree = self.tree.clone();
         let tiles = tree.extend(std::mem::take(&mut self.pending));
         for tile in &tiles {
@@ -352,6 +337,7 @@ impl Tx {
     /// Forgets what a rollback took back.
     pub(crate) fn forget(&mut self, leaves: usize) {
         self.pending.truncate(leaves);
+        self.unwritten.clear();
         self.persons.clear();
     }
 
@@ -422,6 +408,11 @@ pub(crate) struct Sorted {
 }
 
 impl Sorted {
+    /// Whether it is a leaf and nothing that follows from it: there is nothing to take back.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.release.is_none() && self.keyed.is_none() && self.grants.is_empty()
+    }
+
     pub(crate) fn new(entry: Entry, seal: &SealKey) -> Result<Self, AuditError> {
         let release = entry.release();
         Ok(Self {

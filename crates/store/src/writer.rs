@@ -238,6 +238,13 @@ impl Writer {
 impl Tx {
     /// Runs one command so that it leaves all or nothing. An error means that the whole transaction is lost.
     async fn savepoint(&mut self, command: &mut dyn Command) -> Result<(), Fault> {
+        if command.is_plain() {
+            // It only hands in a leaf, or not.
+            command.run(self).await;
+            return Ok(());
+        }
+        // Before the savepoint, and there for the command to see.
+        self.write_out().await?;
         let (leaves, moved) = (self.pending.len(), self.moved.len());
         execute(self, "SAVEPOINT command").await?;
         if !command.run(self).await {
