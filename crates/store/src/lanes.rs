@@ -56,7 +56,8 @@ impl Lanes {
         timeout(self.wait, Arc::clone(lane).acquire_owned()).await.ok()?.ok()
     }
 
-    /// Puts work in line, now; `plain` when all it does is to hand in a leaf. The receiver hears when it is durable; an error on it means that the writer is gone.
+    /// Puts work in line, now; `plain` when all it does is to hand in a leaf. The receiver hears when it is durable; an
+    /// error on it means that the writer is gone.
     pub(crate) fn send<F, T, E>(
         &self,
         seat: OwnedSemaphorePermit,
