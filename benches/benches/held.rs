@@ -17,7 +17,7 @@ use std::{
 use axum::{Router, extract::State, routing::post};
 use crewgate_approval::{Approval, ApprovalStore, Filter, Phase};
 use crewgate_core::{Clock, SystemClock};
-use crewgate_gateway::{Gateway, config::Settings};
+use crewgate_gateway::{Gateway, Signals, config::Settings};
 use crewgate_store::Store;
 use crewgate_testkit::DevIdp;
 use futures_util::{StreamExt, stream};
@@ -55,7 +55,7 @@ fn main() {
 async fn gateway(config: &Path) {
     let running = Gateway::start(Settings::load(config).unwrap()).await.unwrap();
     println!("{} {}", running.data(), running.console().unwrap());
-    running.until_told().await;
+    running.until_told(Signals::listen().unwrap()).await;
 }
 
 async fn measure(calls: usize, decisions: usize) {

@@ -10,6 +10,7 @@ use crewgate_oidc::{Exchange, Revocable, Revocations, Sightings};
 use crewgate_runs::RunLedger;
 use crewgate_store::{Location, Options, Store};
 use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
@@ -359,6 +360,33 @@ async fn identity(
     Ok((revocations, gatekeeper, Desks { token, events }, sightings))
 }
 
+/// What the process is told. Listened to before anybody hears that it is ready: a SIGHUP that nobody listens to ends it.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let us.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// What is in the store is nobody else's on this machine: a new file is readable by us alone, and so is what SQLite
 /// puts beside it.
 fn private(store: &std::path::Path) -> std::io::Result<()> {
@@ -478,21 +506,13 @@ impl Running {
 
     /// Serves until the process is told to stop (SIGTERM, SIGINT) or the store can no longer be trusted; SIGHUP reads
     /// rules and configuration again. Then drains. `false`: it was the store.
-    pub async fn until_told(self) -> bool {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
-        else {
-            tracing::error!("signals cannot be received");
-            self.stop().await;
-            return false;
-        };
+    pub async fn until_told(self, mut signals: Signals) -> bool {
         let store = self.store.clone();
         let healthy = loop {
             tokio::select! {
-                _ = terminate.recv() => break true,
-                _ = interrupt.recv() => break true,
-                _ = hangup.recv() => {
+                _ = signals.terminate.recv() => break true,
+                _ = signals.interrupt.recv() => break true,
+                _ = signals.hangup.recv() => {
                     // Beside the wait: a reload must not keep the process from being told to stop.
                     let reloader = Arc::clone(&self.reloader);
                     tokio::spawn(async move {

@@ -14,12 +14,13 @@
 //!
 //! ```no_run
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use crewgate_gateway::{Gateway, config::Settings};
+//! use crewgate_gateway::{Gateway, Signals, config::Settings};
 //!
+//! let signals = Signals::listen()?;
 //! let settings = Settings::load("crewgate.toml".as_ref())?;
 //! let running = Gateway::start(settings).await?;
 //! println!("crews are at http://{}/<crew>/kickoff", running.data());
-//! running.until_told().await;
+//! running.until_told(signals).await;
 //! # Ok(()) }
 //! ```
 
@@ -72,7 +73,7 @@ mod wire;
 mod witness;
 
 pub use self::{
-    app::{Gateway, Running, StartError},
+    app::{Gateway, Running, Signals, StartError},
     stack::{DataPlane, oneshot},
 };
 

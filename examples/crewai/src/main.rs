@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use crewgate_gateway::{Gateway, config::Settings};
+use crewgate_gateway::{Gateway, Signals, config::Settings};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -15,6 +15,13 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(3);
+        }
+    };
     let running = match Gateway::start(settings).await {
         Ok(running) => running,
         Err(error) => {
@@ -23,6 +30,6 @@ async fn main() -> ExitCode {
         }
     };
     eprintln!("crews are at http://{}/<crew>/kickoff", running.data());
-    running.until_told().await;
+    running.until_told(signals).await;
     ExitCode::SUCCESS
 }

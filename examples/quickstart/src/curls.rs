@@ -1,5 +1,7 @@
 //! Prints a ready `curl` for every step, and serves.
 
+use crewgate_gateway::Signals;
+
 use crate::house::{House, Result};
 
 pub(crate) async fn serve() -> Result<()> {
@@ -49,7 +51,7 @@ cargo run -q -p crewgate-gateway -- audit verify --config {folder}/crewgate.toml
 Ctrl-C ends it."#
     );
     let (running, folder) = (house.running, house.folder);
-    running.until_told().await;
+    running.until_told(Signals::listen()?).await;
     std::fs::remove_dir_all(folder)?;
     Ok(())
 }

@@ -7,18 +7,20 @@ use super::{
     ConfigFile,
     output::{Failure, Output},
 };
-use crate::{Gateway, crews::Crews, identity::Gatekeeper, policies, roles, telemetry::Telemetry};
+use crate::{Gateway, Signals, crews::Crews, identity::Gatekeeper, policies, roles, telemetry::Telemetry};
 
 pub(super) async fn run(config: &ConfigFile) -> Result<(), Failure> {
     let settings = config.load()?;
     let telemetry = Telemetry::start(&settings.telemetry).map_err(Failure::usage)?;
+    let signals = Signals::listen()
+        .map_err(|error| Failure::unavailable(format!("signals cannot be received: {error}")))?;
     let started = Gateway::start_with(settings, telemetry.registry(), Arc::new(SystemClock)).await;
     let running = started.map_err(|error| Failure::unavailable(error.to_string()))?;
     let ready = json!({ "data": running.data(), "console": running.console(), "ops": running.ops() });
     // For whoever started us: the addresses that were really bound.
     let _ = writeln!(std::io::stdout(), "crewgate ready {ready}");
     tracing::info!(data = %running.data(), "ready");
-    let healthy = running.until_told().await;
+    let healthy = running.until_told(signals).await;
     let _ = tokio::task::spawn_blocking(move || telemetry.finish()).await;
     if healthy { Ok(()) } else { Err(Failure::unavailable("the store can no longer be trusted")) }
 }
