@@ -9,7 +9,7 @@ use sqlx::{
     AssertSqlSafe, ColumnIndex, Connection as _, Database, Decode, PgConnection, PgPool, Postgres, Row as _,
     Sqlite, SqliteConnection, SqlitePool, Type,
     pool::PoolOptions,
-    postgres::{PgArguments, PgRow},
+    postgres::{PgArguments, PgDatabaseError, PgRow, PgSeverity},
     query::Query,
     sqlite::{SqliteArguments, SqliteRow},
 };
@@ -50,6 +50,12 @@ impl Pool {
 /// others are taken and given back, and when it reads a number below zero it goes round without end.
 pub(crate) fn lasting<DB: Database>(pool: PoolOptions<DB>) -> PoolOptions<DB> {
     pool.max_lifetime(None).idle_timeout(None)
+}
+
+/// Whether this is PostgreSQL's own word that what was asked was not done, and not that it is gone.
+pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
+    let refused = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    refused.is_some_and(|error| error.severity() == PgSeverity::Error)
 }
 
 /// Where a statement is carried out.

@@ -158,6 +158,23 @@ pub(crate) async fn tree(
     tree.ok_or_else(|| damaged("the edge of its tree is not the signed one"))
 }
 
+/// Whether the log in the database has this tree's leaves as its first. Where they have been cut off since, the signature
+/// under what is left is all there is to go by.
+pub(crate) async fn goes_on_from(conn: &mut Conn, tree: &Tree) -> Result<bool, OpenError> {
+    let mut edge = Vec::new();
+    for ((n, width), level) in Tree::edge_of(tree.size()).zip(0_u8..) {
+        let tile = rows::tile(&mut *conn, level, n).await.map_err(damaged)?;
+        let mut tile = tile.and_then(|bytes| Tile::hashes_of(&bytes)).unwrap_or_default();
+        tile.truncate(width);
+        edge.push(tile);
+    }
+    if Tree::resume(tree.size(), edge).is_some_and(|found| found.head() == tree.head()) {
+        return Ok(true);
+    }
+    let first: Option<i64> = db::query("SELECT min(idx) FROM leaf").scalar(conn).await?;
+    Ok(first.map(rows::unsigned).transpose().map_err(damaged)?.is_some_and(|first| first >= tree.size()))
+}
+
 /// The leaves under the edge are those it was made of, and there are no more.
 async fn last_leaves(conn: &mut Conn, size: u64) -> Result<(), OpenError> {
     let begin = rows::signed(size.saturating_sub(1) / TILE * TILE).map_err(damaged)?;

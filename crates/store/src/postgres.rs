@@ -39,7 +39,8 @@ const WRITER: [(&str, &str); 6] = [
     ("client_min_messages", "warning"),
     ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
-    ("lock_timeout", "5s"),
+    // Longer than a gateway that has stopped with the pen in its hand keeps it.
+    ("lock_timeout", "20s"),
     ("statement_timeout", "60s"),
     ("idle_in_transaction_session_timeout", "10s"),
 ];
@@ -69,7 +70,7 @@ impl Postgres {
             || host.starts_with('/')
             || host == "localhost"
             || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        let verified = matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+        let verified = matches!(options.get_ssl_mode(), PgSslMode::VerifyFull);
         if !here && !verified {
             return Err(wrong(
                 "nobody would know who answers on another machine: say `?sslmode=verify-full`",
@@ -89,7 +90,9 @@ impl Postgres {
         let options = PgConnectOptions::clone(&self.0).options(WRITER);
         let connecting = options.connect();
         let late = |_| OpenError::Database("the database does not answer".to_owned());
-        Ok(tokio::time::timeout(CONNECT, connecting).await.map_err(late)??)
+        let mut conn = tokio::time::timeout(CONNECT, connecting).await.map_err(late)??;
+        trustworthy(&mut conn).await?;
+        Ok(conn)
     }
 
     async fn readers(&self, count: u32) -> Result<Pool, OpenError> {
@@ -121,11 +124,15 @@ pub(crate) async fn open(postgres: Postgres, options: Options) -> Result<Store, 
     };
     let keys = options.keys.clone().ok_or_else(needed)?;
     let mut conn = postgres.writer().await?;
-    trustworthy(&mut conn).await?;
-    migrator(MIGRATIONS)
-        .run_direct(None, &mut conn, false)
-        .await
-        .map_err(|error| OpenError::Migration(error.to_string()))?;
+    // Tables may be made by another gateway meanwhile, and an index of a large one takes its time.
+    let made = async {
+        sqlx::query("SET lock_timeout = 0").execute(&mut conn).await?;
+        sqlx::query("SET statement_timeout = 0").execute(&mut conn).await?;
+        migrator(MIGRATIONS).run_direct(None, &mut conn, false).await
+    };
+    made.await.map_err(|error| OpenError::Migration(error.to_string()))?;
+    drop(conn);
+    let conn = postgres.writer().await?;
     let readers = postgres.readers(options.readers).await?;
     let reconnect = Some(postgres.clone());
     let opened = Opened { conn: Conn::Postgres(conn), readers, keys, lock: None, reconnect };

@@ -74,7 +74,8 @@ impl Tx {
         let Some((size, note)) = rows::checkpoint(&mut self.conn).await? else {
             return if self.tree.size() == 0 { Ok(()) } else { Err(Fault::unreadable("checkpoint")) };
         };
-        if size == self.tree.size() {
+        let signed = SignedCheckpoint::parse(&note).map_err(|_| Fault::unreadable("checkpoint"))?;
+        if size == self.tree.size() && signed.claimed().head == self.tree.head() {
             return Ok(());
         }
         if size < self.tree.size() {
@@ -83,8 +84,21 @@ impl Tx {
                 self.tree.size()
             )));
         }
-        let signed = SignedCheckpoint::parse(&note).map_err(|_| Fault::unreadable("checkpoint"))?;
+        if !open::goes_on_from(&mut self.conn, &self.tree).await.map_err(damaged)? {
+            return Err(Fault::Unavailable(
+                "the record goes on from another one than this gateway has signed: it was changed from outside".to_owned(),
+            ));
+        }
         self.tree = open::tree(&mut self.conn, Some(&signed), &self.keys).await.map_err(damaged)?;
+        Ok(())
+    }
+
+    /// Fails where something has failed before: PostgreSQL takes the commit of a transaction that failed as its end, and
+    /// says nothing.
+    pub(crate) async fn intact(&mut self) -> Result<(), Fault> {
+        if let Conn::Postgres(_) = self.conn {
+            db::query("SELECT 1").execute(&mut self.conn).await?;
+        }
         Ok(())
     }
 

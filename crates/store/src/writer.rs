@@ -12,7 +12,7 @@ use std::{
 use crewgate_approval::Hint;
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use crate::{
@@ -27,6 +27,12 @@ use crate::{
 
 /// How often the writer looks at what nobody asked for: counts of refusals that are due, a write-ahead log to empty.
 const TICK: Duration = Duration::from_secs(5);
+
+/// How long a server may take for a transaction: longer than it allows a statement.
+const LONGEST: Duration = Duration::from_secs(75);
+
+/// How long it may take to take one back.
+const ROLLBACK: Duration = Duration::from_secs(5);
 
 /// Pages a commit writes besides its leaves: index and head pages, rounded up. Only decides when to checkpoint.
 const PAGES_PER_COMMIT: u64 = 8;
@@ -126,7 +132,8 @@ impl Writer {
             answer(batch, Err(fault));
             return Ok(());
         }
-        let done = async {
+        let limit = self.limit();
+        let work = async {
             self.tx.begin().await?;
             for command in &mut batch {
                 self.tx.savepoint(&mut **command).await?;
@@ -135,14 +142,19 @@ impl Writer {
                 self.tx.record(counts).await.map_err(|error| Fault::Unavailable(error.to_string()))?;
             }
             self.tx.notify().await?;
-            self.tx.grow().await
+            let tree = self.tx.grow().await?;
+            self.tx.intact().await?;
+            Ok(tree)
         };
-        let tree = match done.await {
+        let silent = |_| Err(Fault::Unavailable("the database does not answer".to_owned()));
+        let tree = match timeout(limit, work).await.unwrap_or_else(silent) {
             Ok(tree) => tree,
             Err(fault) => {
                 // Nothing was committed, that is certain; whether the connection still works is not.
                 self.tx.forget(0);
-                let rolled_back = rollback(&mut self.tx).await;
+                let silent = |_| Err(Poison("the database does not answer".to_owned()));
+                let rolled_back = timeout(limit.min(ROLLBACK), rollback(&mut self.tx)).await;
+                let rolled_back = rolled_back.unwrap_or_else(silent);
                 tracing::error!(%fault, "a transaction was rolled back");
                 answer(batch, Err(fault));
                 return match rolled_back {
@@ -155,8 +167,9 @@ impl Writer {
                 };
             }
         };
-        match execute(&mut self.tx, "COMMIT").await {
-            Ok(()) => {
+        let silent = |_| Err(sqlx::Error::PoolTimedOut);
+        match timeout(limit, db::query("COMMIT").execute(&mut self.tx.conn)).await.unwrap_or_else(silent) {
+            Ok(_) => {
                 self.tx.tree = tree;
                 self.commits.fetch_add(1, Ordering::Relaxed);
                 self.uncheckpointed = self.uncheckpointed.saturating_add(PAGES_PER_COMMIT);
@@ -166,13 +179,25 @@ impl Writer {
                 }
                 Ok(())
             }
-            Err(fault) => {
+            // PostgreSQL says that it did not, and took everything back.
+            Err(error) if db::is_refusal(&error) => {
+                self.tx.forget(0);
+                tracing::error!(%error, "a transaction was not committed");
+                answer(batch, Err(error.into()));
+                Ok(())
+            }
+            Err(error) => {
                 // After a failed fsync the pages may or may not be there when the file is next opened.
-                let reason = fault.to_string();
+                let reason = error.to_string();
                 answer(batch, Err(Fault::Unknown(reason.clone())));
                 Err(Poison(reason))
             }
         }
+    }
+
+    /// How long a transaction may take: a server can be gone without a word. A file answers, or fails.
+    fn limit(&self) -> Duration {
+        if self.reconnect.is_some() { LONGEST } else { Duration::MAX }
     }
 
     /// Makes the connection again that was lost. What it had begun was not committed, or this process had ended.
@@ -239,9 +264,11 @@ impl Tx {
     /// Runs one command so that it leaves all or nothing. An error means that the whole transaction is lost.
     async fn savepoint(&mut self, command: &mut dyn Command) -> Result<(), Fault> {
         if command.is_plain() {
-            // It only hands in a leaf, or not.
-            command.run(self).await;
-            return Ok(());
+            // It only hands in a leaf. What kept it from that is the database's, and may have ended the transaction.
+            return match command.run(self).await {
+                true => Ok(()),
+                false => Err(Fault::Unavailable("a leaf could not be handed in".to_owned())),
+            };
         }
         // Before the savepoint, and there for the command to see.
         self.write_out().await?;

@@ -253,7 +253,7 @@ async fn a_log_that_went_back_or_was_signed_by_others_is_not_gone_on_with() {
 fn only_a_server_that_is_known_or_on_this_machine_will_do() {
     for (address, good) in [
         ("postgres://gw@db.internal/crewgate?sslmode=verify-full", true),
-        ("postgres://gw@db.internal/crewgate?sslmode=verify-ca", true),
+        ("postgres://gw@db.internal/crewgate?sslmode=verify-ca", false),
         ("postgres://gw@db.internal/crewgate?sslmode=require", false),
         ("postgres://gw@db.internal/crewgate", false),
         ("postgres://gw@10.0.0.7/crewgate?sslmode=disable", false),
@@ -336,4 +336,62 @@ async fn one_of_two_gateways_hands_the_record_on_and_the_other_when_it_has_stopp
     assert_eq!((a.leads("siem").await, b.leads("siem").await), (Ok(true), Ok(false)), "it goes on");
     clock.advance(EXPORT_TURN);
     assert_eq!((b.leads("siem").await, a.leads("siem").await), (Ok(true), Ok(false)), "it had stopped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_rolled_back_and_written_on_is_not_gone_on_with() {
+    let Some(database) = Database::new() else { return };
+    let store = database.open().await;
+    let put = async |store: &Store| store.append(Lane::Outcome, entry(Phase::Control, 0)).await;
+    put(&store).await.unwrap();
+    let mut conn = database.intruder().await;
+    let mut sql = async |sql: &'static str| {
+        sqlx::query(sql).execute(&mut conn).await.unwrap();
+    };
+    for copy in [
+        "CREATE TABLE old_leaf AS SELECT idx, record, subject, key, sealed FROM leaf",
+        "CREATE TABLE old_tile AS SELECT * FROM tile",
+        "CREATE TABLE old_checkpoint AS SELECT * FROM checkpoint",
+    ] {
+        sql(copy).await;
+    }
+    put(&store).await.unwrap();
+    for back in [
+        "DELETE FROM leaf",
+        "DELETE FROM tile",
+        "DELETE FROM checkpoint",
+        "INSERT INTO leaf (idx, record, subject, key, sealed) SELECT * FROM old_leaf",
+        "INSERT INTO tile SELECT * FROM old_tile",
+        "INSERT INTO checkpoint SELECT * FROM old_checkpoint",
+        "DELETE FROM leaf_word WHERE idx > 0",
+    ] {
+        sql(back).await;
+    }
+    // Another gateway knows nothing of what was signed meanwhile.
+    let other = database.open().await;
+    put(&other).await.unwrap();
+    assert_eq!(put(&store).await, Err(AuditError::Unavailable), "as long, and another one");
+    put(&other).await.unwrap();
+    assert_eq!(put(&store).await, Err(AuditError::Unavailable), "longer, and another one");
+    support::verified(&other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_has_happened_even_where_another_call_ended_the_transaction() {
+    use crewgate_oidc::UsedIds;
+    let Some(database) = Database::new() else { return };
+    let store = database.open().await;
+    let mut conn = database.intruder().await;
+    sqlx::query("ALTER TABLE subject_key RENAME TO gone").execute(&mut conn).await.unwrap();
+    let (now, mut refused) = (suites::runs::start(), 0);
+    for n in 0..50 {
+        let id = format!("job-{n}");
+        let until = now.saturating_add(Duration::from_secs(60));
+        let spent = store.spend("github", &id, until, now);
+        let (spent, put) = tokio::join!(spent, store.append(Lane::Outcome, entry(Phase::Control, 0)));
+        assert_eq!(put, Err(AuditError::Unavailable));
+        refused += usize::from(spent.is_err());
+        assert_eq!(store.is_used("github", &id).await.unwrap(), spent.is_ok(), "{n}");
+    }
+    assert!(refused > 0, "they never met in a transaction");
 }

@@ -9,10 +9,10 @@ pub(super) fn location(check: &mut Checker<'_>, raw: &raw::Store, has_keys: bool
     let beside = check.beside();
     let location = check.parse(&raw.url, |text| match text.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => Ok(Location::File(beside.join(path))),
+        _ if has_password(text) => {
+            Err("a password does not stand here: give `store.password` by reference".to_owned())
+        }
         Some(("postgres" | "postgresql", _)) => {
-            if has_password(text) {
-                return Err("a password does not stand here: give `store.password` by reference".to_owned());
-            }
             Postgres::new(text).map(Location::Server).map_err(|error| error.to_string())
         }
         _ => {
