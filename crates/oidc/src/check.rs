@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crewgate_core::Principal;
 
 use crate::{
-    IssuerConfig, Reason, Rejection,
+    IssuerConfig, Jws, Reason, Rejection,
     cache::{Binding, Names},
     claims::Claims,
     json::{Json, Object},
@@ -43,23 +43,19 @@ pub(crate) fn names(config: &IssuerConfig, claims: &Claims<'_>, principal: &Prin
 
 pub(crate) fn token_type(
     config: &IssuerConfig,
-    typ: Option<&str>,
+    jws: &Jws<'_>,
     payload: &Object<'_>,
 ) -> Result<(), Rejection> {
-    let bare = typ.map(|typ| {
-        let lower = typ.to_ascii_lowercase();
-        // RFC 7515 section 4.1.9: `application/` may be left out.
-        lower.strip_prefix("application/").map(str::to_owned).unwrap_or(lower)
-    });
-    let expected = match (&config.token_type, bare.as_deref()) {
-        (Some(only), Some(bare)) if only.eq_ignore_ascii_case(bare) => None,
-        (Some(only), _) => Some(only.as_str()),
-        (None, None | Some("jwt" | "jose" | "at+jwt")) => None,
+    let expected = match &config.token_type {
+        Some(only) if jws.is(only) => None,
+        Some(only) => Some(only.as_str()),
+        None if jws.typ.is_none() || ["JWT", "JOSE", "at+jwt"].iter().any(|usual| jws.is(usual)) => None,
         // Proofs, logout and security event tokens are signed by the same keys and mean something else.
-        (None, Some(_)) => Some("typ absent, JWT, JOSE or at+jwt"),
+        None => Some("typ absent, JWT, JOSE or at+jwt"),
     };
     if let Some(expected) = expected {
-        return Err(Rejection::new(Reason::Type).expecting(expected).finding(typ.unwrap_or("no typ")));
+        let found = jws.typ.as_deref().unwrap_or("no typ");
+        return Err(Rejection::new(Reason::Type).expecting(expected).finding(found));
     }
     let mark = ["nonce", "at_hash", "c_hash"].into_iter().find(|mark| payload.contains_key(*mark));
     match mark {
@@ -71,12 +67,13 @@ pub(crate) fn token_type(
 }
 
 pub(crate) fn audience(config: &IssuerConfig, claims: &Claims<'_>) -> Result<(), Rejection> {
-    let named = claims.audience();
-    if named.iter().any(|audience| config.audience.contains(*audience)) {
+    if claims.audience().any(|audience| config.audience.contains(audience)) {
         return Ok(());
     }
     let ours: Vec<_> = config.audience.iter().map(String::as_str).collect();
-    Err(Rejection::new(Reason::Audience).expecting(ours.join(" or ")).finding(&named.join(", ")))
+    Err(Rejection::new(Reason::Audience)
+        .expecting(ours.join(" or "))
+        .finding(&claims.audience().collect::<Vec<_>>().join(", ")))
 }
 
 /// What settings and profile demand of this issuer's tokens beyond what every token must be.

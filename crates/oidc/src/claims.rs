@@ -36,7 +36,7 @@ impl<'a> Claims<'a> {
         }
         match all.get("aud") {
             None => return Err(wrong("aud", "no aud")),
-            Some(aud) if !aud.is_strings() => {
+            Some(aud) if aud.strings().is_none() => {
                 return Err(wrong("aud as a string or a list of strings", aud.kind()));
             }
             Some(_) => {}
@@ -60,8 +60,8 @@ impl<'a> Claims<'a> {
     }
 
     /// For whom the token is.
-    pub(crate) fn audience(&self) -> Vec<&str> {
-        self.all.get("aud").and_then(Json::as_strings).unwrap_or_default()
+    pub(crate) fn audience(&self) -> impl Iterator<Item = &str> {
+        audience(&self.all)
     }
 }
 
@@ -108,6 +108,11 @@ fn string<'a>(claims: &Object<'a>, name: &str) -> Result<Option<Cow<'a, str>>, R
         Some(Json::String(text)) => Ok(Some(text.clone())),
         Some(other) => Err(wrong(&format!("{name} as a string"), other.kind())),
     }
+}
+
+/// For whom these claims are; for nobody when it does not say so as it must.
+pub(crate) fn audience<'a>(claims: &'a Object<'_>) -> impl Iterator<Item = &'a str> {
+    claims.get("aud").and_then(Json::strings).into_iter().flatten()
 }
 
 /// A NumericDate (RFC 7519 section 2): seconds, a fraction allowed, below 2^53 where doubles are still exact.

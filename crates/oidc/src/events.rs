@@ -9,7 +9,7 @@ use crewgate_core::{Clock, PrincipalKey, RevokedTokens, Timestamp};
 
 use crate::{
     Fetch, InvalidConfig, IssuerConfig, Jws, MAX_TOKEN, Reason, Rejection, Revocations, RevokeError,
-    claims::instant,
+    claims::{audience, instant},
     issuer::Issuer,
     json::{Json, Object},
     signed::signer,
@@ -155,8 +155,7 @@ impl EventReceiver {
         let invalid = |what: &str| EventError::new("invalid_request", what);
         let text = std::str::from_utf8(body).map_err(|_| invalid("not text"))?.trim();
         let jws = Jws::parse(text).map_err(|_| invalid("not a signed JWT in compact form"))?;
-        let typ = jws.typ.as_deref().map(str::to_ascii_lowercase);
-        if !matches!(typ.as_deref(), Some("secevent+jwt" | "application/secevent+jwt")) {
+        if !jws.is("secevent+jwt") {
             return Err(invalid("typ must be secevent+jwt"));
         }
         let claims = jws.payload_object().map_err(|_| invalid("the payload is no JSON object"))?;
@@ -166,8 +165,7 @@ impl EventReceiver {
         signer(&source.issuer, &jws).await.map_err(|rejection| unsigned(&rejection))?;
 
         let config = &source.issuer.config;
-        let audience = claims.get("aud").and_then(Json::as_strings).unwrap_or_default();
-        if !audience.iter().any(|name| config.audience.contains(*name)) {
+        if !audience(&claims).any(|name| config.audience.contains(name)) {
             return Err(EventError::new("invalid_audience", "it is meant for somebody else"));
         }
         // SSF 1.0 section 4.1: what would make it look like another kind of token.

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     FETCH_TIMEOUT, Jws, Reason, Rejection,
+    claims::audience,
     fetch::Form,
     issuer::Issuer,
     json::{self, Json, Object},
@@ -168,10 +169,8 @@ impl Desk {
             _ => rejection,
         })?;
         let mut claims = jws.payload_object().map_err(|_| wrong("a payload that is no object"))?;
-        let ours = |name: &str, value: &str| {
-            claims.get(name).and_then(Json::as_strings).is_some_and(|found| found.contains(&value))
-        };
-        if !ours("iss", &issuer.config.url) || !ours("aud", &self.settings.client) {
+        let meant = audience(&claims).any(|name| name == self.settings.client);
+        if claims.get("iss").and_then(Json::as_str) != Some(&issuer.config.url) || !meant {
             return Err(wrong("another iss or aud"));
         }
         let fresh = |made: Timestamp| now.since(made).max(made.since(now)) <= INTROSPECTION_AGE;

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, slice};
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -67,21 +67,18 @@ impl Json<'_> {
     }
 
     /// Strings of a string or of a list of strings; `None` for anything else.
-    pub(crate) fn as_strings(&self) -> Option<Vec<&str>> {
-        match self {
-            Self::String(text) => Some(vec![text]),
-            Self::Array(items) => items.iter().map(Self::as_str).collect(),
-            _ => None,
-        }
+    pub(crate) fn strings(&self) -> Option<impl Iterator<Item = &str>> {
+        let items = match self {
+            Self::Array(items) => items.as_slice(),
+            one => slice::from_ref(one),
+        };
+        let all = items.iter().all(|item| matches!(item, Self::String(_)));
+        all.then(|| items.iter().filter_map(Self::as_str))
     }
 
-    /// Whether it is a string or a list of strings.
-    pub(crate) fn is_strings(&self) -> bool {
-        match self {
-            Self::String(_) => true,
-            Self::Array(items) => items.iter().all(|item| matches!(item, Self::String(_))),
-            _ => false,
-        }
+    /// Whether it is this string, or a list of strings with it.
+    pub(crate) fn names(&self, wanted: &str) -> bool {
+        self.strings().is_some_and(|mut strings| strings.any(|text| text == wanted))
     }
 
     /// The value as it would be written in configuration: one text, or those of a list; none for anything nested.

@@ -76,6 +76,16 @@ impl<'a> Jws<'a> {
         Ok((Self { alg, kid, typ, message, payload, signature }, jwk))
     }
 
+    /// Whether its `typ` is this media type (RFC 7515 section 4.1.9: `application/` may be left out).
+    pub(crate) fn is(&self, media_type: &str) -> bool {
+        let Some(typ) = self.typ.as_deref() else { return false };
+        let bare = match typ.split_at_checked("application/".len()) {
+            Some((kind, bare)) if kind.eq_ignore_ascii_case("application/") => bare,
+            _ => typ,
+        };
+        bare.eq_ignore_ascii_case(media_type)
+    }
+
     /// The payload as strictly typed claims, not yet believed.
     ///
     /// # Errors

@@ -38,10 +38,8 @@ impl Key {
         if text("use")?.is_some_and(|purpose| purpose != "sig" && Some(purpose) != also) {
             return Err("use is not sig");
         }
-        match jwk.get("key_ops").map(Json::as_strings) {
-            None => {}
-            Some(Some(ops)) if ops.contains(&"verify") => {}
-            Some(_) => return Err("key_ops does not contain verify"),
+        if jwk.get("key_ops").is_some_and(|ops| !ops.names("verify")) {
+            return Err("key_ops does not contain verify");
         }
         if ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.contains_key(*name)) {
             return Err("the private part is published with it: anybody can sign");

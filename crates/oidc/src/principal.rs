@@ -78,8 +78,8 @@ fn groups(config: &IssuerConfig, claims: &Object<'_>) -> Result<BTreeSet<Group>,
         let Some(value) = at(claims, path).map_err(|found| mistyped("an object on the way", found))? else {
             continue;
         };
-        let names = value.as_strings().ok_or_else(|| mistyped("a string or a list of strings", value))?;
-        groups.extend(names.into_iter().map(|name| Group::new(&config.name, name)));
+        let names = value.strings().ok_or_else(|| mistyped("a string or a list of strings", value))?;
+        groups.extend(names.map(|name| Group::new(&config.name, name)));
     }
     let derived = config.profile.derived_groups(claims);
     groups.extend(derived.iter().map(|name| Group::new(&config.name, name)));
@@ -126,9 +126,9 @@ fn kind(config: &IssuerConfig, claims: &Claims<'_>) -> PrincipalKind {
 
 /// RFC 8176 `mfa` among the methods, or a class of authentication that means it. One strong factor is not two.
 fn mfa(claims: &Object<'_>) -> bool {
-    let methods = claims.get("amr").and_then(Json::as_strings).unwrap_or_default();
     let class = claims.get("acr").and_then(Json::as_str);
-    methods.contains(&"mfa") || class.is_some_and(|class| MFA_CLASSES.contains(&class))
+    claims.get("amr").is_some_and(|methods| methods.names("mfa"))
+        || class.is_some_and(|class| MFA_CLASSES.contains(&class))
 }
 
 pub(crate) fn fingerprint(token: &Digest) -> String {

@@ -134,10 +134,9 @@ impl VerifyToken for Verifier {
         let mut verified = inner.check(token.as_str(), &digest).await?;
         inner.admit(&token, &verified)?;
         verified.sighting = inner.sight(&verified);
+        let Some(cache) = &inner.cache else { return Ok(verified.principal) };
         let principal = verified.principal.clone();
-        if let Some(cache) = &inner.cache {
-            cache.insert(digest, Arc::new(verified));
-        }
+        cache.insert(digest, Arc::new(verified));
         Ok(principal)
     }
 }
@@ -177,7 +176,7 @@ impl Inner {
         let config = &issuer.config;
         let key = signer(issuer, &jws).await?;
         // From here on the claims are the issuer's word.
-        check::token_type(config, jws.typ.as_deref(), &payload)?;
+        check::token_type(config, &jws, &payload)?;
         let mut verified = self.judge(index, issuer, Claims::read(payload)?, Witness::Key(key), digest)?;
         verified.algorithm = jws.alg.parse::<Algorithm>().ok().map(Algorithm::name);
         Ok(verified)
@@ -238,14 +237,12 @@ impl Inner {
 
     /// The issuer that is asked about a token that is no JWT: the one with the longest prefix that fits.
     fn reader_of(&self, token: &str) -> Option<(usize, &Arc<Issuer>, &Desk)> {
-        if token.len() > MAX_TOKEN || token.split('.').count() == 3 {
-            return None;
-        }
         let asked = self.issuers.iter().enumerate();
         let asked = asked.filter_map(|(index, issuer)| Some((index, issuer, issuer.desk.as_ref()?)));
         asked
             .filter(|(_, _, desk)| token.starts_with(&desk.settings.prefix))
             .max_by_key(|(_, _, desk)| desk.settings.prefix.len())
+            .filter(|_| token.len() <= MAX_TOKEN && token.split('.').count() != 3)
     }
 
     /// Whether the caller may use a token of this binding. A bound token that comes as a plain bearer token is stolen

@@ -1,7 +1,7 @@
 use super::{Login, LoginError, SessionsOf, text};
 use crate::{
     Jws, Reason, Rejection,
-    claims::{Claims, instant},
+    claims::{Claims, audience, instant},
     json::Json,
     signed::signer,
 };
@@ -23,9 +23,8 @@ impl Login {
             LoginError::from(Rejection::new(reason).expecting(expected.to_owned()).finding(found))
         };
         let jws = Jws::parse(token)?;
-        let typ = jws.typ.as_deref().map(str::to_ascii_lowercase);
-        if !matches!(typ.as_deref(), Some("logout+jwt" | "application/logout+jwt")) {
-            return Err(wrong(Reason::Type, "typ logout+jwt", typ.as_deref().unwrap_or("no typ")));
+        if !jws.is("logout+jwt") {
+            return Err(wrong(Reason::Type, "typ logout+jwt", jws.typ.as_deref().unwrap_or("no typ")));
         }
         let payload = jws.payload_object()?;
         let (issuer, now) = (inner.provider.issuer(), inner.clock.now());
@@ -36,8 +35,7 @@ impl Login {
         signer(issuer, &jws).await?;
         // Its `sub` may be missing where `sid` is there, so it is not read as an access token's claims are.
         let wrong = |expected: &str| wrong(Reason::Claims, expected, "another");
-        let audience = payload.get("aud").and_then(Json::as_strings).unwrap_or_default();
-        if !audience.contains(&inner.config.client_id.as_str()) {
+        if !audience(&payload).any(|name| name == inner.config.client_id) {
             return Err(LoginError::Token(Reason::Audience.into()));
         }
         let times = Claims::times(&payload)?;

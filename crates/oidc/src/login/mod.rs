@@ -30,7 +30,7 @@ use self::{
 use crate::{
     Fetch, InvalidConfig, IssuerConfig, Jws, KindRule, Reason, Rejection, Revocable, Revocations, StoreError,
     UsedIds, Verifier,
-    claims::instant,
+    claims::{audience, instant},
     json::{Json, Object},
 };
 
@@ -335,7 +335,7 @@ impl Inner {
         if text(&claims, "nonce") != Some(nonce) {
             return Err(wrong("the nonce of this login", "another"));
         }
-        let audiences = claims.get("aud").and_then(Json::as_strings).unwrap_or_default().len();
+        let audiences = audience(&claims).count();
         match claims.get("azp") {
             None if audiences == 1 => {}
             Some(azp) if azp.as_str() == Some(self.config.client_id.as_str()) => {}
