@@ -57,6 +57,11 @@ pub(crate) fn token_type(
         let found = jws.typ.as_deref().unwrap_or("no typ");
         return Err(Rejection::new(Reason::Type).expecting(expected).finding(found));
     }
+    not_of_a_login(config, payload)
+}
+
+/// An ID token says who logged in somewhere, not who may call here.
+pub(crate) fn not_of_a_login(config: &IssuerConfig, payload: &Object<'_>) -> Result<(), Rejection> {
     let mark = ["nonce", "at_hash", "c_hash"].into_iter().find(|mark| payload.contains_key(*mark));
     match mark {
         Some(mark) if !config.id_tokens => Err(Rejection::new(Reason::Type)

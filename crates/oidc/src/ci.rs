@@ -6,8 +6,15 @@ use crate::{
     json::{Json, Object},
 };
 
-/// Events a fork's author causes in somebody else's repository.
-const GITHUB_STRANGERS: [&str; 2] = ["pull_request", "pull_request_target"];
+/// Events whose jobs run on, or with the words of, a change that anybody may have proposed.
+const GITHUB_STRANGERS: [&str; 5] = [
+    "pull_request",
+    "pull_request_target",
+    "pull_request_review",
+    "pull_request_review_comment",
+    // Follows another workflow, whose event may be one of these and is not told; and says no more of it.
+    "workflow_run",
+];
 
 /// Since 2025 GitLab's `project_*` claims of such a pipeline name the fork, the ref is its author's choice.
 const GITLAB_STRANGERS: [&str; 2] = ["merge_request_event", "external_pull_request_event"];
@@ -20,7 +27,9 @@ pub(crate) fn check_github(
     let owner = number(claims, "repository_owner_id")?;
     let repository = number(claims, "repository_id")?;
     let event = text(claims, "event_name").ok_or_else(|| wrong("event_name", "nothing"))?;
-    if GITHUB_STRANGERS.contains(&event) && !config.pull_requests {
+    // Whatever the event is called: what runs is what the pull request brought.
+    let proposed = text(claims, "ref").is_some_and(|at| at.starts_with("refs/pull/"));
+    if (proposed || GITHUB_STRANGERS.contains(&event)) && !config.pull_requests {
         return Err(wrong("a job that no pull request set off", event));
     }
     // The newer format of `sub` repeats the numbers: `repo:org@1/repo@2:…`. It must not contradict them.

@@ -12,6 +12,8 @@ use crate::{Reason, Rejection, Step};
 pub struct Explanation {
     /// Steps the token passed, in order.
     pub passed: Vec<Step>,
+    /// Steps that could not be made here, in order: they say nothing of the token.
+    pub unchecked: Vec<Step>,
     /// The step it did not pass.
     pub failed: Option<Failure>,
     /// Whom it proves, when it passed them all.
@@ -37,15 +39,17 @@ pub struct Failure {
 }
 
 impl Explanation {
-    pub(crate) fn accepted(principal: Principal) -> Self {
-        Self { passed: Step::ALL.to_vec(), failed: None, principal: Some(principal) }
+    pub(crate) fn accepted(principal: Principal, unchecked: Vec<Step>) -> Self {
+        let passed = Step::ALL.into_iter().filter(|step| !unchecked.contains(step)).collect();
+        Self { passed, unchecked, failed: None, principal: Some(principal) }
     }
 
-    pub(crate) fn rejected(rejection: &Rejection) -> Self {
+    pub(crate) fn rejected(rejection: &Rejection, unchecked: &[Step]) -> Self {
         let reason: Reason = rejection.reason();
         // Steps are made strictly in order, so those before the failed one were passed. The one exception are header
         // and key rules of an algorithm, which are told at the algorithm's step.
-        let passed = Step::ALL.into_iter().take_while(|step| *step < reason.step()).collect();
+        let before = Step::ALL.into_iter().take_while(|step| *step < reason.step());
+        let (unchecked, passed) = before.partition(|step| unchecked.contains(step));
         let failed = Failure {
             step: reason.step(),
             code: reason.code(),
@@ -54,10 +58,10 @@ impl Explanation {
             found: rejection.found().map(str::to_owned),
             fix: reason.advice(),
         };
-        Self { passed, failed: Some(failed), principal: None }
+        Self { passed, unchecked, failed: Some(failed), principal: None }
     }
 
-    /// Whether the token was accepted.
+    /// Whether no step refused the token.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.failed.is_none()
@@ -69,6 +73,13 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.passed {
             writeln!(f, "ok    {}", name(*step))?;
+        }
+        for step in &self.unchecked {
+            let why = match step {
+                Step::Binding => "the token is bound to a key: whoever sends it must prove that they have it",
+                _ => "not known here: ask the gateway",
+            };
+            writeln!(f, "?     {}: {why}", name(*step))?;
         }
         if let Some(failure) = &self.failed {
             writeln!(f, "FAIL  {}: {} [{}]", name(failure.step), failure.summary, failure.code)?;

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use crate::{
-    FETCH_TIMEOUT, Jws, Reason, Rejection,
+    FETCH_TIMEOUT, Jws, Reason, Rejection, check,
     claims::audience,
     fetch::Form,
     issuer::Issuer,
@@ -141,6 +141,21 @@ impl Desk {
             Some(Json::String(stated)) if *stated == issuer.config.url => {}
             Some(_) => return Err(not_ready("an answer about another issuer's token")),
         }
+        // Others than access tokens are active too. RFC 6749 section 5.1 names what says so; `token_use` is how some issuers
+        // tell what theirs is for.
+        let is = |name: &str, kinds: &[&str]| match claims.get(name) {
+            None => true,
+            Some(Json::String(kind)) => kinds.iter().any(|known| known.eq_ignore_ascii_case(kind)),
+            Some(_) => false,
+        };
+        if !is("token_type", &["Bearer", "DPoP", "access_token"])
+            || !is("token_use", &["access_token", "access"])
+        {
+            return Err(Rejection::new(Reason::Type)
+                .expecting("an access token")
+                .finding("another kind of token"));
+        }
+        check::not_of_a_login(&issuer.config, &claims)?;
         // RFC 7662 leaves both open; a program's token has no user, and is its client's.
         if let (None, Some(client)) = (claims.get("sub"), claims.get("client_id").cloned()) {
             claims.insert("sub".into(), client);

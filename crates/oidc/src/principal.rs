@@ -49,8 +49,14 @@ fn subject<'a>(config: &IssuerConfig, claims: &'a Claims<'a>) -> Result<&'a str,
     let Some(claim) = config.profile.subject() else { return Ok(&claims.subject) };
     match claims.all.get(claim) {
         Some(Json::String(id)) if !id.is_empty() => Ok(id),
-        // A program of Okta's has no user id; its `sub` is its client id.
-        None if kind(config, claims) == PrincipalKind::Service => Ok(&claims.subject),
+        // A program of Okta's has no user id, its `sub` is its client id; in Okta's ID tokens, which have no `cid`, `sub`
+        // is the user's id.
+        None if config.profile == Profile::Okta
+            && (kind(config, claims) == PrincipalKind::Service
+                || config.id_tokens && !claims.all.contains_key("cid")) =>
+        {
+            Ok(&claims.subject)
+        }
         other => Err(Rejection::new(Reason::Claims)
             .expecting(format!("{claim} as a string"))
             .finding(other.map_or("nothing", Json::kind))),

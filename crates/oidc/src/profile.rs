@@ -98,6 +98,8 @@ impl Profile {
             // Offline checks cannot see that a pod was deleted: its token must not outlive it by much. Jobs get a
             // token per step, SVIDs are renewed every few minutes.
             Self::Kubernetes | Self::GithubActions | Self::Spiffe => Some(Duration::from_secs(600)),
+            // A random 60 to 90 minutes, counted from five minutes before the token is made.
+            Self::EntraV1 | Self::EntraV2 => Some(Duration::from_secs(95 * 60)),
             _ => None,
         }
     }
@@ -120,10 +122,15 @@ impl Profile {
         self == Self::Google
     }
 
-    /// The claim that is the subject for ever, where `sub` is not: Okta's is the login, an e-mail address that can be
-    /// given to somebody else.
+    /// The claim that is the subject for ever and everywhere, where `sub` is not: Okta's is the login, an e-mail address
+    /// that can be given to somebody else; Entra's is another one in each application, so that a person who asks
+    /// through one could agree through the other.
     pub(crate) fn subject(self) -> Option<&'static str> {
-        (self == Self::Okta).then_some("uid")
+        match self {
+            Self::Okta => Some("uid"),
+            Self::EntraV1 | Self::EntraV2 => Some("oid"),
+            _ => None,
+        }
     }
 
     /// Hosts besides the issuer's own that publish its keys.
@@ -200,6 +207,7 @@ impl Profile {
                 must("tid", self.tenant(config).unwrap_or_default())
             }
             // ID, refresh and offline tokens are signed by the same keys and say so here, not in the header.
+            Self::Keycloak if config.id_tokens && must("typ", "ID").is_ok() => Ok(()),
             Self::Keycloak => must("typ", "Bearer"),
             Self::GithubActions => ci::check_github(config, all, &claims.subject),
             Self::Gitlab => ci::check_gitlab(config, all),

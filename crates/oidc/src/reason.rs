@@ -32,12 +32,12 @@ pub enum Step {
     Time,
     /// The token was issued to an accepted client, and its claims are those the issuer's settings and profile demand.
     Requirements,
+    /// The groups are all there.
+    Groups,
     /// Whoever sends the token is the one it is bound to.
     Binding,
     /// Neither the token nor all of its subject, client or issuer are revoked.
     Revocation,
-    /// The groups are all there.
-    Groups,
 }
 
 impl Step {
@@ -56,9 +56,9 @@ impl Step {
         Self::Audience,
         Self::Time,
         Self::Requirements,
+        Self::Groups,
         Self::Binding,
         Self::Revocation,
-        Self::Groups,
     ];
 }
 

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::{
     Algorithm, Bearer, Explanation, IssuerState, Jws, MAX_TOKEN, Reason, Rejection, Revocable, Revocations,
-    Sighted, Sightings, SubjectToken, VerifierBuilder, VerifyToken,
+    Sighted, Sightings, Step, SubjectToken, VerifierBuilder, VerifyToken,
     cache::{Binding, Digest, Inactive, TokenCache, Verified, Witness},
     check,
     claims::{Claims, Times},
@@ -104,12 +104,29 @@ impl Verifier {
         self.0.issuers.first().map(Arc::clone)
     }
 
-    /// Checks a token past the cache and says which steps it passed, which one failed, and what to do.
+    /// Checks a token past the cache and says which steps it passed, which one failed, and what to do; and which steps
+    /// nobody can make here: whether its holder has the key it is bound to, when no proof came with it, and whether it
+    /// is revoked, when no revocations are known.
     pub async fn explain(&self, token: &Bearer) -> Explanation {
-        let checked = self.0.check(token.as_str(), &sha256(token.as_str())).await;
-        match checked.and_then(|verified| self.0.admit(token, &verified).map(|()| verified)) {
-            Ok(verified) => Explanation::accepted(verified.principal),
-            Err(rejection) => Explanation::rejected(&rejection),
+        let inner = &*self.0;
+        let verified = match inner.check(token.as_str(), &sha256(token.as_str())).await {
+            Ok(verified) => verified,
+            Err(rejection) => return Explanation::rejected(&rejection, &[]),
+        };
+        let plain = token.proof().is_none() && token.certificate().is_none();
+        let mut unchecked = Vec::new();
+        let mut admitted = Ok(());
+        if plain && verified.binding != Binding::None {
+            unchecked.push(Step::Binding);
+        } else {
+            admitted = inner.prove(token, &verified.binding);
+        }
+        if inner.revocations.is_none() {
+            unchecked.push(Step::Revocation);
+        }
+        match admitted.and_then(|()| inner.not_revoked(&verified)) {
+            Ok(()) => Explanation::accepted(verified.principal, unchecked),
+            Err(rejection) => Explanation::rejected(&rejection, &unchecked),
         }
     }
 }
@@ -195,7 +212,6 @@ impl Inner {
         check::audience(config, &claims)?;
         claims.times.check(self.clock.now(), config.skew, config.max_lifetime)?;
         check::requirements(config, &claims)?;
-        let binding = check::binding(&claims.all)?;
         let (mut principal, names) = if config.own {
             origin(&claims, digest)?
         } else {
@@ -204,6 +220,7 @@ impl Inner {
             (principal, names)
         };
         principal.human = self.persons.get(&principal.key).cloned();
+        let binding = check::binding(&claims.all)?;
         let act = chain(&claims.all)?;
         Ok(Verified {
             principal,
@@ -229,6 +246,10 @@ impl Inner {
     /// What is asked of a believed token at every request.
     fn admit(&self, token: &Bearer, verified: &Verified) -> Result<(), Rejection> {
         self.prove(token, &verified.binding)?;
+        self.not_revoked(verified)
+    }
+
+    fn not_revoked(&self, verified: &Verified) -> Result<(), Rejection> {
         let Some(revocations) = &self.revocations else { return Ok(()) };
         let names = &verified.names;
         let revocable = Revocable::of(&verified.principal).named(names.alias.as_deref(), &names.ids);

@@ -1,17 +1,41 @@
 //! People log in, and nobody else does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use crewgate_core::{Group, PrincipalKind, RevokedTokens};
 use crewgate_oidc::{
-    HttpFetch, IssuerConfig, LOGIN_TIME, Login, LoginConfig, LoginError, MemoryRevocations, MemorySessions,
-    MemoryUsed, Opened, Revocations, SESSION_IDLE, SessionId,
+    Fetch, FetchError, Fetched, Form, HttpFetch, IssuerConfig, LOGIN_TIME, Login, LoginConfig, LoginError,
+    MemoryRevocations, MemorySessions, MemoryUsed, Opened, Posted, Profile, Revocations, SESSION_IDLE,
+    SessionId,
 };
-use crewgate_testkit::{DevIdp, ManualClock, TokenBuilder, suites};
+use crewgate_testkit::{DevIdp, KeyKind, ManualClock, TokenBuilder, suites};
+use futures_util::future::BoxFuture;
+use http::Uri;
 use serde_json::json;
 
+const TENANT: &str = "https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0";
 const HERE: &str = "https://console.test/callback";
+
+/// The network between us and a provider without a socket.
+struct Offline(DevIdp);
+
+impl Fetch for Offline {
+    fn fetch(&self, uri: Uri, _: Option<String>) -> BoxFuture<'_, Result<Fetched, FetchError>> {
+        let document = self.0.document(&uri.to_string()).map(Bytes::from);
+        let fetched = document.map(|body| Fetched { body: Some(body), tag: None, max_age: None });
+        Box::pin(ready(fetched.ok_or_else(|| FetchError::new("down"))))
+    }
+
+    fn post(&self, uri: Uri, form: Form) -> BoxFuture<'_, Result<Posted, FetchError>> {
+        let basic = form.authorization.as_ref().and_then(|value| value.to_str().ok());
+        let answer = self.0.grant(&uri.to_string(), &form.body, basic);
+        let posted =
+            answer.map(|body| Posted { content_type: "application/json".to_owned(), body: body.into() });
+        Box::pin(ready(posted.ok_or_else(|| FetchError::new("refused"))))
+    }
+}
 
 struct Desk {
     idp: DevIdp,
@@ -28,7 +52,26 @@ impl Desk {
     async fn with(change: impl FnOnce(LoginConfig) -> LoginConfig) -> Self {
         let clock = ManualClock::new();
         let idp = DevIdp::start_at(([127, 0, 0, 1], 0).into(), Arc::new(clock.clone())).await.unwrap();
-        let issuer = IssuerConfig::new("dev", idp.url(), ["crewgate"]).unwrap();
+        Self::at(idp, clock, Arc::new(HttpFetch::new().unwrap()), |issuer| issuer, change).await
+    }
+
+    /// A provider at its real URL, without a socket.
+    async fn of(profile: Profile, url: &str, settings: fn(IssuerConfig) -> IssuerConfig) -> Self {
+        let clock = ManualClock::new();
+        let idp = DevIdp::offline(url, Arc::new(clock.clone()));
+        let _ = idp.add_key(KeyKind::Rs256);
+        let fetch = Arc::new(Offline(idp.clone()));
+        Self::at(idp, clock, fetch, |issuer| settings(issuer.profile(profile)), |config| config).await
+    }
+
+    async fn at(
+        idp: DevIdp,
+        clock: ManualClock,
+        fetch: Arc<dyn Fetch>,
+        settings: impl FnOnce(IssuerConfig) -> IssuerConfig,
+        change: impl FnOnce(LoginConfig) -> LoginConfig,
+    ) -> Self {
+        let issuer = settings(IssuerConfig::new("dev", idp.url(), ["crewgate"]).unwrap());
         let config = LoginConfig {
             issuer: issuer.clone(),
             client_id: "console".to_owned(),
@@ -45,7 +88,7 @@ impl Desk {
         revocations.refresh().await.unwrap();
         let login = Login::new(
             change(config),
-            Arc::new(HttpFetch::new().unwrap()),
+            fetch,
             Arc::new(MemorySessions::new()),
             Arc::new(MemoryUsed::default()),
             revocations.clone(),
@@ -97,6 +140,108 @@ async fn a_person_logs_in_and_goes_where_they_wanted_to() {
     assert!(!desk.login.is_fresh(&session), "groups and proof are of five minutes ago");
     desk.clock.advance(SESSION_IDLE);
     assert_eq!(desk.login.resume(&opened.id).await.unwrap(), None);
+}
+
+/// What each provider puts into the ID tokens of people, in the shape its documentation gives, and who it is.
+#[tokio::test]
+async fn people_of_every_provider_log_in_as_who_their_access_tokens_say() {
+    let hd = |issuer: IssuerConfig| issuer.require(["hd"], ["acme.example"]);
+    let minutes = |n: i64| n * 60;
+    let cases = [
+        (
+            Profile::Okta,
+            "https://acme.okta.com/oauth2/default",
+            // In access tokens `sub` is the login, and this is `uid`.
+            json!({ "sub": "00ujmkLgagxeRrAg20g3", "ver": 1, "amr": ["pwd"], "idp": "00o1", "jti": "ID.4eAWJO",
+                "preferred_username": "maria.keller@acme.example", "groups": ["approvers"] }),
+            minutes(60),
+            ("00ujmkLgagxeRrAg20g3", "approvers"),
+        ),
+        (
+            Profile::EntraV2,
+            TENANT,
+            json!({ "sub": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ", "ver": "2.0", "aio": "x", "uti": "y",
+                "oid": "690222be-ff1a-4d56-abd1-7e4f7d38e474", "tid": "11111111-2222-3333-4444-555555555555",
+                "roles": ["Crews.Approve"], "groups": null, "preferred_username": "maria@acme.example" }),
+            minutes(65),
+            ("690222be-ff1a-4d56-abd1-7e4f7d38e474", "Crews.Approve"),
+        ),
+        (
+            Profile::Google,
+            "https://accounts.google.com",
+            json!({ "sub": "113774077117203", "azp": "console", "hd": "acme.example", "email_verified": true,
+                "email": "maria@acme.example", "groups": null }),
+            minutes(60),
+            ("113774077117203", ""),
+        ),
+        (
+            Profile::Keycloak,
+            "https://sso.acme.example/realms/main",
+            json!({ "sub": "f7f8b6c2-0d6a", "typ": "ID", "azp": "console", "acr": "1", "session_state": "z",
+                "groups": ["/approvers"], "preferred_username": "maria" }),
+            minutes(5),
+            ("f7f8b6c2-0d6a", "/approvers"),
+        ),
+        (
+            Profile::Auth0,
+            "https://acme.eu.auth0.com/",
+            json!({ "sub": "auth0|62f1c3", "nickname": "maria", "updated_at": "2023-11-14T22:13:20.000Z",
+                "permissions": ["approve:crews"] }),
+            minutes(600),
+            ("auth0|62f1c3", "approve:crews"),
+        ),
+    ];
+    for (profile, url, claims, lifetime, (subject, group)) in cases {
+        let settings = if profile == Profile::Google { hd } else { |issuer: IssuerConfig| issuer };
+        let desk = Desk::of(profile, url, settings).await;
+        let claims = claims.as_object().unwrap().clone();
+        desk.idp.change_id_tokens(move |token| {
+            let lifetime = Duration::from_secs(lifetime.unsigned_abs());
+            claims.iter().fold(token.lifetime(lifetime), |token, (name, value)| match value {
+                serde_json::Value::Null => token.without(name),
+                value => token.claim(name, value.clone()),
+            })
+        });
+        let opened = desk.enter().await.unwrap_or_else(|error| panic!("{}: {error:?}", profile.name()));
+        let (key, kind) = (&opened.principal.key, opened.principal.kind);
+        assert_eq!((key.subject.as_str(), kind), (subject, PrincipalKind::User), "{}", profile.name());
+        let groups: Vec<_> = opened.principal.groups.iter().map(Group::as_str).collect();
+        let expected: Vec<_> =
+            Some(format!("dev:{group}")).filter(|_| !group.is_empty()).into_iter().collect();
+        assert_eq!(groups, expected, "{}", profile.name());
+        let session = desk.login.resume(&opened.id).await.unwrap().unwrap();
+        assert!(desk.login.is_fresh(&session), "{}", profile.name());
+    }
+}
+
+#[tokio::test]
+async fn a_made_up_cookie_leaves_nothing_behind() {
+    let desk = Desk::new().await;
+    let begun = desk.login.begin("/", false).await.unwrap();
+    let state = begun.location.split(['?', '&']).find_map(|pair| pair.strip_prefix("state=")).unwrap();
+    let query = format!("code=made-up&state={state}&iss={}", desk.idp.url());
+    for _ in 0..2 {
+        // Not "this login is over": what nobody was logged in by is not remembered.
+        let refused = desk.login.finish(Some(&begun.attempt), &query, None).await.unwrap_err();
+        assert_eq!(refused.code(), "login_provider");
+    }
+    let back = desk.idp.send_back(&begun.location).unwrap();
+    let (_, query) = back.split_once('?').unwrap();
+    desk.login.finish(Some(&begun.attempt), query, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_revoked_by_the_name_their_tokens_carry_is_out_of_the_browser_too() {
+    let desk = Desk::of(Profile::EntraV2, TENANT, |issuer| issuer).await;
+    desk.idp.change_id_tokens(|token| {
+        let id = "690222be-ff1a-4d56-abd1-7e4f7d38e474";
+        token.claim("oid", id).claim("ver", "2.0").claim("tid", "11111111-2222-3333-4444-555555555555")
+    });
+    let opened = desk.enter().await.unwrap();
+    assert_eq!(desk.login.resume(&opened.id).await.unwrap().unwrap().sub, "ana");
+    let principal = crewgate_core::PrincipalKey::new("dev", "ana");
+    desk.revocations.revoke(RevokedTokens::Subject { principal }, None, None, None).await.unwrap();
+    assert_eq!(desk.login.resume(&opened.id).await.unwrap_err().code(), "subject_revoked");
 }
 
 #[tokio::test]

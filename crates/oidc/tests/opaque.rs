@@ -292,3 +292,25 @@ async fn a_revoked_opaque_token_is_refused_and_one_of_unknown_age_counts_as_old(
     revoke(RevokedTokens::Token { issuer: "dev".to_owned(), id: "four".to_owned() }).await;
     assert_eq!(house.reason("bob's").await, Reason::TokenRevoked);
 }
+
+#[tokio::test]
+async fn active_tokens_that_are_no_access_tokens_open_nothing() {
+    let house = house();
+    for kind in [
+        json!({ "token_type": "refresh_token" }),
+        json!({ "token_type": "N_A" }),
+        json!({ "token_type": 1 }),
+        json!({ "token_use": "refresh_token" }),
+        json!({ "token_use": "id" }),
+        json!({ "nonce": "n-0S6_WzA2Mj" }),
+        json!({ "at_hash": "77QmUPtjPfzWtF2AnpK9RQ" }),
+    ] {
+        house.says(kind.clone());
+        let refused = house.verify(&format!("opaque-{kind}")).await.unwrap_err();
+        assert_eq!(refused.reason(), Reason::Type, "{kind}");
+    }
+    for kind in ["Bearer", "bearer", "DPoP"] {
+        house.says(json!({ "token_type": kind, "token_use": "access_token" }));
+        assert!(house.verify(&format!("opaque-{kind}")).await.is_ok(), "{kind}");
+    }
+}

@@ -6,7 +6,7 @@ mod support;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use crewgate_core::{Principal, PrincipalKind};
+use crewgate_core::{Clock, Principal, PrincipalKind};
 use crewgate_oidc::{Bearer, IssuerConfig, Profile, Reason, Rejection, Verifier, VerifyToken};
 use crewgate_testkit::{DevIdp, ManualClock};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,7 @@ const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 /// A provider at its real URL, without a socket.
 struct House {
     idp: DevIdp,
+    clock: ManualClock,
     verifier: Verifier,
     golden: Map<String, Value>,
 }
@@ -29,7 +30,7 @@ impl House {
         let verifier = builder(&idp, &clock).issuer(config).build().unwrap();
         // Providers of one algorithm sign with RSA.
         let _ = idp.add_key(crewgate_testkit::KeyKind::Rs256);
-        Self { idp, verifier, golden: golden.as_object().unwrap().clone() }
+        Self { idp, clock, verifier, golden: golden.as_object().unwrap().clone() }
     }
 
     /// The golden token with these claims changed; null leaves one out.
@@ -97,6 +98,9 @@ async fn entra_tokens_of_both_versions_give_groups_and_application_roles() {
         let house = entra(profile);
         let maria = house.golden().await;
         assert_eq!(maria.kind, PrincipalKind::User);
+        // `sub` is another one in each application.
+        assert_eq!(maria.key.subject, "690222be-ff1a-4d56-abd1-7e4f7d38e474");
+        assert_eq!(house.reason(json!({ "oid": null })).await, Reason::Claims);
         assert_eq!(groups(&maria), ["idp:2d2d4bb9-3c6c-45f5-98c9-a1bbbe3d0aa1", "idp:Crews.Approve"].into());
         assert_eq!(maria.client.as_deref(), Some("6731de76-14a6-49ae-97bc-6eba6914391e"));
         let job = house.with(json!({ "scp": null, "idtyp": "app", "groups": null })).await.unwrap();
@@ -105,6 +109,23 @@ async fn entra_tokens_of_both_versions_give_groups_and_application_roles() {
         assert_eq!(house.reason(json!({ "tid": other })).await, Reason::Requirement);
         let version = if profile == Profile::EntraV1 { "2.0" } else { "1.0" };
         assert_eq!(house.reason(json!({ "ver": version })).await, Reason::Requirement);
+    }
+}
+
+/// Microsoft: a random 60 to 90 minutes, and `iat` and `nbf` lie five minutes back.
+#[tokio::test]
+async fn entra_tokens_live_as_long_as_entra_makes_them_and_no_longer() {
+    let house = entra(Profile::EntraV2);
+    let iat = house.clock.now().as_secs();
+    for (minutes, wanted) in
+        [(60, None), (90, None), (91, Some(Reason::Lifetime)), (24 * 60, Some(Reason::Lifetime))]
+    {
+        let times = json!({ "iat": iat - 300, "nbf": iat - 300, "exp": iat + minutes * 60 });
+        assert_eq!(
+            house.with(times).await.err().map(|refused| refused.reason()),
+            wanted,
+            "{minutes} minutes"
+        );
     }
 }
 
@@ -223,6 +244,10 @@ async fn github_jobs_of_strangers_and_forks_are_refused() {
     for (name, value) in [
         ("event_name", json!("pull_request")),
         ("event_name", json!("pull_request_target")),
+        ("event_name", json!("pull_request_review")),
+        ("event_name", json!("pull_request_review_comment")),
+        ("event_name", json!("workflow_run")),
+        ("ref", json!("refs/pull/7/merge")),
         ("event_name", Value::Null),
         ("repository_id", Value::Null),
         ("repository_id", json!(74)),

@@ -428,9 +428,31 @@ async fn an_explanation_names_the_failed_step_and_no_secret() {
     );
 
     let good = bench.verifier.explain(&Bearer::new(bench.idp.token().groups(["a"]).sign())).await;
-    assert!(good.is_accepted() && good.passed == Step::ALL);
+    // This one knows of no revocations: nothing is said of them.
+    assert!(good.is_accepted() && good.unchecked == [Step::Revocation]);
+    assert_eq!(good.passed.len() + 1, Step::ALL.len());
+    assert!(good.to_string().contains("?     revocation"), "{good}");
     assert!(good.to_string().contains("is    dev:alice (user)"), "{good}");
     assert_eq!(bench.verifier.cached_tokens(), 0, "explaining remembers nothing");
+}
+
+#[tokio::test]
+async fn an_explanation_says_nothing_of_what_it_could_not_check() {
+    let bench = Bench::new();
+    let bound =
+        bench.idp.token().claim("cnf", json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }));
+    let bound = bench.verifier.explain(&Bearer::new(bound.sign())).await;
+    assert!(bound.is_accepted() && bound.unchecked == [Step::Binding, Step::Revocation], "{bound}");
+    let elsewhere = json!({ "groups": "src1" });
+    let overage = bench.idp.token().without("groups").claim("_claim_names", elsewhere).sign();
+    let overage = bench.verifier.explain(&Bearer::new(overage)).await;
+    assert_eq!(overage.failed.map(|failure| failure.code), Some("token_groups_overage"));
+    assert_eq!(
+        overage.passed.last(),
+        Some(&Step::Requirements),
+        "neither binding nor revocation was looked at"
+    );
+    assert_eq!(overage.unchecked, []);
 }
 
 #[tokio::test]

@@ -296,8 +296,7 @@ fn every_issuer_of_the_guide_loads() {
         profiles.insert(settings.issuers[0].config.used_profile());
     }
     for profile in crewgate_oidc::Profile::ALL {
-        let twin = profile == crewgate_oidc::Profile::EntraV1;
-        assert!(twin || profiles.contains(&profile), "the guide shows no {}", profile.name());
+        assert!(profiles.contains(&profile), "the guide shows no {}", profile.name());
     }
 }
 

@@ -37,6 +37,10 @@ use crate::{
 /// How old a login may be when something is decided by it, where settings do not say otherwise.
 pub const DEFAULT_FRESH: Duration = Duration::from_secs(5 * 60);
 
+/// How long an ID token may say that it lives: it counts once, in the login that asked for it, so that little hangs on
+/// what issuers put there (five minutes to ten hours).
+const ID_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
 /// Where people log in, and as which client.
 #[derive(Clone)]
 #[expect(clippy::exhaustive_structs, reason = "all of it must be known")]
@@ -199,6 +203,7 @@ impl Login {
     ) -> Result<Self, InvalidConfig> {
         let mut id_tokens = config.issuer.clone().kind(KindRule::User).accept_id_tokens();
         id_tokens.audience = [config.client_id.clone()].into();
+        id_tokens.max_lifetime = id_tokens.max_lifetime.max(ID_TOKEN_LIFETIME);
         id_tokens.clients.clear();
         id_tokens.token_type = None;
         id_tokens.introspection = None;
@@ -248,9 +253,9 @@ impl Login {
         let answer = Answer::parse(query).ok_or(LoginError::Attempt("the answer cannot be read"))?;
         attempt.check(&answer, now)?;
         inner.provider.check_issuer(answer.issuer.as_deref()).await?;
-        // Before the code is spent: one cookie opens one session.
-        if !inner.used.spend("login", &attempt.state(), attempt.ends(), now).await? {
-            return Err(LoginError::Attempt("this login is over"));
+        let over_already = || LoginError::Attempt("this login is over");
+        if inner.used.is_used("login", &attempt.state()).await? {
+            return Err(over_already());
         }
         let code = match (answer.code, answer.error) {
             (Some(code), None) => code,
@@ -259,6 +264,10 @@ impl Login {
         };
         let tokens = inner.provider.redeem(&inner.config, code, &attempt).await?;
         let (principal, facts) = inner.believe(&tokens, &attempt.nonce()).await?;
+        // One cookie opens one session. Remembered only now, or whoever makes up cookies could fill the store.
+        if !inner.used.spend("login", &attempt.state(), attempt.ends(), now).await? {
+            return Err(over_already());
+        }
         let id = SessionId::random()?;
         let session = Session {
             principal: principal.clone(),
@@ -283,7 +292,8 @@ impl Login {
         let Some(session) = inner.sessions.resume(id.key(), inner.clock.now()).await? else {
             return Ok(None);
         };
-        inner.revocations.check(&Revocable::of(&session.principal))?;
+        let alias = Some(session.sub.as_str()).filter(|sub| *sub != session.principal.key.subject);
+        inner.revocations.check(&Revocable::of(&session.principal).named(alias, &[]))?;
         Ok(Some(session))
     }
 

@@ -180,7 +180,7 @@ impl DevIdp {
     /// Sends a browser that was sent to this place back, and gives where to; `None` when it was not sent rightly.
     #[must_use]
     pub fn send_back(&self, location: &str) -> Option<String> {
-        let query = location.strip_prefix(&format!("{}/authorize?", self.url()))?;
+        let query = location.strip_prefix(&format!("{}/authorize?", self.shared.base()))?;
         self.shared.codes.authorize(&self.shared, query)
     }
 
@@ -215,9 +215,17 @@ impl DevIdp {
     /// The document at this absolute URL, as the network would answer it: `None` while down, and for other URLs.
     #[must_use]
     pub fn document(&self, url: &str) -> Option<String> {
-        // An issuer's URL may end with a slash; its documents' URLs have one at that place all the same.
-        let path = url.strip_prefix(self.url().trim_end_matches('/'))?;
+        let path = url.strip_prefix(self.shared.base())?;
         self.shared.document(path)
+    }
+
+    /// What the token endpoint answers to a form, when it grants something; `basic` is the `Authorization` sent with it.
+    #[must_use]
+    pub fn grant(&self, url: &str, form: &str, basic: Option<&str>) -> Option<String> {
+        let form = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+        let asked = url.strip_prefix(self.shared.base()) == Some("/token");
+        let granted = asked.then(|| self.shared.grants.token(&self.shared, &form, basic).ok()).flatten();
+        granted.map(|answer| answer.to_string())
     }
 }
 
@@ -300,19 +308,25 @@ impl Shared {
         Fetches { discovery: self.discovery.load(Ordering::SeqCst), jwks: self.jwks.load(Ordering::SeqCst) }
     }
 
+    /// What its documents' and endpoints' URLs begin with: an issuer's URL may end with a slash.
+    fn base(&self) -> &str {
+        self.url.trim_end_matches('/')
+    }
+
     fn document(&self, path: &str) -> Option<String> {
+        let base = self.base();
         let document = match path {
             "/.well-known/openid-configuration" => {
                 self.discovery.fetch_add(1, Ordering::SeqCst);
                 json!({
                     "issuer": self.url,
-                    "jwks_uri": format!("{}/jwks", self.url.trim_end_matches('/')),
-                    "authorization_endpoint": format!("{}/authorize", self.url),
-                    "end_session_endpoint": format!("{}/end_session", self.url),
+                    "jwks_uri": format!("{base}/jwks"),
+                    "authorization_endpoint": format!("{base}/authorize"),
+                    "end_session_endpoint": format!("{base}/end_session"),
                     "authorization_response_iss_parameter_supported": true,
-                    "token_endpoint": format!("{}/token", self.url),
-                    "device_authorization_endpoint": format!("{}/device_authorization", self.url),
-                    "revocation_endpoint": format!("{}/revoke", self.url),
+                    "token_endpoint": format!("{base}/token"),
+                    "device_authorization_endpoint": format!("{base}/device_authorization"),
+                    "revocation_endpoint": format!("{base}/revoke"),
                     "id_token_signing_alg_values_supported": ["ES256", "RS256", "EdDSA"],
                     "subject_types_supported": ["public"],
                     "response_types_supported": ["code"],
