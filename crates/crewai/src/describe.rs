@@ -6,7 +6,7 @@ use http::{Method, request::Parts};
 use uuid::Uuid;
 
 use crate::{
-    Crew, CustomOperation, Relay, Route, body, kickoff,
+    Crew, CustomOperation, Relay, Route, body, feedback, kickoff,
     refuse::bad,
     resume,
     route::{route, takes_only},
@@ -69,6 +69,7 @@ impl Crew {
             }
             Asked::Own(Route::Kickoff) => (literals("/kickoff"), kickoff::parse(self, object()?, relay)?),
             Asked::Own(Route::Resume) => (literals("/resume"), resume::parse(self, object()?, relay)?),
+            Asked::Own(Route::Feedback) => (literals("/resume_feedback"), feedback::parse(object()?)?),
             Asked::Custom(custom) if custom.takes_a_body() => {
                 (literals(&custom.path), custom.parse(&self.prompts, object()?)?)
             }

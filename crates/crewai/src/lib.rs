@@ -64,6 +64,7 @@ mod bounds;
 mod crew;
 mod custom;
 mod describe;
+mod feedback;
 mod given;
 mod human_input;
 mod input;

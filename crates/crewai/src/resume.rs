@@ -19,10 +19,10 @@ const FEEDBACK: Field = Field("human_feedback", "humanFeedback");
 const APPROVE: Field = Field("is_approve", "isApprove");
 
 #[derive(Clone, Copy)]
-struct Field(&'static str, &'static str);
+pub(crate) struct Field(pub(crate) &'static str, pub(crate) &'static str);
 
 impl Field {
-    fn take(self, members: &mut Vec<(String, Value)>) -> Result<Value, Refusal> {
+    pub(crate) fn take(self, members: &mut Vec<(String, Value)>) -> Result<Value, Refusal> {
         let mut found = None;
         while let Some(at) = members.iter().position(|(name, _)| name == self.0 || name == self.1) {
             let (_, value) = members.remove(at);
@@ -34,11 +34,11 @@ impl Field {
         found.ok_or_else(|| unprocessable("resume_field_missing", format!("Missing field: {}", self.0)))
     }
 
-    fn wrong(self, wants: &str) -> Refusal {
+    pub(crate) fn wrong(self, wants: &str) -> Refusal {
         unprocessable("resume_field_type", format!("`{}` must be {wants}.", self.0))
     }
 
-    fn id<T: FromStr>(self, members: &mut Vec<(String, Value)>) -> Result<T, Refusal> {
+    pub(crate) fn id<T: FromStr>(self, members: &mut Vec<(String, Value)>) -> Result<T, Refusal> {
         match self.take(members)? {
             Value::String(text) => text.parse().map_err(|_| run_unknown()),
             _ => Err(self.wrong("an id")),

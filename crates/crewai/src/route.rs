@@ -27,6 +27,8 @@ pub enum Route {
     Kickoff,
     /// `POST /resume`
     Resume,
+    /// `POST /resume_feedback`
+    Feedback,
     /// `GET /status/{id}`, or `GET /{id}/status` as the documentation had it until version 1.14.5.
     Status(RunId),
 }
@@ -39,6 +41,7 @@ impl Route {
             Self::Inputs => "inputs",
             Self::Kickoff => "kickoff",
             Self::Resume => "resume",
+            Self::Feedback => "feedback",
             Self::Status(_) => "status",
         }
     }
@@ -48,7 +51,7 @@ impl Route {
     pub const fn effect(self) -> Effect {
         match self {
             Self::Inputs | Self::Status(_) => Effect::Read,
-            Self::Kickoff | Self::Resume => Effect::Write,
+            Self::Kickoff | Self::Resume | Self::Feedback => Effect::Write,
         }
     }
 
@@ -83,6 +86,7 @@ fn find(path: &str) -> Result<Route, Refusal> {
         "/inputs" => return Ok(Route::Inputs),
         "/kickoff" => return Ok(Route::Kickoff),
         "/resume" => return Ok(Route::Resume),
+        "/resume_feedback" => return Ok(Route::Feedback),
         _ => path
             .strip_prefix("/status/")
             .or_else(|| path.strip_suffix("/status").and_then(|rest| rest.strip_prefix('/'))),
@@ -90,8 +94,8 @@ fn find(path: &str) -> Result<Route, Refusal> {
     match id {
         Some(id) if !id.contains('/') => id.parse().map(Route::Status).map_err(|_| run_unknown()),
         _ => {
-            let detail = "This gateway passes on GET /inputs, POST /kickoff, GET /status/{id}, POST /resume \
-                          and what is declared for the crew.";
+            let detail = "This gateway passes on GET /inputs, POST /kickoff, GET /status/{id}, POST /resume, \
+                          POST /resume_feedback and what is declared for the crew.";
             Err(Refusal::new(Layer::Describe, StatusCode::NOT_FOUND, "route_unknown", detail))
         }
     }

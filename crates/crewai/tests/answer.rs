@@ -89,6 +89,10 @@ fn only_the_envelope_gives_out_ids() {
     assert!(status(r#"{"task_id":"research_task"}"#).minted().is_empty());
     let resumed = answer("resume", 200, &format!(r#"{{"kickoff_id":"{OTHER}"}}"#)).unwrap();
     assert_eq!(resumed.minted(), [Minted { mint: Mint::Resumed, upstream: OTHER.into() }]);
+    assert_eq!(
+        answer("feedback", 200, &format!(r#"{{"kickoff_id":"{OTHER}"}}"#)).unwrap().minted(),
+        resumed.minted()
+    );
     assert!(answer("resume", 200, r#"{"status":"resumed","message":"ok"}"#).unwrap().minted().is_empty());
     assert!(answer("inputs", 200, &format!(r#"{{"kickoff_id":"{OTHER}"}}"#)).unwrap().minted().is_empty());
 }

@@ -286,7 +286,7 @@ fn paths_are_compared_byte_by_byte() {
         "/inspect",
         "/chat/start",
         "/kickoff/stream",
-        "/resume_feedback",
+        "/resume_feedback/",
         "/a2a",
         "kickoff",
         "/status/a/b",
@@ -428,6 +428,27 @@ fn a_resume_in_either_spelling_is_sent_in_both() {
             r#""human_feedback":"ok\n","humanFeedback":"ok\n","is_approve":true,"isApprove":true}"#
         );
         assert_eq!(sent(&bound(operation)), expected);
+    }
+}
+
+#[test]
+fn what_a_flow_is_answered_is_described_and_nothing_else_is_taken() {
+    let run = RunId::random();
+    let feedback = |body: &str| ask(&crew(), "POST", "/resume_feedback", body);
+    let operation = feedback(&format!(r#"{{"feedback":"ok\n","flow_id":"{run}"}}"#)).unwrap();
+    assert_eq!((operation.action.as_str(), operation.effect), ("feedback", Effect::Write));
+    assert_eq!((operation.ids[0].kind, operation.ids[0].own), (IdKind::Run, run.as_uuid()));
+    assert_eq!(operation.message.free_text, [["feedback"]]);
+    assert_eq!(sent(&bound(operation)), r#"{"flow_id":"upstream-id-no-0000","feedback":"ok\n"}"#);
+    for (body, expected) in [
+        ("{}".to_owned(), (422, "resume_field_missing")),
+        (format!(r#"{{"flow_id":"{run}"}}"#), (422, "resume_field_missing")),
+        (format!(r#"{{"flow_id":"{run}","feedback":7}}"#), (422, "resume_field_type")),
+        (format!(r#"{{"flow_id":"{run}","flowId":"{run}","feedback":""}}"#), (400, "field_twice")),
+        (format!(r#"{{"flow_id":"{run}","feedback":"","source":"x"}}"#), (422, "feedback_key_unknown")),
+        (r#"{"flow_id":"my-session","feedback":""}"#.to_owned(), (404, "run_unknown")),
+    ] {
+        assert_eq!(code(feedback(&body)), expected, "{body}");
     }
 }
 

@@ -20,7 +20,7 @@ fuzz_target!(|input: (&str, &[u8])| {
     }
     let _ = parse_human_input(body);
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    for action in ["inputs", "kickoff", "status", "resume"] {
+    for action in ["inputs", "kickoff", "status", "resume", "feedback"] {
         let Ok(answer) = Answer::parse(action, StatusCode::OK, &headers, body, &[RUN]) else { continue };
         let shown = answer.render(|mention| (mention.upstream == RUN).then_some(crewgate_core::RunId::random().as_uuid()));
         assert!(!String::from_utf8_lossy(&shown).contains(RUN));

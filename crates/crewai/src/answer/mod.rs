@@ -204,7 +204,7 @@ fn minted(action: &str, tree: &Value) -> Result<Vec<Minted>, Refusal> {
                 return Err(upstream("upstream_unexpected", detail));
             }
         },
-        "resume" => text("kickoff_id").map(|id| (Mint::Resumed, id)),
+        "resume" | "feedback" => text("kickoff_id").map(|id| (Mint::Resumed, id)),
         // Only at the top: what is deeper may be the words of a model, and must not turn into a right.
         "status" => {
             let id = text("task_id").or_else(|| text("taskId")).filter(|id| text::is_uuid(id));
