@@ -3,7 +3,7 @@
 //! What is asked is standard SQL with `$1`, `$2`, …, which both know; what differs (how a database is opened, how its
 //! writer begins and ends) stands where that is done, never in a port. Numbers are 64 bits with a sign, texts UTF-8.
 
-use std::{borrow::Cow, fmt::Display, fmt::Write};
+use std::{borrow::Cow, fmt::Display, fmt::Write, future::Future, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Connection as _, Database, Decode, PgConnection, PgPool, Postgres, Row as _,
@@ -56,6 +56,14 @@ pub(crate) fn lasting<DB: Database>(pool: PoolOptions<DB>) -> PoolOptions<DB> {
 pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
     let refused = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
     refused.is_some_and(|error| error.severity() == PgSeverity::Error)
+}
+
+/// How long a server is waited for by whoever reads: longer than it gives a statement by itself. One that is gone
+/// without a word would be waited for until the operating system gives it up.
+const PATIENCE: Duration = Duration::from_secs(65);
+
+async fn patiently<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// Where a statement is carried out.
@@ -130,7 +138,7 @@ macro_rules! carry_out {
             At::Conn(Conn::Sqlite(conn)) => $self.sqlite().$method(conn).await.map($into),
             At::Conn(Conn::Postgres(conn)) => $self.postgres().$method(conn).await.map($into),
             At::Pool(Pool::Sqlite(pool)) => $self.sqlite().$method(pool).await.map($into),
-            At::Pool(Pool::Postgres(pool)) => $self.postgres().$method(pool).await.map($into),
+            At::Pool(Pool::Postgres(pool)) => patiently($self.postgres().$method(pool)).await.map($into),
         }
     };
 }
@@ -178,7 +186,7 @@ impl Sql {
                 self.sqlite().execute(pool).await.map(|done| done.rows_affected())
             }
             At::Pool(Pool::Postgres(pool)) => {
-                self.postgres().execute(pool).await.map(|done| done.rows_affected())
+                patiently(self.postgres().execute(pool)).await.map(|done| done.rows_affected())
             }
         }
     }

@@ -18,6 +18,9 @@ const AT_ONCE: i64 = 1000;
 /// Leaves that are cut off in one transaction.
 const CUT_AT_ONCE: u64 = 4 * TILE;
 
+/// Words that are taken out of the index by one statement.
+const WORDS_AT_ONCE: usize = 250;
+
 impl FromFault for EraseError {
     fn from_fault(fault: Fault) -> Self {
         Self::Store(fault.into())
@@ -32,7 +35,15 @@ impl Erasure for Store {
     ) -> BoxFuture<'a, Result<u64, EraseError>> {
         async move {
             let subject = self.pseudonym(person)?;
-            self.change(move |tx| async move { erase(tx, subject, by).await }.boxed()).await
+            // With its key destroyed it is unreadable; what is left of it is only room.
+            let end = self.change(move |tx| async move { erase(tx, subject, by).await }.boxed()).await?;
+            let (mut after, mut done) = ((i64::MIN, -1), 0);
+            loop {
+                let full = self.sealed_of(subject, after, end).await.map_err(EraseError::from_fault)?;
+                let Some(last) = full.last() else { return Ok(done) };
+                after = *last;
+                done += self.change(move |tx| async move { empty(tx, &full).await }.boxed()).await?;
+            }
         }
         .boxed()
     }
@@ -123,6 +134,21 @@ impl Store {
         Ok(db::query(sql).scalar(self.readers()).await?)
     }
 
+    /// Leaves of a person below this one that still have what lay beside them, from after this instant and leaf on.
+    async fn sealed_of(
+        &self,
+        subject: Pseudonym,
+        after: (i64, i64),
+        end: i64,
+    ) -> Result<Vec<(i64, i64)>, Fault> {
+        let sql = "SELECT time, idx FROM leaf WHERE subject = $1 AND (time, idx) > ($2, $3) AND idx < $4
+                   AND length(sealed) > 0 ORDER BY time, idx LIMIT $5";
+        let query = db::query(sql).bind(subject.as_slice()).bind(after.0).bind(after.1).bind(end);
+        let rows = query.bind(AT_ONCE).fetch_all(self.readers()).await?;
+        let place = |row: &db::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        rows.iter().map(place).collect()
+    }
+
     /// Leaves of a class in this range whose content may go, the oldest first. Found by a reader: the writer is not kept
     /// waiting for it.
     async fn ripe(&self, class: Class, range: std::ops::Range<i64>) -> Result<Vec<i64>, Fault> {
@@ -141,7 +167,8 @@ impl Store {
 const FREE: &str = "subject NOT IN (SELECT subject FROM subject_key WHERE held <> 0)
                     AND request NOT IN (SELECT request FROM open_intent)";
 
-async fn erase(tx: &mut Tx, subject: Pseudonym, by: Option<PrincipalKey>) -> Result<u64, EraseError> {
+/// Destroys the person's key. Gives the leaf before which nothing of theirs can be read any more.
+async fn erase(tx: &mut Tx, subject: Pseudonym, by: Option<PrincipalKey>) -> Result<i64, EraseError> {
     let query = db::query("SELECT held FROM subject_key WHERE subject = $1").bind(subject.as_slice());
     match query.scalar_optional(&mut tx.conn).await.map_err(unavailable)? {
         None => return Err(EraseError::Unknown),
@@ -150,18 +177,19 @@ async fn erase(tx: &mut Tx, subject: Pseudonym, by: Option<PrincipalKey>) -> Res
     }
     let query = db::query("DELETE FROM subject_key WHERE subject = $1").bind(subject.as_slice());
     query.execute(&mut tx.conn).await.map_err(unavailable)?;
-    // Emptied as well: the same person may come again and get another key.
-    let sql = "UPDATE leaf SET key = $2, sealed = $2 WHERE subject = $1 AND length(sealed) > 0";
-    let done = db::query(sql)
-        .bind(subject.as_slice())
-        .bind(Vec::new())
-        .execute(&mut tx.conn)
-        .await
-        .map_err(unavailable)?;
     tx.persons.remove(&subject);
+    let end = rows::signed(tx.next()).map_err(EraseError::from_fault)?;
     let told = told("erasure.person", by, Fact::Erased { subject: rows::hex(&subject) });
     tx.tell_entry(told).await.map_err(EraseError::from_fault)?;
-    Ok(done)
+    Ok(end)
+}
+
+/// Empties what lay beside these leaves, which nobody can open any more.
+async fn empty(tx: &mut Tx, leaves: &[(i64, i64)]) -> Result<u64, EraseError> {
+    let mut sql = db::query("UPDATE leaf SET key = ");
+    sql.push_bind(Vec::new()).push(", sealed = ").push_bind(Vec::new()).push(" WHERE idx IN ");
+    sql.push_list(leaves.iter().map(|(_, idx)| *idx));
+    sql.execute(&mut tx.conn).await.map_err(unavailable)
 }
 
 async fn hold(
@@ -224,9 +252,11 @@ impl Tx {
         for row in query.fetch_all(&mut self.conn).await? {
             words.extend(rows::bare_leaf(&row)?.words());
         }
-        for word in words {
-            let query = db::query("DELETE FROM leaf_word WHERE word = $1 AND idx < $2");
-            query.bind(word.to_string()).bind(end).execute(&mut self.conn).await?;
+        let words: Vec<_> = words.into_iter().map(|word| word.to_string()).collect();
+        for words in words.chunks(WORDS_AT_ONCE) {
+            let mut query = db::query("DELETE FROM leaf_word WHERE idx < ");
+            query.push_bind(end).push(" AND word IN ").push_list(words);
+            query.execute(&mut self.conn).await?;
         }
         db::query("DELETE FROM leaf WHERE idx < $1").bind(end).execute(&mut self.conn).await?;
         db::query("DELETE FROM checkpoint WHERE size < $1").bind(end).execute(&mut self.conn).await?;

@@ -45,6 +45,9 @@ const WRITER: [(&str, &str); 6] = [
     ("idle_in_transaction_session_timeout", "10s"),
 ];
 
+/// What readers ask of it. What they read is bounded: what takes longer has lost its way, or waits for a lock.
+const READER: [(&str, &str); 2] = [("default_transaction_read_only", "on"), ("statement_timeout", "60s")];
+
 /// Where a PostgreSQL database is, and as whom it is used.
 ///
 /// Gateways that share one must connect to it directly: a pooler between them and it that hands out connections by
@@ -96,7 +99,7 @@ impl Postgres {
     }
 
     async fn readers(&self, count: u32) -> Result<Pool, OpenError> {
-        let connect = PgConnectOptions::clone(&self.0).options([("default_transaction_read_only", "on")]);
+        let connect = PgConnectOptions::clone(&self.0).options(READER);
         let pool = db::lasting(PgPoolOptions::new()).max_connections(count).acquire_timeout(CONNECT);
         Ok(Pool::Postgres(pool.connect_with(connect).await?))
     }
@@ -212,4 +215,5 @@ const MIGRATIONS: Steps = &[
         "broken glasses and delegations",
         include_str!("../migrations/postgres/0002_broken_glasses_and_delegations.sql"),
     ),
+    (3, "keys since", include_str!("../migrations/postgres/0003_keys_since.sql")),
 ];

@@ -48,7 +48,9 @@ pub(crate) async fn tile<'a>(conn: impl Into<At<'a>>, level: u8, n: u64) -> Resu
 /// The beginning of what reads leaves.
 pub(crate) fn leaf_of(pool: &Pool) -> Sql {
     let mut sql = record(matches!(pool, Pool::Postgres(_)));
-    sql.push(", leaf.subject, key, sealed, wrapped FROM leaf LEFT JOIN subject_key USING (subject)");
+    // A person who was erased may have come again: their new key opens nothing that is older.
+    sql.push(", leaf.subject, key, sealed, wrapped FROM leaf LEFT JOIN subject_key");
+    sql.push(" ON subject_key.subject = leaf.subject AND subject_key.since <= leaf.idx");
     sql
 }
 
@@ -88,7 +90,6 @@ fn held(row: &Row, seal: Option<&SealKey>, hash: Hash) -> Result<Held, Fault> {
     let (sealed, wrapped): (Option<&[u8]>, Option<&[u8]>) = (row.try_get("sealed")?, row.try_get("wrapped")?);
     let (Some(subject), Some(key), Some(sealed)) = (subject, key, sealed) else { return Ok(Held::Missing) };
     let erased = || Ok(Held::Erased { subject: hex(subject) });
-    // Emptied where the key was destroyed: its person may have come again and have another one.
     let Some(wrapped) = wrapped.filter(|_| !sealed.is_empty()) else { return erased() };
     let Some(seal) = seal else { return Ok(Held::Sealed) };
     let open = || {

@@ -122,6 +122,7 @@ const MIGRATIONS: Steps = &[
     (33, "search", include_str!("../migrations/sqlite/0033_search.sql")),
     (34, "broken glasses", include_str!("../migrations/sqlite/0034_broken_glasses.sql")),
     (35, "delegations", include_str!("../migrations/sqlite/0035_delegations.sql")),
+    (36, "keys since", include_str!("../migrations/sqlite/0036_keys_since.sql")),
 ];
 
 #[cfg(test)]

@@ -247,8 +247,13 @@ impl Tx {
         Ok(())
     }
 
+    /// The leaf that comes next.
+    pub(crate) fn next(&self) -> u64 {
+        self.tree.size() + u64::try_from(self.pending.len()).unwrap_or(u64::MAX)
+    }
+
     async fn leaf(&mut self, leaf: Sealed) -> Result<Place, Fault> {
-        let index = self.tree.size() + u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        let index = self.next();
         let (subject, person) = self.person(&leaf).await?;
         let key =
             person.wrap(leaf.hash.as_bytes(), &leaf.key).map_err(|e| Fault::Unavailable(e.to_string()))?;
@@ -301,9 +306,10 @@ impl Tx {
                 let key = SealKey::generate().map_err(|e| Fault::Unavailable(e.to_string()))?;
                 let wrapped =
                     self.keys.seal.wrap(&subject, &key).map_err(|e| Fault::Unavailable(e.to_string()))?;
-                db::query("INSERT INTO subject_key (subject, wrapped) VALUES ($1, $2)")
+                db::query("INSERT INTO subject_key (subject, wrapped, since) VALUES ($1, $2, $3)")
                     .bind(subject.as_slice())
                     .bind(wrapped)
+                    .bind(rows::signed(self.next())?)
                     .execute(&mut self.conn)
                     .await?;
                 key

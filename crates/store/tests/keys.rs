@@ -184,6 +184,30 @@ async fn an_erased_person_is_unreadable_and_every_proof_holds() {
 }
 
 #[tokio::test]
+async fn what_a_crash_leaves_of_an_erased_person_stays_unreadable_and_is_no_tampering() {
+    let dir = Dir::new();
+    let store = dir.open().await;
+    for time in 0..2_500 {
+        store.append(Lane::Outcome, by("anna", time)).await.unwrap();
+    }
+    let mut conn = intruder(&dir.db()).await;
+    let sql = "CREATE TABLE kept AS SELECT idx, key, sealed FROM leaf WHERE idx < 10";
+    sqlx::query(sql).execute(&mut conn).await.unwrap();
+    assert_eq!(store.erase("okta:anna", None).await, Ok(2_500), "in several transactions");
+    store.append(Lane::Outcome, by("anna", 9_999)).await.unwrap();
+    // As if it had ended after the key was destroyed and before all rows were emptied.
+    let sql = "UPDATE leaf SET key = kept.key, sealed = kept.sealed FROM kept WHERE kept.idx = leaf.idx";
+    sqlx::query(sql).execute(&mut conn).await.unwrap();
+    let leaves = store.leaves(Query::default().limit(10)).await.unwrap();
+    assert!(leaves.iter().all(|leaf| matches!(leaf.held, Held::Erased { .. })), "{leaves:?}");
+    let verified = verify(&store, None, |_, _| ()).await.unwrap().unwrap();
+    assert_eq!((verified.erased, verified.sealed), (2_500, 0));
+    // What is left goes with the next wish.
+    assert_eq!(store.erase("okta:anna", None).await, Ok(11));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn what_is_old_is_given_up_unless_it_is_on_hold() {
     let dir = Dir::new();
     let store = dir.open().await;
