@@ -6,7 +6,7 @@ use crewgate_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Broken, Digest, wire};
+use crate::{Broken, Digest, Gift, wire};
 
 /// How many different people of one set must say yes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,6 +263,8 @@ pub struct Ballot {
     pub digest: Digest,
     /// What they say.
     pub vote: Vote,
+    /// Of a request for a role: what the last yes gives with it.
+    pub gives: Option<Gift>,
 }
 
 /// The right to start an approved request: this attempt and no other.

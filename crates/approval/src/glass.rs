@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crewgate_core::{ApprovalId, ApproverSet, Principal, PrincipalKey, Timestamp, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, State, store::error};
+use crate::{Digest, Gift, State, store::error};
 
 /// Characters that the reason of break-glass has at least: a sentence, which somebody will read.
 pub const LEAST_GLASS_REASON: usize = 20;
@@ -34,6 +34,8 @@ pub struct GlassBreak {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+    /// Of a request for a role: what it gives at once.
+    pub gives: Option<Gift>,
 }
 
 /// That the glass was broken, and what somebody else found of it.

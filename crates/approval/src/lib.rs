@@ -127,6 +127,7 @@ pub mod delegations;
 mod digest;
 mod eligible;
 mod future;
+mod gift;
 mod glass;
 pub mod grants;
 mod hint;
@@ -158,6 +159,7 @@ pub use self::{
     digest::{Digest, InvalidDigest, digest},
     eligible::{EligibilityUnknown, Eligible},
     future::ResponseFuture,
+    gift::{Gift, hand_over},
     glass::{
         BreakError, Broken, GlassBreak, Hindsight, LEAST_GLASS_REASON, MOST_UNREVIEWED, Review, ReviewError,
     },

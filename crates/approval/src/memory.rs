@@ -4,9 +4,9 @@ use crewgate_core::{ApprovalId, Fact, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, ready};
 
 use crate::{
-    Approval, ApprovalStore, Ballot, BreakError, Broken, CancelError, End, Filter, GlassBreak, Hindsight,
-    Hint, KeptKey, KeyStore, Lease, LeaseError, NewApproval, OpenError, Resolution, ResolveError,
-    ReviewError, State, StoreError, VoteError,
+    Approval, ApprovalStore, Ballot, BreakError, Broken, CancelError, End, Filter, Gift, GiveError,
+    GlassBreak, Grant, Hindsight, Hint, KeptKey, KeyStore, Lease, LeaseError, NewApproval, NewGrant,
+    OpenError, Resolution, ResolveError, ReviewError, State, StoreError, VoteError, hand_over,
     lock::{Mutex, MutexGuard, PoisonError},
     machine,
     machine::Transition,
@@ -15,6 +15,7 @@ use crate::{
 /// Approvals a [`MemoryStore`] keeps: each holds its body, so 10,000 of 10 KiB are 100 MB.
 pub const DEFAULT_MEMORY_LIMIT: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
+type Gives = dyn Fn(NewGrant) -> Result<Grant, GiveError> + Send + Sync;
 type Record = dyn Fn(&Fact) -> Result<(), StoreError> + Send + Sync;
 
 /// Approvals in memory, for tests and for services that may forget: a restart loses what waits.
@@ -24,6 +25,7 @@ pub struct MemoryStore {
     record: Box<Record>,
     limit: NonZeroUsize,
     hint: Hint,
+    gives: Option<Box<Gives>>,
 }
 
 impl MemoryStore {
@@ -35,6 +37,7 @@ impl MemoryStore {
             record: Box::new(|_| Ok(())),
             limit: DEFAULT_MEMORY_LIMIT,
             hint: Hint::new(),
+            gives: None,
         }
     }
 
@@ -54,6 +57,40 @@ impl MemoryStore {
     pub fn limit(mut self, limit: NonZeroUsize) -> Self {
         self.limit = limit;
         self
+    }
+
+    /// How roles that are agreed to are given. Without it none is: the request for it stays approved until it ends.
+    #[must_use]
+    pub fn gives(
+        mut self,
+        give: impl Fn(NewGrant) -> Result<Grant, GiveError> + Send + Sync + 'static,
+    ) -> Self {
+        self.gives = Some(Box::new(give));
+        self
+    }
+
+    /// Carries out a request for a role that has just been agreed to; where it stands then.
+    fn hand_over(
+        &self,
+        id: ApprovalId,
+        agreed: State,
+        gift: Option<Gift>,
+        now: Timestamp,
+    ) -> Result<State, StoreError> {
+        let (State::Approved { .. }, Some(gift), Some(give)) = (&agreed, gift, &self.gives) else {
+            return Ok(agreed);
+        };
+        let mut rows = self.rows();
+        let moves = rows.get(&id).and_then(|row| hand_over(row, gift, now, give));
+        let mut state = agreed;
+        for Transition { approval, fact } in moves.map(|(moves, _)| moves).unwrap_or_default() {
+            (self.record)(&fact)?;
+            state = approval.state.clone();
+            rows.insert(id, approval);
+        }
+        drop(rows);
+        self.hint.ring_for(id);
+        Ok(state)
     }
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<ApprovalId, Approval>> {
@@ -175,6 +212,8 @@ impl ApprovalStore for MemoryStore {
             let state = next.approval.state.clone();
             Ok((next, state))
         });
+        let done = done
+            .and_then(|state| Ok(self.hand_over(ballot.approval, state, ballot.gives, ballot.vote.at)?));
         Box::pin(ready(done))
     }
 
@@ -241,6 +280,7 @@ impl ApprovalStore for MemoryStore {
             let state = next.approval.state.clone();
             Ok((next, state))
         });
+        let done = done.and_then(|state| Ok(self.hand_over(glass.approval, state, glass.gives, glass.at)?));
         Box::pin(ready(done))
     }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use crewgate_approval::{
-    GiveError, Grant, GrantState, GrantStore, MemoryGrants, Narrowing, NewGrant, RevokeError, SpendError,
-    StoreError, grants,
+    GiveError, Grant, GrantState, GrantStore, MemoryGrants, MemoryStore, Narrowing, NewGrant, RevokeError,
+    SpendError, StoreError, grants,
 };
 use crewgate_core::{Effect, Fact, GrantStep, InputValue, Operation, RequestId, Timestamp};
 use crewgate_testkit::suites::{
@@ -16,6 +16,14 @@ use proptest::prelude::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_memory_store_conforms() {
     suite::conforms(|| async { Arc::new(MemoryGrants::new()) as suite::Store }).await;
+}
+
+#[tokio::test]
+async fn what_is_agreed_to_is_given_with_the_last_yes() {
+    let grants = Arc::new(MemoryGrants::new());
+    let gives = Arc::clone(&grants);
+    let approvals = MemoryStore::new().gives(move |new| gives.give_now(new));
+    suite::is_given_with_the_last_yes(&approvals, &*grants).await;
 }
 
 #[tokio::test]

@@ -217,6 +217,7 @@ impl Protocol {
                 reason: None,
                 at: now,
             },
+            gives: None,
         };
         let digest = self.asked.digest;
         let transition = match what {

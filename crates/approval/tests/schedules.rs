@@ -5,9 +5,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crewgate_approval::{
-    Approval, ApprovalStore, Ballot, BreakError, Broken, CancelError, End, Filter, GlassBreak, Hindsight,
-    Hint, KeptKey, KeyStore, Lease, LeaseError, NewApproval, OpenError, Phase, Resolution, ResolveError,
-    ReviewError, State, StoreError, VoteError, machine,
+    Approval, ApprovalStore, Ballot, BreakError, Broken, CancelError, End, Filter, Gift, GiveError,
+    GlassBreak, Grant, Hindsight, Hint, KeptKey, KeyStore, Lease, LeaseError, NewApproval, NewGrant,
+    OpenError, Phase, Resolution, ResolveError, ReviewError, State, StoreError, VoteError, hand_over,
+    machine,
 };
 use crewgate_core::Timestamp;
 use crewgate_testkit::suites::approval::{asked, no, person, start, yes};

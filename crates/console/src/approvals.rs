@@ -19,7 +19,6 @@ use crate::{
     delegations::Voice,
     problem::Problem,
     view::{self, Standing},
-    wish,
 };
 
 /// Bytes of a decision's body: a verdict, a digest and a reason with room for escapes.
@@ -138,9 +137,10 @@ pub(crate) async fn voted(
     decision: Decision,
 ) -> Result<Value, Problem> {
     let (verdict, words) = (decision.verdict, reason(decision.reason)?);
-    let seen = console.visible(who, id).await?;
+    let (seen, at) = (console.visible(who, id).await?, console.clock.now());
     let ballot = Ballot {
         approval: seen.approval.id(),
+        gives: console.gift(&seen.approval, at),
         digest: decision.digest,
         vote: Vote {
             approver: who.clone(),
@@ -149,17 +149,10 @@ pub(crate) async fn voted(
             lent: seen.voice.lent,
             verdict,
             reason: words,
-            at: console.clock.now(),
+            at,
         },
     };
     match console.approvals.vote(ballot).await {
-        // A yes that comes after the last one carries out what was interrupted.
-        Ok(state) | Err(VoteError::NotPending(state @ State::Approved { .. }))
-            if verdict == Verdict::Approve && wish::is_agreed(&seen.approval, &state) =>
-        {
-            let state = console.carry_out(&seen.approval).await?;
-            Ok(json!({ "state": view::state(&state) }))
-        }
         Ok(state) => Ok(json!({ "state": view::state(&state) })),
         Err(error) => {
             let problem = refused(&error);
@@ -239,7 +232,7 @@ fn standing(approval: &Approval, who: &Principal, voice: &Voice, now: Timestamp)
         reason: None,
         at: now,
     };
-    let ballot = Ballot { approval: approval.id(), digest: approval.asked.digest, vote };
+    let ballot = Ballot { approval: approval.id(), digest: approval.asked.digest, vote, gives: None };
     let hindsight = Hindsight {
         approval: approval.id(),
         by: who.clone(),

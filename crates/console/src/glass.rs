@@ -19,7 +19,7 @@ use crate::{
     approvals::{conflict, reason, store},
     body,
     problem::Problem,
-    view, wish,
+    view,
 };
 
 type Answer = Result<Json<Value>, Problem>;
@@ -114,6 +114,7 @@ pub(crate) async fn break_it(
         within: terms.within,
         reason: words,
         at: now,
+        gives: console.gift(&seen.approval, now),
     };
     let state = match console.approvals.break_glass(glass).await {
         Ok(state) => state,
@@ -134,10 +135,6 @@ pub(crate) async fn break_it(
         "the glass was broken: a request runs without those it waited for and must be reviewed"
     );
     let due = now.saturating_add(terms.within);
-    let state = match wish::is_agreed(&seen.approval, &state) {
-        true => console.carry_out(&seen.approval).await?,
-        false => state,
-    };
     Ok(Json(json!({ "state": view::state(&state), "review_due": due.to_string() })))
 }
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 use axum::{Extension, Json, body::Body, extract::State as Of};
 use bytes::Bytes;
 use crewgate_approval::{
-    Approval, End, GiveError, LeaseError, Narrowing, Need, NewApproval, NewGrant, OpenError, ReleaseMode,
-    State, StoreError, digest,
+    Approval, Gift, Narrowing, Need, NewApproval, NewGrant, OpenError, ReleaseMode, digest,
 };
 use crewgate_core::{
     Action, ApprovalId, Basis, Duties, Effect, GrantId, Message, Operation, Outgoing, Principal, RequestId,
@@ -29,9 +28,6 @@ pub const ROLE: &str = "Role";
 
 /// Where a wish is carried out: here, so part of its digest.
 const HERE: &str = "crewgate:grants";
-
-/// The time in which a grant that was agreed to is given.
-const LEASE: Duration = Duration::from_secs(30);
 
 /// On which terms a role may be asked for, for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,16 +133,10 @@ fn asked(who: &Principal, wish: &Wish, terms: Terms, now: Timestamp) -> Result<N
         release: ReleaseMode::Claim,
         opened: now,
         expires: now.saturating_add(terms.waits),
-        // It is given as soon as it is agreed to; this is for the one who says yes again after an interruption.
+        // It is given in the moment in which it is agreed to.
         usable_for: terms.waits,
         keyed: None,
     })
-}
-
-/// Whether this is a wish that people have agreed to and that has not been carried out.
-pub(crate) fn is_agreed(approval: &Approval, state: &State) -> bool {
-    let asked = &approval.asked;
-    matches!(state, State::Approved { .. }) && asked.operation.resource.kind == ROLE && asked.upstream == HERE
 }
 
 impl Console {
@@ -154,32 +144,11 @@ impl Console {
         self.requestable.as_ref()?.terms(role)
     }
 
-    /// Gives what people have agreed to, once, and tells where the approval stands then.
-    pub(crate) async fn carry_out(&self, approval: &Approval) -> Result<State, Problem> {
-        let grants = self.grants.as_ref().ok_or_else(Problem::not_found)?;
-        let now = self.clock.now();
-        let Some(lease) = self.approvals.claim(approval.id(), now, LEASE).await.map_err(store)? else {
-            return Err(Problem::new(StatusCode::CONFLICT, "approval_lost", "somebody else is giving it"));
-        };
-        let new = match self.agreed(approval, now) {
-            Ok(new) => new,
-            Err(changed) => {
-                self.approvals.invalidate(lease, changed.to_owned(), now).await.map_err(lost)?;
-                return Ok(State::Invalidated { reason: changed.to_owned() });
-            }
-        };
-        // From here on it may have been given: an interruption leaves a question to people, not a second grant.
-        self.approvals.mark_sent(lease, now).await.map_err(lost)?;
-        let (end, state) = match grants.give(new).await {
-            Ok(_) => (End::Executed, State::Executed { at: now }),
-            Err(GiveError::Store(StoreError::Unknown(_))) => (End::Indeterminate, State::Indeterminate),
-            Err(error) => {
-                let reason = error.to_string();
-                (End::Failed { reason: reason.clone() }, State::Failed { reason })
-            }
-        };
-        self.approvals.settle(lease, end, now).await.map_err(lost)?;
-        Ok(state)
+    /// What the last yes to this request gives; `None` when it is no wish.
+    pub(crate) fn gift(&self, approval: &Approval, now: Timestamp) -> Option<Gift> {
+        let asked = &approval.asked;
+        let is_wish = asked.operation.resource.kind == ROLE && asked.upstream == HERE;
+        is_wish.then(|| self.agreed(approval, now).map_err(str::to_owned))
     }
 
     /// The grant that was agreed to, from the bytes that were read, as long as the role may be had on such terms.
@@ -205,12 +174,5 @@ impl Console {
             approval: asked.id,
             sets: approval.sets(),
         })
-    }
-}
-
-fn lost(error: LeaseError) -> Problem {
-    match error {
-        LeaseError::Store(error) => store(error),
-        other => Problem::new(StatusCode::CONFLICT, "approval_lost", other.to_string()),
     }
 }

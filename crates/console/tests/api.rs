@@ -59,9 +59,13 @@ fn terms(role: &RoleName) -> Option<Terms> {
 }
 
 fn world_with(eligible: Arc<dyn Eligible>) -> World {
-    let (approvals, audit) = (Arc::new(MemoryStore::new()), crewgate_audit::MemoryStore::new());
-    let (runs, clock) = (Arc::new(MemoryLedger::new()), ManualClock::new());
     let grants = Arc::new(MemoryGrants::new());
+    let approvals = Arc::new(MemoryStore::new().gives({
+        let grants = grants.clone();
+        move |new| grants.give_now(new)
+    }));
+    let audit = crewgate_audit::MemoryStore::new();
+    let (runs, clock) = (Arc::new(MemoryLedger::new()), ManualClock::new());
     let shredder = Shredder::default();
     let show = |asked: &NewApproval| {
         (asked.upstream != "unmaskable").then(|| Shown {
@@ -865,23 +869,4 @@ async fn who_is_denied_a_role_or_asks_nobody_in_time_holds_nothing() {
         assert_eq!(world.see(&person("ana"), &path).await.1["state"]["name"], state);
     }
     assert!(world.grants.list(GrantFilter::at(world.clock.now())).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_role_whose_giving_was_interrupted_is_given_when_the_yes_is_said_again() {
-    let world = world();
-    let (_, asked) = world.post(&person("ana"), "/api/grants", &wish(60)).await;
-    let id = asked["approval"].as_str().unwrap();
-    let waits = world.approvals.find(id.parse().unwrap()).await.unwrap().unwrap().asked;
-    // The last yes became durable, and then the power went.
-    for ballot in [yes(&waits, &person("bob"), &["owners"]), yes(&waits, &person("cem"), &["legal"])] {
-        world.approvals.vote(ballot).await.unwrap();
-    }
-    let no = json!({ "verdict": "deny", "digest": waits.digest }).to_string();
-    assert_eq!(world.decide(&person("cem"), id, &no).await.0, 409, "a no gives nothing");
-    assert!(world.grants.list(GrantFilter::at(world.clock.now())).await.unwrap().is_empty());
-    let again = json!({ "verdict": "approve", "digest": waits.digest }).to_string();
-    let (status, done) = world.decide(&person("cem"), id, &again).await;
-    assert_eq!((status, &done["state"]["name"]), (200, &json!("executed")), "{done}");
-    assert_eq!(world.grants.list(GrantFilter::at(world.clock.now())).await.unwrap().len(), 1);
 }

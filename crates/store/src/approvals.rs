@@ -73,10 +73,14 @@ impl ApprovalStore for Store {
     }
 
     fn vote(&self, ballot: Ballot) -> BoxFuture<'_, Result<State, VoteError>> {
-        self.transition(ballot.approval, ballot.vote.at, VoteError::Unknown, move |row| {
-            let next = machine::vote(row, &ballot)?;
-            let state = next.approval.state.clone();
-            Ok((next, state))
+        self.change(move |tx| {
+            async move {
+                let row =
+                    rows::approval(&mut tx.conn, ballot.approval).await.map_err(VoteError::from_fault)?;
+                let next = machine::vote(&row.ok_or(VoteError::Unknown)?, &ballot)?;
+                tx.agree(next, ballot.gives, ballot.vote.at).await.map_err(VoteError::from_fault)
+            }
+            .boxed()
         })
     }
 
@@ -139,8 +143,7 @@ impl ApprovalStore for Store {
                     rows::approval(&mut tx.conn, glass.approval).await.map_err(BreakError::from_fault)?;
                 let unreviewed = rows::unreviewed(&mut tx.conn).await.map_err(BreakError::from_fault)?;
                 let next = machine::break_glass(&row.ok_or(BreakError::Unknown)?, &glass, &unreviewed)?;
-                tx.step(&next, glass.at).await.map_err(BreakError::from_fault)?;
-                Ok(next.approval.state)
+                tx.agree(next, glass.gives, glass.at).await.map_err(BreakError::from_fault)
             }
             .boxed()
         })

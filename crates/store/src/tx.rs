@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crewgate_approval::{
-    Approval, End, Lease, OpenError, State,
+    Approval, End, Gift, GiveError, Lease, OpenError, State,
     grants::{self, GrantMove},
-    machine,
+    hand_over, machine,
     machine::Transition,
 };
 use crewgate_audit::{
@@ -164,6 +164,34 @@ impl Tx {
     pub(crate) async fn step(&mut self, next: &Transition, now: Timestamp) -> Result<(), Fault> {
         self.overwrite(&next.approval).await?;
         self.tell(&next.approval, next.fact.clone(), now).await
+    }
+
+    /// Writes a move that may have been the last yes. What it gives is given with it, or not at all: where it stands
+    /// then.
+    pub(crate) async fn agree(
+        &mut self,
+        next: Transition,
+        gift: Option<Gift>,
+        now: Timestamp,
+    ) -> Result<State, Fault> {
+        self.step(&next, now).await?;
+        let (State::Approved { .. }, Some(gift)) = (&next.approval.state, gift) else {
+            return Ok(next.approval.state);
+        };
+        let (mut is_given, mut beside) = (false, 0);
+        if let Ok(new) = &gift {
+            is_given = rows::grant(&mut self.conn, new.id).await?.is_some();
+            beside = rows::standing_grants(&mut self.conn, &new.principal, new.given).await?;
+        }
+        let give = |new| if is_given { Err(GiveError::Exists) } else { grants::give(new, beside) };
+        let (moves, given) = hand_over(&next.approval, gift, now, give).unwrap_or_default();
+        for step in &moves {
+            self.step(step, now).await?;
+        }
+        if let Some(given) = given {
+            self.give(&given).await?;
+        }
+        Ok(moves.into_iter().last().unwrap_or(next).approval.state)
     }
 
     /// Writes a new approval and the leaf that tells it, unless its id, its run or its caller's name for it is taken.

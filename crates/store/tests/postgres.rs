@@ -96,6 +96,8 @@ async fn it_keeps_callers_names() {
 async fn it_is_a_grant_store() {
     if here() {
         suites::grant::conforms(async || Arc::new(fresh().await) as Arc<_>).await;
+        let store = fresh().await;
+        suites::grant::is_given_with_the_last_yes(&store, &store).await;
     }
 }
 

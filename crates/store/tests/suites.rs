@@ -53,6 +53,8 @@ async fn it_keeps_callers_names() {
 async fn it_is_a_grant_store() {
     let dirs = Dirs::default();
     suites::grant::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;
+    let store = dirs.open().await;
+    suites::grant::is_given_with_the_last_yes(&store, &store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

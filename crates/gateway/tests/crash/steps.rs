@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     promises::Evidence,
-    real::{Answer, until},
+    real::{Answer, text, until},
     strace::{Calls, Fault, Strace},
     world::World,
 };
@@ -33,6 +33,7 @@ enum To {
     FoundOut,
     Broken,
     Reviewed,
+    Given,
 }
 
 impl To {
@@ -48,6 +49,11 @@ impl To {
     async fn prepare(self, world: &World, topic: &str) -> Option<String> {
         if self == Self::Pending {
             return None;
+        }
+        if self == Self::Given {
+            let wish = json!({ "role": "night", "seconds": 3600, "reason": topic });
+            let asked = world.alice.post(&world.console("/api/grants"), &wish).await.expect(202).json();
+            return Some(text(&asked, "approval").to_owned());
         }
         let run = world.kickoff(self.crew(), topic).await.unwrap();
         match self {
@@ -75,7 +81,7 @@ impl To {
         let run = run.unwrap_or_default();
         let answer = match self {
             Self::Pending => return world.kickoff(self.crew(), topic).await.is_ok(),
-            Self::HalfApproved | Self::Approved => decide(world, run, yes()).await,
+            Self::HalfApproved | Self::Approved | Self::Given => decide(world, run, yes()).await,
             Self::Denied => decide(world, run, json!({ "verdict": "deny", "reason": "no" })).await,
             Self::Cancelled => world.act(&world.alice, &world.own(run).await, "cancel", Value::Null).await,
             Self::FoundOut => {
@@ -112,6 +118,8 @@ impl To {
             Self::FoundOut => matches!(phase, Phase::Indeterminate | Phase::Failed),
             Self::Broken => under_way || matches!(phase, Phase::Pending | Phase::Executed),
             Self::Reviewed => phase == Phase::Executed,
+            // With the last yes or not at all.
+            Self::Given => matches!(phase, Phase::Pending | Phase::Executed),
         }
     }
 
@@ -126,7 +134,7 @@ impl To {
             Self::Cancelled => phase == Phase::Cancelled,
             Self::Invalidated => phase == Phase::Invalidated,
             Self::Failed | Self::FoundOut => phase == Phase::Failed,
-            Self::Executed => phase == Phase::Executed,
+            Self::Executed | Self::Given => phase == Phase::Executed,
             Self::Indeterminate => phase == Phase::Indeterminate,
             Self::Broken => row.broken.is_some(),
             Self::Reviewed => row.broken.as_ref().is_some_and(|broken| !broken.is_open()),
@@ -317,6 +325,11 @@ async fn kill_9_at_every_write_of_what_a_person_found_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_at_every_write_of_a_broken_glass_and_of_what_it_starts() {
     killed_on_the_way(To::Broken).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_at_every_write_of_the_last_yes_to_a_role_for_a_while() {
+    killed_on_the_way(To::Given).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! A gateway that comes and goes, the people who call it, and the crew behind it, which counts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     path::Path,
     sync::{Mutex, RwLock},
@@ -9,9 +9,9 @@ use std::{
 };
 
 use ::http::Request;
-use crewgate_approval::{Approval, ApprovalStore as _, Filter};
+use crewgate_approval::{Approval, ApprovalStore, Filter, GrantFilter, GrantStore};
 use crewgate_audit::{AuditStore as _, Entry, Query};
-use crewgate_core::{Clock as _, Fact, SystemClock};
+use crewgate_core::{ApprovalId, Clock as _, Fact, SystemClock};
 use crewgate_store::Store;
 use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
 use http_body_util::Full;
@@ -54,6 +54,7 @@ fn configuration(issuer: &str, crew: &str, approval: &str) -> String {
          {}[[role]]\nname = \"analysts\"\ngroups = [\"idp:analysts\"]\n\
          [[role]]\nname = \"suspended\"\ngroups = [\"idp:suspended\"]\n\
          [[role]]\nname = \"owner\"\ngroups = [\"idp:owners\"]\n\
+         [[role]]\nname = \"night\"\ngroups = []\nrequest = {{ approvers = [\"owners\"] }}\n\
          [[approvers]]\nname = \"owners\"\nroles = [\"owner\"]\nneed = 1\n\
          [[approvers]]\nname = \"pairs\"\nroles = [\"owner\"]\nneed = 2\n[approval]\n{approval}\n\
          [break_glass]\nroles = [\"analysts\"]\ninstead_of = [\"owners\"]\nreviewers = [\"owners\"]\nfresh = \"1h\"\n",
@@ -204,20 +205,31 @@ impl World {
         who.try_post(&format!("{path}/{what}"), &body).await
     }
 
-    /// What Alice asked for: the row of this run.
+    /// What Alice asked for: the row of this run, or of this approval where it has none.
     pub(crate) async fn own(&self, run: &str) -> Value {
         let list = self.alice.get(&self.console("/api/approvals")).await.expect(200).json();
         let own = list.get("own").and_then(Value::as_array).unwrap().clone();
-        own.into_iter().find(|row| text(row, "run") == run).unwrap()
+        let is_it = |row: &Value| ["run", "id"].iter().any(|key| row.get(key).is_some_and(|id| id == run));
+        own.into_iter().find(is_it).unwrap()
     }
 
     /// Every approval as it is stored, by the topic of its call.
     pub(crate) async fn stored(&self) -> BTreeMap<String, Approval> {
         let store = Store::open_read_only(&self.folder.file("crewgate.db")).await.unwrap();
         let limit = NonZeroUsize::new(10_000).unwrap();
-        let rows = store.list(Filter { limit, ..Filter::at(SystemClock.now()) }).await.unwrap();
+        let rows =
+            ApprovalStore::list(&store, Filter { limit, ..Filter::at(SystemClock.now()) }).await.unwrap();
         store.close().await;
         rows.into_iter().map(|row| (topic(&row.asked.outgoing.body), row)).collect()
+    }
+
+    /// The roles that were given, by the approval that gave them.
+    pub(crate) async fn given(&self) -> BTreeSet<ApprovalId> {
+        let store = Store::open_read_only(&self.folder.file("crewgate.db")).await.unwrap();
+        let filter = GrantFilter::at(SystemClock.now());
+        let grants = GrantStore::list(&store, filter).await.unwrap();
+        store.close().await;
+        grants.into_iter().map(|grant| grant.given.approval).collect()
     }
 
     /// How often CrewAI received a kickoff of this topic: its own counter.
@@ -255,10 +267,13 @@ pub(crate) fn sealed(entry: &Entry) -> Option<&str> {
     })
 }
 
-/// What a kickoff is about.
+/// What a kickoff is about, or a request for a role.
 pub(crate) fn topic(body: &[u8]) -> String {
     let sent: Value = serde_json::from_slice(body).unwrap();
-    text(sent.get("inputs").unwrap(), "topic").to_owned()
+    match sent.get("inputs") {
+        Some(inputs) => text(inputs, "topic").to_owned(),
+        None => text(&sent, "reason").to_owned(),
+    }
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {

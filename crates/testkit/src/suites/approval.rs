@@ -152,6 +152,7 @@ pub fn ballot(of: &NewApproval, by: &Principal, sets: &[&str], verdict: Verdict)
             reason: Some("because".to_owned()),
             at: start().saturating_add(SECOND),
         },
+        gives: None,
     }
 }
 

@@ -32,6 +32,7 @@ pub fn glass(of: &NewApproval, by: &Principal) -> GlassBreak {
         within: DAY,
         reason: "production is down and nobody answers".to_owned(),
         at: after(10),
+        gives: None,
     }
 }
 

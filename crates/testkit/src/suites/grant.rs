@@ -6,12 +6,12 @@
 use std::{future::Future, num::NonZeroU32, sync::Arc, time::Duration};
 
 use crewgate_approval::{
-    GiveError, Grant, GrantFilter, GrantState, GrantStore, MAX_GRANTS_OF_ONE, Narrowing, NewGrant,
-    Revocation, RevokeError, SpendError,
+    ApprovalStore, Ballot, Gift, GiveError, Grant, GrantFilter, GrantState, GrantStore, MAX_GRANTS_OF_ONE,
+    Narrowing, NewGrant, Revocation, RevokeError, SpendError, State,
 };
 use crewgate_core::{ApprovalId, Effect, GrantId, PrincipalKey, RequestId, RoleName, Timestamp};
 
-use super::approval::{set, start};
+use super::approval::{asked, person, set, start, yes};
 
 /// A store under test.
 pub type Store = Arc<dyn GrantStore>;
@@ -58,6 +58,44 @@ pub fn revocation(grant: GrantId, by: &str, sets: &[&str]) -> Revocation {
         reason: Some("not needed".to_owned()),
         at: start().saturating_add(Duration::from_secs(1)),
     }
+}
+
+/// What a request for a role gives with its last yes: all of it in one step, or nothing.
+///
+/// # Panics
+///
+/// When the stores break the contract, saying which part.
+pub async fn is_given_with_the_last_yes(approvals: &dyn ApprovalStore, grants: &dyn GrantStore) {
+    let ballot = |by: &str, new: &_| yes(new, &person(by), &["owners"]);
+    let agree = async |first: Option<Gift>, last: Option<Gift>| {
+        let new = asked(&person("ana"), &[("owners", 2)]);
+        approvals.open(new.clone()).await.unwrap();
+        let bob = Ballot { gives: first, ..ballot("bob", &new) };
+        assert_eq!(approvals.vote(bob).await.unwrap(), State::Pending, "one of two");
+        let state = approvals.vote(Ballot { gives: last, ..ballot("cleo", &new) }).await.unwrap();
+        let stored = approvals.find(new.id).await.unwrap().unwrap().state;
+        assert_eq!(state, stored, "what is told is what is stored");
+        state
+    };
+    let at = start().saturating_add(Duration::from_secs(1));
+    let role = || NewGrant { given: at, from: at, ..given("ana") };
+    let (never, agreed) = (role(), role());
+    let state = agree(Some(Ok(never.clone())), Some(Ok(agreed.clone()))).await;
+    assert_eq!(state, State::Executed { at });
+    assert_eq!(grants.find(never.id).await.unwrap(), None, "given before everybody had agreed");
+    assert_eq!(grants.find(agreed.id).await.unwrap().map(|grant| grant.given), Some(agreed.clone()));
+    // Nothing is given twice, and what cannot be given is told.
+    let endless = NewGrant { until: at, ..role() };
+    for new in [agreed, endless.clone()] {
+        let state = agree(None, Some(Ok(new))).await;
+        assert!(matches!(&state, State::Failed { .. }), "{state:?}");
+    }
+    assert_eq!(grants.find(endless.id).await.unwrap(), None);
+    let reason = "the role cannot be asked for any more".to_owned();
+    let state = agree(None, Some(Err(reason.clone()))).await;
+    assert_eq!(state, State::Invalidated { reason });
+    let state = agree(None, None).await;
+    assert!(matches!(state, State::Approved { .. }), "{state:?}");
 }
 
 /// Runs the whole suite on fresh stores.
