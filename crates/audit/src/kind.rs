@@ -21,6 +21,7 @@ pub const KINDS: &[&str] = &[
     "access.tokens",
     "approval.break_refused",
     "approval.vote_refused",
+    "config.clock",
     "config.load",
     "config.refused",
     "config.reload",
@@ -30,6 +31,8 @@ pub const KINDS: &[&str] = &[
     "erasure.person",
     "erasure.release",
     "key.add",
+    "key.fresh",
+    "key.stale",
     "policy.differed",
     "policy.load",
 ];

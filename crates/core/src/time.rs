@@ -1,7 +1,8 @@
 use std::{
     fmt,
     str::FromStr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -110,14 +111,37 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// The operating system's wall clock.
+/// The machine's clock, which never goes back: what has ended does not begin again because somebody set it. Where it was
+/// set back, time goes on from when the process first asked, by the clock that nobody sets, until a restart; where it
+/// was set ahead it is followed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
+/// When the process first asked.
+static FIRST: LazyLock<(Timestamp, Instant)> =
+    LazyLock::new(|| (Timestamp::from(SystemTime::now()), Instant::now()));
+
+impl SystemClock {
+    /// By how much the machine's clock was set since the process first asked, in microseconds, negative when it was set
+    /// back. A machine that slept has set it ahead. A clock that is only kept right (slewed) is not set.
+    #[must_use]
+    pub fn set_by(&self) -> i64 {
+        let (first, at) = *FIRST;
+        let steady = first.saturating_add(at.elapsed());
+        Timestamp::from(SystemTime::now()).as_micros().saturating_sub(steady.as_micros())
+    }
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from(SystemTime::now())
+        let (first, at) = *FIRST;
+        later(SystemTime::now(), first, at.elapsed())
     }
+}
+
+/// The later of what the machine says and of the time since it was first asked.
+fn later(machine: SystemTime, first: Timestamp, elapsed: Duration) -> Timestamp {
+    Timestamp::from(machine).max(first.saturating_add(elapsed))
 }
 
 impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
@@ -142,6 +166,27 @@ mod tests {
         assert_eq!(instant.to_string().parse::<Timestamp>().unwrap(), instant);
         assert_eq!("2026-11-22".parse::<Timestamp>().unwrap().to_string(), "2026-11-22T00:00:00.000000Z");
         assert!("22.11.2026".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_make_anything_young_again() {
+        let (noon, hour) =
+            (SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_374_808), Duration::from_secs(3600));
+        let first = Timestamp::from(noon);
+        assert_eq!(later(noon + hour, first, hour), first.saturating_add(hour), "nobody set it");
+        assert_eq!(later(noon, first, hour), first.saturating_add(hour), "an hour back");
+        assert_eq!(later(noon + 3 * hour, first, hour), first.saturating_add(3 * hour), "two hours ahead");
+        assert_eq!(
+            later(noon + 2 * hour, first, 2 * hour),
+            first.saturating_add(2 * hour),
+            "and right again"
+        );
+    }
+
+    #[test]
+    fn the_clock_of_this_machine_is_not_set_while_it_is_looked_at() {
+        assert!(SystemClock.now() <= SystemClock.now());
+        assert!(SystemClock.set_by().abs() < 1_000_000, "{}", SystemClock.set_by());
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::{
     edge::Edge,
     export::{Export, Standing},
     identity::Gatekeeper,
+    issuers::KeyWatch,
     limit::AddressLimit,
     listen::Listener,
     live::{self, Generation, Live, Makings, Reloader},
@@ -39,6 +40,7 @@ use crate::{
     stack::{self, DataPlane, Parts},
     telemetry::Instruments,
     tickets::ReleaseDesk,
+    timekeeping,
     well_known::WellKnown,
     witness,
 };
@@ -267,8 +269,12 @@ impl Gateway {
             let service = ops::service(Arc::new(checkup), registry);
             listeners.spawn(listener.serve(service, stopped.clone(), drain));
         }
+        let verifier = gatekeeper.verifier().clone();
+        let keys = KeyWatch::new(verifier, Arc::new(store.clone()), Arc::clone(&clock));
         let mut background = vec![
             tokio::spawn(gatekeeper.verifier().keep_fresh()),
+            tokio::spawn(keys.run()),
+            tokio::spawn(timekeeping::watch(Arc::new(store.clone()))),
             tokio::spawn(revocations.clone().keep_fresh()),
             tokio::spawn(scribe.clone().run()),
             tokio::spawn(Arc::clone(&reloader).watch_files()),

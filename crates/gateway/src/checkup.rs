@@ -10,8 +10,10 @@ use futures_util::future::{BoxFuture, ready};
 use crate::{
     config::Settings,
     export::Standing,
+    issuers,
     live::{Live, Reloader},
     ops::{Checkup, Health, Parts},
+    timekeeping,
 };
 
 /// Looks at the store, the issuers, exports, loosenings that still stand, and roles that are about to end.
@@ -41,16 +43,9 @@ impl Checkup for Checkups {
             Health::Red { reason: "what is revoked cannot be read: everybody is refused".to_owned() }
         };
         parts.insert("revocations".to_owned(), revocations);
+        parts.insert("clock".to_owned(), timekeeping::health());
         for issuer in self.verifier.issuers() {
-            let health = if issuer.ready {
-                Health::Green
-            } else {
-                // Tokens of other issuers still count.
-                Health::Amber {
-                    reason: issuer.last_error.unwrap_or_else(|| "its keys are not known yet".to_owned()),
-                }
-            };
-            parts.insert(format!("issuer {}", issuer.name), health);
+            parts.insert(format!("issuer {}", issuer.name), issuers::health(issuer));
         }
         for (name, wrong) in self.exports.all() {
             // Nothing is lost meanwhile, and calls go on.

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crewgate_audit::{Phase, Query};
 use crewgate_core::{Clock, Fact, PrincipalKey, RevocationStep, RevokedTokens, SystemClock};
 use crewgate_testkit::{DevIdp, ManualClock};
-use house::{Answer, Ground, House, Plan, refusals, said, verifies};
+use house::{Answer, Ground, House, Plan, refusals, said, until, verifies};
 use rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -250,4 +250,32 @@ async fn an_authority_named_for_one_issuer_vouches_for_no_other() {
     let asked = async |idp: &DevIdp| house.get("/support/inputs", &idp.token().sign()).await.refusal();
     assert_eq!(asked(&known).await, (403, "policy_denied".to_owned()), "known, and in no group that may");
     assert_eq!(asked(&stranger).await, (503, "issuer_not_ready".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_renewed_are_told_and_used_and_so_is_their_return() {
+    let house = House::open().await;
+    let alice = house.alice();
+    assert_eq!(house.get("/support/inputs", &alice).await.status, 200);
+    let told = async |kind: &str| {
+        until("a leaf that tells of the keys", async || {
+            let entries = house.entries(Query::default().phase(Phase::Key)).await;
+            let kinds: Vec<_> = entries.iter().filter_map(crewgate_audit::Entry::kind).collect();
+            (kinds.last()? == kind).then_some(())
+        })
+        .await;
+    };
+    house.idp.set_down(true);
+    // Somebody's unknown key makes the gateway look for newer ones.
+    let stranger = house.idp.token().sign_with_unknown_kid();
+    assert_eq!(house.get("/support/inputs", &stranger).await.status, 401);
+    told("key.stale").await;
+    let ready = house.ops("/readyz").await;
+    assert!(ready.status == 200 && ready.text().contains("cannot be renewed"), "{}", ready.text());
+    assert_eq!(house.get("/support/inputs", &alice).await.status, 200, "the last good keys are used");
+    house.idp.set_down(false);
+    let _ = house.idp.rotate();
+    assert_eq!(house.get("/support/inputs", &house.alice()).await.status, 200, "a new key is found");
+    told("key.fresh").await;
+    verifies(&house.stop().await.folder).await;
 }

@@ -457,6 +457,8 @@ async fn sighup_reads_everything_again_and_metrics_tell() {
     until("an amber policy", async || (state().await == "amber").then_some(())).await;
     let text = metrics().await;
     assert!(text.contains("crewgate_policy_stale{") && text.contains("outcome=\"refused\""), "{text}");
+    let age = "crewgate_issuer_keys_age_seconds{issuer=\"dev\"";
+    until("the age of keys", async || metrics().await.contains(age).then_some(())).await;
     ground.folder.write("policy/interns.cedar", GOOD);
     serving.signal("HUP");
     until("a green policy", async || (state().await == "green").then_some(())).await;
