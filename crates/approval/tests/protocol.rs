@@ -1,11 +1,13 @@
-//! The protocol as a whole, every interleaving of it: a requester, two approvers, two gateways on one store, crashes,
-//! messages twice and in any order, and time. The moves are the machine's own; the model only says who makes them when.
+//! The protocol as a whole, every interleaving of it: a requester who may break the glass, two approvers, one who speaks
+//! with a lent voice, two gateways on one store, crashes, messages twice and in any order, and time. The moves are the
+//! machine's own; the model only says who makes them when.
 //!
 //! A move is a transaction: it reads the row, and later writes over it. The store lets it write only over the version it
 //! read. Without that condition the same model finds two sends, so it could find them.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     hash::{Hash, Hasher},
     sync::Arc,
@@ -13,9 +15,10 @@ use std::{
 };
 
 use crewgate_approval::{
-    Approval, Ballot, Digest, End, Finding, Lease, NewApproval, Phase, Resolution, State, Vote, machine,
+    Approval, Ballot, Broken, Digest, End, Finding, GlassBreak, Hindsight, Lease, Loan, NewApproval, Phase,
+    Resolution, Review, State, Vote, machine,
 };
-use crewgate_core::{Principal, Timestamp, Verdict};
+use crewgate_core::{DelegationId, Principal, Timestamp, Verdict};
 use crewgate_testkit::suites::approval::{asked, linked, person, program, set, start};
 use stateright::{Checker, Model, Property};
 
@@ -42,10 +45,12 @@ enum Who {
     Ana,
     Bob,
     Cleo,
+    /// Speaks for nobody but Cleo, who lent him her voice.
+    Dan,
     Gateway(u8),
 }
 
-const ALL: [Who; 5] = [Who::Ana, Who::Bob, Who::Cleo, Who::Gateway(0), Who::Gateway(1)];
+const ALL: [Who; 6] = [Who::Ana, Who::Bob, Who::Cleo, Who::Dan, Who::Gateway(0), Who::Gateway(1)];
 
 impl Who {
     fn index(self) -> usize {
@@ -69,6 +74,10 @@ enum Move {
     Lost,
     /// A person says what became of it.
     Resolve(bool),
+    /// The requester lets it go without anybody.
+    BreakGlass,
+    /// Somebody looks at a broken glass.
+    Review,
 }
 
 /// What a gateway remembers; a crash takes it.
@@ -91,6 +100,8 @@ struct Spoken {
 struct Row {
     state: State,
     votes: Vec<Spoken>,
+    /// When the glass was broken, and whether somebody has looked at it.
+    broken: Option<(u8, bool)>,
     leases: u64,
     version: u64,
 }
@@ -99,7 +110,7 @@ impl Hash for Row {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let mut text = String::new();
         write!(text, "{:?}", self.state).unwrap();
-        (text, &self.votes, self.leases, self.version).hash(hasher);
+        (text, &self.votes, self.broken, self.leases, self.version).hash(hasher);
     }
 }
 
@@ -116,12 +127,14 @@ struct World {
     row: Row,
     tick: u8,
     memories: [Memory; 2],
-    under_way: [Option<UnderWay>; 5],
+    under_way: [Option<UnderWay>; 6],
     sends: u8,
     /// What must not happen, and did.
     wrong: Option<&'static str>,
     /// What a person found out.
     resolved: bool,
+    /// It was sent on a voice that was lent.
+    lent: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -134,22 +147,24 @@ enum Step {
     Tick,
 }
 
-/// The protocol; `compares` is what the store does before it writes.
+/// The protocol; `compares` is what the store does before it writes, `exceptional` whether this is about lent voices and
+/// broken glasses: both at once are more states than anybody can look at.
 struct Protocol {
+    exceptional: bool,
     asked: Arc<NewApproval>,
     other_page: Digest,
     compares: bool,
 }
 
 impl Protocol {
-    fn new(compares: bool) -> Self {
+    fn new(compares: bool, exceptional: bool) -> Self {
         let ana = linked("okta", "ana", "ana-maria");
         let mut new = asked(&ana, &[("owners", 2)]);
         new.opened = start();
         new.expires = at(UNDECIDED);
         new.usable_for = TICK * u32::from(USABLE);
         let other_page = asked(&person("eve"), &[("owners", 2)]).digest;
-        Self { asked: Arc::new(new), other_page, compares }
+        Self { exceptional, asked: Arc::new(new), other_page, compares }
     }
 
     fn person(who: Who) -> Principal {
@@ -157,38 +172,88 @@ impl Protocol {
             Who::Ana => linked("github", "am", "ana-maria"),
             Who::Bob => person("bob"),
             Who::Cleo => person("cleo"),
+            Who::Dan => person("dan"),
             Who::Gateway(_) => program("gateway"),
         }
     }
 
     fn approval(&self, row: &Row) -> Approval {
-        let vote = |spoken: &Spoken| Vote {
-            approver: Self::person(spoken.by),
-            sets: [set("owners")].into(),
-            lent: Vec::new(),
-            verdict: if spoken.yes { Verdict::Approve } else { Verdict::Deny },
-            reason: None,
-            at: at(spoken.tick),
+        let vote = |spoken: &Spoken| {
+            let verdict = if spoken.yes { Verdict::Approve } else { Verdict::Deny };
+            Self::vote(spoken.by, verdict, at(spoken.tick))
+        };
+        let broken = |(tick, reviewed): (u8, bool)| {
+            let glass = self.glass(at(tick));
+            let review = reviewed.then(|| Review {
+                by: Self::person(Who::Cleo).key,
+                at: at(tick),
+                verdict: Verdict::Approve,
+                reason: "looked".to_owned(),
+            });
+            Broken {
+                due: glass.at.saturating_add(glass.within),
+                by: glass.by,
+                at: glass.at,
+                reason: glass.reason,
+                reviewers: glass.reviewers,
+                review,
+            }
         };
         Approval {
             asked: (*self.asked).clone(),
             state: row.state.clone(),
             votes: row.votes.iter().map(vote).collect(),
-            broken: None,
+            broken: row.broken.map(broken),
             leases: row.leases,
             version: row.version,
         }
     }
 
+    /// What somebody says: Dan with Cleo's voice, everybody else with their own.
+    fn vote(who: Who, verdict: Verdict, at: Timestamp) -> Vote {
+        let (own, owners) = (who != Who::Dan, BTreeSet::from([set("owners")]));
+        let loan = Loan {
+            delegation: DelegationId::from_uuid(Default::default()),
+            lender: Self::person(Who::Cleo),
+            sets: owners.clone(),
+        };
+        Vote {
+            approver: Self::person(who),
+            sets: if own { owners } else { BTreeSet::new() },
+            lent: if own { Vec::new() } else { vec![loan] },
+            verdict,
+            reason: None,
+            at,
+        }
+    }
+
+    fn glass(&self, at: Timestamp) -> GlassBreak {
+        GlassBreak {
+            approval: self.asked.id,
+            digest: self.asked.digest,
+            by: self.asked.requester.clone(),
+            instead_of: [set("owners")].into(),
+            reviewers: [set("owners")].into(),
+            within: TICK,
+            reason: "production is down and nobody answers".to_owned(),
+            at,
+            gives: None,
+        }
+    }
+
     fn row(approval: &Approval) -> Row {
         let spoken = |vote: &Vote| Spoken {
-            by: *ALL.iter().take(3).find(|who| Self::person(**who).key == vote.approver.key).unwrap(),
+            by: *ALL.iter().take(4).find(|who| Self::person(**who).key == vote.approver.key).unwrap(),
             yes: vote.verdict == Verdict::Approve,
             tick: (0..=LAST).find(|tick| at(*tick) == vote.at).unwrap(),
         };
         Row {
             state: approval.state.clone(),
             votes: approval.votes.iter().map(spoken).collect(),
+            broken: approval.broken.as_ref().map(|broken| {
+                let tick = (0..=LAST).find(|tick| at(*tick) == broken.at).unwrap();
+                (tick, !broken.is_open())
+            }),
             leases: approval.leases,
             version: approval.version,
         }
@@ -209,14 +274,7 @@ impl Protocol {
         let ballot = |verdict, digest| Ballot {
             approval: approval.id(),
             digest,
-            vote: Vote {
-                approver: Self::person(who),
-                sets: [set("owners")].into(),
-                lent: Vec::new(),
-                verdict,
-                reason: None,
-                at: now,
-            },
+            vote: Self::vote(who, verdict, now),
             gives: None,
         };
         let digest = self.asked.digest;
@@ -233,6 +291,18 @@ impl Protocol {
             Move::Send => machine::mark_sent(&approval, held?, now).ok()?,
             Move::Answered => machine::settle(&approval, held?, &End::Executed, now).ok()?,
             Move::Lost => machine::settle(&approval, held?, &End::Indeterminate, now).ok()?,
+            Move::BreakGlass => machine::break_glass(&approval, &self.glass(now), &[]).ok()?,
+            Move::Review => {
+                let hindsight = Hindsight {
+                    approval: approval.id(),
+                    by: Self::person(who),
+                    sets: [set("owners")].into(),
+                    verdict: Verdict::Approve,
+                    reason: "looked".to_owned(),
+                    at: now,
+                };
+                machine::review(&approval, &hindsight).ok()?
+            }
             Move::Resolve(ran) => {
                 let finding = if ran { Finding::Ran { upstream: None } } else { Finding::DidNotRun };
                 let resolution = Resolution {
@@ -250,12 +320,16 @@ impl Protocol {
     }
 
     /// Everything somebody may try; what the machine refuses falls away.
-    fn tries(world: &World, who: Who) -> &'static [Move] {
-        match who {
-            Who::Ana => &[Move::Approve, Move::Cancel, Move::Resolve(false)],
-            Who::Bob => &[Move::Approve, Move::Deny, Move::ApproveAnother, Move::Resolve(false)],
-            Who::Cleo => &[Move::Approve, Move::Resolve(true)],
-            Who::Gateway(n) => match world.memories[usize::from(n)] {
+    fn tries(&self, world: &World, who: Who) -> &'static [Move] {
+        match (self.exceptional, who) {
+            (true, Who::Ana) => &[Move::BreakGlass, Move::Review],
+            (true, Who::Bob | Who::Dan) => &[Move::Approve],
+            (true, Who::Cleo) => &[Move::Approve, Move::Review],
+            (true, Who::Gateway(1)) | (false, Who::Dan) => &[],
+            (false, Who::Ana) => &[Move::Approve, Move::Cancel, Move::Resolve(false)],
+            (false, Who::Bob) => &[Move::Approve, Move::Deny, Move::ApproveAnother, Move::Resolve(false)],
+            (false, Who::Cleo) => &[Move::Approve, Move::Resolve(true)],
+            (_, Who::Gateway(n)) => match world.memories[usize::from(n)] {
                 Memory::Nothing => &[Move::Claim],
                 Memory::Holds(_) => &[Move::Send, Move::Return, Move::Invalidate],
                 Memory::Sent(_) => &[Move::Answered, Move::Lost],
@@ -281,7 +355,7 @@ impl Protocol {
         if under_way.what == Move::ApproveAnother {
             world.wrong = Some("somebody approved what they had not read");
         }
-        if who == Who::Ana && under_way.what != Move::Cancel {
+        if who == Who::Ana && !matches!(under_way.what, Move::Cancel | Move::BreakGlass) {
             world.wrong = Some("the requester decided");
         }
         let Who::Gateway(n) = who else { return };
@@ -305,11 +379,17 @@ impl Protocol {
     fn inspect(&self, world: &mut World, before: &State) {
         let approval = self.approval(&world.row);
         let yes: Vec<_> = approval.votes.iter().filter(|vote| vote.verdict == Verdict::Approve).collect();
+        // A voice is its owner's, whoever speaks with it, and counts once.
+        let voice = |vote: &&Vote| vote.lent.first().map_or(&vote.approver, |loan| &loan.lender).key.clone();
+        let voices = yes.iter().map(voice).collect::<BTreeSet<_>>().len();
         let distinct = yes.iter().enumerate().all(|(n, one)| {
             !one.approver.same_person(&self.asked.requester)
                 && yes.iter().skip(n + 1).all(|other| !one.approver.same_person(&other.approver))
         });
-        if yes.len() < 2 || !distinct || yes.len() < approval.votes.len() {
+        let agreed = voices >= 2 && distinct && yes.len() == approval.votes.len();
+        world.lent |= yes.iter().any(|vote| !vote.lent.is_empty());
+        // A broken glass says so itself, and no vote says it.
+        if !agreed && approval.broken.is_none() {
             world.wrong = Some("it was sent without two people's yes");
         }
         match before {
@@ -329,10 +409,11 @@ impl Model for Protocol {
             row: Self::row(&first),
             tick: 0,
             memories: [Memory::Nothing; 2],
-            under_way: [const { None }; 5],
+            under_way: [const { None }; 6],
             sends: 0,
             wrong: None,
             resolved: false,
+            lent: false,
         }]
     }
 
@@ -344,7 +425,7 @@ impl Model for Protocol {
                     steps.push(Step::WriteAndCrash(who));
                 }
             } else {
-                let tries = Self::tries(world, who).iter();
+                let tries = self.tries(world, who).iter();
                 steps.extend(tries.map(|what| Step::Begin(who, *what)));
             }
         }
@@ -375,7 +456,7 @@ impl Model for Protocol {
             Step::Tick => {
                 next.tick += 1;
                 // A transaction does not last that long.
-                next.under_way = [const { None }; 5];
+                next.under_way = [const { None }; 6];
             }
         }
         let phase = |world: &World| self.approval(&world.row).state_at(at(world.tick)).phase();
@@ -395,7 +476,7 @@ impl Model for Protocol {
         fn is(model: &Protocol, world: &World, phase: Phase) -> bool {
             model.approval(&world.row).state_at(at(world.tick)).phase() == phase
         }
-        vec![
+        let mut properties = vec![
             Property::always("it is sent once at most", |_, world: &World| world.sends <= 1),
             Property::always(
                 "what is sent was read and approved by two people, and in time; ends are final",
@@ -410,24 +491,44 @@ impl Model for Protocol {
             Property::sometimes("it is marked, and nothing left", |model: &Self, world: &World| {
                 is(model, world, Phase::Indeterminate) && world.sends == 0
             }),
-            Property::sometimes("a person finds out", |_, world: &World| world.resolved),
             Property::sometimes("it expires", |model: &Self, world: &World| is(model, world, Phase::Expired)),
             Property::sometimes("a second attempt sends", |_, world: &World| {
                 world.sends == 1 && world.row.leases > 1
             }),
-        ]
+        ];
+        if self.exceptional {
+            properties.extend([
+                Property::sometimes("a lent voice counts", |_, world: &World| world.sends == 1 && world.lent),
+                Property::sometimes(
+                    "the glass is broken, it is sent, and somebody looks",
+                    |_, world: &World| {
+                        world.sends == 1 && world.row.broken.is_some_and(|(_, reviewed)| reviewed)
+                    },
+                ),
+            ]);
+        } else {
+            properties.push(Property::sometimes("a person finds out", |_, world: &World| world.resolved));
+        }
+        properties
     }
 }
 
 #[test]
 fn no_interleaving_sends_twice_or_sends_what_two_people_have_not_approved() {
-    let checker = Protocol::new(true).checker().threads(2).spawn_bfs().join();
+    let checker = Protocol::new(true, false).checker().threads(2).spawn_bfs().join();
+    checker.assert_properties();
+    assert!(checker.is_done() && checker.unique_state_count() > 1_000, "{}", checker.unique_state_count());
+}
+
+#[test]
+fn no_interleaving_lets_a_voice_count_twice_or_runs_unasked_but_for_a_glass_that_says_so() {
+    let checker = Protocol::new(true, true).checker().threads(2).spawn_bfs().join();
     checker.assert_properties();
     assert!(checker.is_done() && checker.unique_state_count() > 1_000, "{}", checker.unique_state_count());
 }
 
 #[test]
 fn a_store_that_does_not_compare_before_it_writes_sends_twice() {
-    let checker = Protocol::new(false).checker().threads(2).spawn_bfs().join();
+    let checker = Protocol::new(false, false).checker().threads(2).spawn_bfs().join();
     checker.assert_any_discovery("it is sent once at most");
 }
