@@ -5,7 +5,7 @@ mod house;
 
 use std::{collections::BTreeSet, fs};
 
-use crewgate_audit::{Entry, Phase, Query};
+use crewgate_audit::{AuditStore as _, Entry, Phase, Query};
 use crewgate_core::{Divergence, Fact, PolicyHash, Shadowed};
 use crewgate_testkit::Script;
 use house::{Answer, Ground, House, Plan, Serving, call, crewgate, said, until};
@@ -422,6 +422,13 @@ async fn a_second_rule_set_reports_what_it_would_change_and_changes_nothing() {
     let report = crewgate(ground.folder.path(), &["policy", "shadow", "--json"], "");
     let report: Value = serde_json::from_slice(&report.stdout).unwrap();
     assert_eq!(report.get("differences").and_then(Value::as_array).map(Vec::len), Some(3), "{report}");
+    // That the record was read is on it, each time.
+    let store = ground.folder.store().await;
+    let read = store.leaves(Query::default().phase(Phase::Access)).await.unwrap();
+    let kinds: Vec<_> = read.iter().map(|leaf| leaf.entry().unwrap().kind().unwrap().into_owned()).collect();
+    assert_eq!(kinds, ["access.record", "access.record"]);
+    store.close().await;
+
     // A check says what serving only makes amber.
     let check = crewgate(ground.folder.path(), &["check"], "");
     assert_eq!(check.status.code(), Some(2), "{}", said(&check));

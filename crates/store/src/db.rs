@@ -124,11 +124,12 @@ value! {
 pub(crate) struct Sql {
     text: Cow<'static, str>,
     values: Vec<Value>,
+    nameless: bool,
 }
 
 /// A statement that is written out; [`Sql::push`] goes on from it.
 pub(crate) fn query(text: &'static str) -> Sql {
-    Sql { text: Cow::Borrowed(text), values: Vec::new() }
+    Sql { text: Cow::Borrowed(text), values: Vec::new(), nameless: false }
 }
 
 /// As the method of either database of this name, of the statement it becomes there.
@@ -144,6 +145,13 @@ macro_rules! carry_out {
 }
 
 impl Sql {
+    /// For a statement of very many values, all of them pushed: SQLite looks for each `$n` among all there are, and for
+    /// a `?` it does not.
+    pub(crate) fn of_many(mut self, conn: &Conn) -> Self {
+        self.nameless = matches!(conn, Conn::Sqlite(_));
+        self
+    }
+
     /// The value of the next `$n` of a statement that is written out.
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
         self.values.push(value.into());
@@ -161,7 +169,7 @@ impl Sql {
     pub(crate) fn push_bind(&mut self, value: impl Into<Value>) -> &mut Self {
         self.values.push(value.into());
         let place = self.values.len();
-        self.push(format_args!("${place}"))
+        if self.nameless { self.push("?") } else { self.push(format_args!("${place}")) }
     }
 
     /// A list in brackets for `IN`. An empty one holds nothing that could be equal to anything.

@@ -24,8 +24,9 @@ pub const DEFAULT_CONTROL_SEATS: usize = 4096;
 /// How long a call waits for a seat: less than callers wait for an answer.
 pub const DEFAULT_SEAT_WAIT: Duration = Duration::from_secs(5);
 
-/// Pages of 4 KiB in the write-ahead log after which the writer moves them into the database: 4 MiB.
-pub const DEFAULT_CHECKPOINT_PAGES: u64 = 1000;
+/// Pages of 4 KiB in the write-ahead log after which the writer moves them into the database: 16 MiB. A page of an index
+/// that grows in all places is in there many times and is moved once.
+pub const DEFAULT_CHECKPOINT_PAGES: u64 = 4000;
 
 /// Connections that only read.
 pub const DEFAULT_READERS: u32 = 4;

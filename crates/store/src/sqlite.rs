@@ -25,6 +25,9 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// How long to wait for a lock another process holds for a moment.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Pages the writer keeps in memory, in KiB as SQLite wants them said: 32 MiB.
+const CACHE_KIB: &str = "-32768";
+
 pub(crate) async fn open(path: &Path, options: Options) -> Result<Store, OpenError> {
     let lock = lock(path)?;
     let connect = SqliteConnectOptions::new()
@@ -36,6 +39,10 @@ pub(crate) async fn open(path: &Path, options: Options) -> Result<Store, OpenErr
         .synchronous(SqliteSynchronous::Full)
         // SQLite's own checkpoints swallow their errors; the writer does it and looks.
         .pragma("wal_autocheckpoint", "0")
+        // A batch changes more pages than the 2 MiB of the default hold, and what does not fit is written twice.
+        .pragma("cache_size", CACHE_KIB)
+        // What a statement keeps to be taken back needs no file.
+        .pragma("temp_store", "MEMORY")
         // What is erased is overwritten, not only forgotten.
         .pragma("secure_delete", "ON");
     let mut raw = SqliteConnection::connect_with(&connect).await?;

@@ -11,8 +11,11 @@ use crate::{
     tx::{Pseudonym, Tx},
 };
 
-/// Rows of one statement. Few sizes, so that the statements are few and stay prepared.
-const SIZES: [usize; 3] = [64, 8, 1];
+/// Rows of one statement. Few sizes, so that the statements are few and stay prepared; the largest is a full batch.
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// Bytes of the rows of one statement, where it has more than one: the database has each of them in memory twice.
+const LARGEST: usize = 4 << 20;
 
 /// A leaf's row.
 pub(crate) struct Row {
@@ -71,44 +74,53 @@ impl Tx {
         let Unwritten { rows, opened, closed } = std::mem::take(&mut self.unwritten);
         let words: Vec<(String, i64)> =
             rows.iter().flat_map(|row| row.words.iter().map(|word| (word.to_string(), row.index))).collect();
-        self.insert("INSERT INTO leaf (idx, record, subject, key, sealed) VALUES ", rows, "", |sql, row| {
+        let leaves = Rows {
+            head: "INSERT INTO leaf (idx, record, subject, key, sealed) VALUES ",
+            tail: "",
+            bytes: |row: &Row| row.record.len() + row.sealed.len(),
+        };
+        self.write(leaves, rows, |sql, row| {
             sql.push_bind(row.index).push(", ").push_bind(row.record).push(", ");
             sql.push_bind(row.subject.to_vec()).push(", ").push_bind(row.key).push(", ");
             sql.push_bind(row.sealed);
         })
         .await?;
-        self.insert("INSERT INTO leaf_word (word, idx) VALUES ", words, "", |sql, (word, index)| {
+        let insert = Rows {
+            head: "INSERT INTO leaf_word (word, idx) VALUES ",
+            tail: "",
+            bytes: |(word, _): &(String, i64)| word.len(),
+        };
+        self.write(insert, words, |sql, (word, index)| {
             sql.push_bind(word).push(", ").push_bind(index);
         })
         .await?;
-        for request in closed {
-            let query = db::query("DELETE FROM open_intent WHERE request = $1").bind(request);
-            query.execute(&mut self.conn).await?;
-        }
-        let again = " ON CONFLICT (request) DO UPDATE SET leaf = excluded.leaf";
-        let opened = opened.into_iter().collect();
-        self.insert(
-            "INSERT INTO open_intent (request, leaf) VALUES ",
-            opened,
-            again,
-            |sql, (request, leaf)| {
-                sql.push_bind(request).push(", ").push_bind(leaf);
-            },
-        )
+        let delete =
+            Rows { head: "DELETE FROM open_intent WHERE request IN (", tail: ")", bytes: String::len };
+        self.write(delete, closed, |sql, request| {
+            sql.push_bind(request);
+        })
+        .await?;
+        let insert = Rows {
+            head: "INSERT INTO open_intent (request, leaf) VALUES ",
+            tail: " ON CONFLICT (request) DO UPDATE SET leaf = excluded.leaf",
+            bytes: |(request, _): &(String, i64)| request.len(),
+        };
+        self.write(insert, opened.into_iter().collect(), |sql, (request, leaf)| {
+            sql.push_bind(request).push(", ").push_bind(leaf);
+        })
         .await
     }
 
-    async fn insert<T>(
+    async fn write<T>(
         &mut self,
-        head: &'static str,
+        Rows { head, tail, bytes }: Rows<T>,
         rows: Vec<T>,
-        tail: &'static str,
         values: impl Fn(&mut Sql, T),
     ) -> Result<(), Fault> {
         let mut rows = rows.into_iter();
         while rows.len() > 0 {
-            let size = SIZES.into_iter().find(|size| *size <= rows.len()).unwrap_or(1);
-            let mut sql = db::query(head);
+            let size = next(rows.as_slice(), bytes);
+            let mut sql = db::query(head).of_many(&self.conn);
             for (n, row) in rows.by_ref().take(size).enumerate() {
                 sql.push(if n == 0 { "(" } else { ", (" });
                 values(&mut sql, row);
@@ -118,5 +130,36 @@ impl Tx {
             sql.execute(&mut self.conn).await?;
         }
         Ok(())
+    }
+}
+
+/// A statement about rows: what comes before them, what comes after, and the bytes of one.
+struct Rows<T> {
+    head: &'static str,
+    tail: &'static str,
+    bytes: fn(&T) -> usize,
+}
+
+/// How many rows the next statement takes: as many as there are and it may hold, and one in any case.
+fn next<T>(rows: &[T], bytes: fn(&T) -> usize) -> usize {
+    let fits = |rows: &[T]| rows.iter().map(bytes).sum::<usize>() <= LARGEST;
+    SIZES.into_iter().find(|size| rows.get(..*size).is_some_and(fits)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_takes_as_many_rows_as_its_bytes_allow_and_one_in_any_case() {
+        let taken = |rows: &[usize]| next(rows, |size| *size);
+        assert_eq!(taken(&[1]), 1);
+        assert_eq!(taken(&[1; 3]), 1);
+        assert_eq!(taken(&[1; 100]), 64);
+        assert_eq!(taken(&[1; 1000]), 256);
+        assert_eq!(taken(&[LARGEST / 64; 256]), 64);
+        assert_eq!(taken(&[LARGEST / 63; 256]), 16);
+        assert_eq!(taken(&[LARGEST; 256]), 1);
+        assert_eq!(taken(&[LARGEST + 1; 8]), 1);
     }
 }

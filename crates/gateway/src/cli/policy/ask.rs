@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use crewgate_cedar::tools::{self, Access, Question, Reading, Story, Who};
-use crewgate_core::InputValue;
+use crewgate_core::{InputValue, RequestId};
 use serde_json::{Value, json};
 
 use super::{Asker, Failure, Output, Room, input, wrong};
-use crate::{cases, config::RoleSettings};
+use crate::{cases, cli::record::Reads, config::RoleSettings};
 
 /// Arguments of `policy explain`.
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub(super) struct Explain {
     case: Option<String>,
     /// A recorded call, by its request id.
     #[arg(long, value_name = "ID", conflicts_with = "action")]
-    request: Option<String>,
+    request: Option<RequestId>,
     /// Who asks, `issuer:subject`.
     #[arg(long, default_value = "test:somebody")]
     principal: String,
@@ -37,6 +37,12 @@ pub(super) struct Explain {
     action: Option<String>,
     /// On which crew.
     crew: Option<String>,
+}
+
+impl Explain {
+    pub(super) fn reads(&self) -> Option<Reads> {
+        self.request.map(Reads::Request)
+    }
 }
 
 /// Arguments of `policy who-can`.
@@ -64,7 +70,7 @@ pub(super) async fn explain(room: &Room, arguments: &Explain, output: Output) ->
     let policy = room.load(None)?;
     let question = match (&arguments.case, &arguments.request) {
         (Some(case), _) => case_at(case)?,
-        (None, Some(id)) => super::compare::recorded(room, id).await?,
+        (None, Some(id)) => super::compare::recorded(room, *id).await?,
         (None, None) => Question {
             action: arguments.action.clone().unwrap_or_default(),
             crew: arguments.crew.clone().unwrap_or_default(),

@@ -16,7 +16,10 @@ use serde::Serialize;
 use super::{Failure, Output, Room, wrong};
 use crate::{
     cases,
-    cli::{audit::PAGE, record::open},
+    cli::{
+        audit::PAGE,
+        record::{Reads, open},
+    },
 };
 
 /// Arguments of `policy diff`.
@@ -32,6 +35,12 @@ pub(super) struct Arguments {
     /// Only calls recorded from this instant on, RFC 3339.
     #[arg(long, value_name = "INSTANT")]
     since: Option<humantime::Timestamp>,
+}
+
+impl Arguments {
+    pub(super) fn reads(&self) -> Option<Reads> {
+        self.cases.is_empty().then_some(Reads::Record)
+    }
 }
 
 /// One call or case that ends otherwise.
@@ -137,8 +146,7 @@ impl std::fmt::Display for Report {
 }
 
 /// The question of a recorded call.
-pub(super) async fn recorded(room: &Room, id: &str) -> Result<Question, Failure> {
-    let request: RequestId = id.parse().map_err(|_| Failure::usage(format!("`{id}` is no request id")))?;
+pub(super) async fn recorded(room: &Room, request: RequestId) -> Result<Question, Failure> {
     let store = open(&room.settings).await?;
     let mut found = None;
     let query = Query { request: Some(request), ..Query::default() };
@@ -150,8 +158,8 @@ pub(super) async fn recorded(room: &Room, id: &str) -> Result<Question, Failure>
     .await?;
     match found {
         Some(Ok(question)) => Ok(question),
-        Some(Err(why)) => Err(Failure::no(format!("request {id} cannot be decided again: {why}"))),
-        None => Err(Failure::no(format!("request {id} is not on the record"))),
+        Some(Err(why)) => Err(Failure::no(format!("request {request} cannot be decided again: {why}"))),
+        None => Err(Failure::no(format!("request {request} is not on the record"))),
     }
 }
 

@@ -20,7 +20,9 @@ use crewgate_policy::StaticRoles;
 
 use super::{
     ConfigFile,
+    control::Console,
     output::{Failure, Output},
+    record::{Reads, note},
 };
 use crate::{
     cases,
@@ -34,6 +36,8 @@ use crate::{
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    console: Console,
     /// Rules to look at instead of those the configuration names: a folder.
     #[arg(long, global = true, value_name = "FOLDER")]
     policy: Option<PathBuf>,
@@ -77,7 +81,22 @@ enum Command {
     WhoCan(ask::WhoCan),
 }
 
+impl Command {
+    /// What it reads of the record.
+    fn reads(&self) -> Option<Reads> {
+        match self {
+            Self::Diff(arguments) => arguments.reads(),
+            Self::Explain(arguments) => arguments.reads(),
+            Self::Shadow(_) => Some(Reads::Record),
+            _ => None,
+        }
+    }
+}
+
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Failure> {
+    if let Some(reads) = arguments.command.reads() {
+        note(&arguments.config, &arguments.console, reads).await?;
+    }
     let mut settings = arguments.config.load_without_secrets()?;
     if let Some(folder) = arguments.policy {
         settings.policy = folder;

@@ -1,13 +1,15 @@
-//! What it costs to put a call on the record: in memory, and durably on this machine's disk.
+//! What it costs to put a call on the record: in memory, and with `-- group` durably, beside the least that can cost.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
-use std::{hint::black_box, io::Write, time::Duration};
+mod group;
+
+use std::hint::black_box;
 
 use bytes::Bytes;
 use crewgate_audit::{AuditStore, Entry, Lane, MemoryStore, Phase, Prepared, verify};
 use crewgate_core::{Fact, PrincipalKey, PrincipalKind, RequestId, RunId, Timestamp};
 use crewgate_store::{Options, Store};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group};
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
@@ -51,41 +53,6 @@ fn record(c: &mut Criterion) {
 
     let path = std::env::temp_dir().join(format!("crewgate-bench-{}", std::process::id()));
     std::fs::create_dir_all(&path).unwrap();
-    let store = runtime.block_on(Store::open(path.join("bench.db"), Options::default())).unwrap();
-    let mut group = c.benchmark_group("record/sqlite");
-    group.measurement_time(Duration::from_secs(8));
-    for concurrent in [1_u64, 64, 256] {
-        // Per intent, so that they compare: what group commit shares is the fsync.
-        group.throughput(Throughput::Elements(concurrent));
-        group.bench_function(format!("{concurrent} at once"), |b| {
-            b.to_async(&runtime).iter(|| async {
-                for place in join_all((0..concurrent).map(|_| store.append(Lane::Intent, intent()))).await {
-                    place.unwrap();
-                }
-            });
-        });
-    }
-    group.finish();
-    runtime.block_on(store.close());
-
-    // The least any record can cost: the same bytes, written and synced once.
-    let prepared = Prepared::new(intent()).unwrap();
-    let bytes = prepared.record.len() + prepared.content.encode().len();
-    let mut group = c.benchmark_group("record/raw");
-    group.measurement_time(Duration::from_secs(8));
-    for concurrent in [1_usize, 256] {
-        group.throughput(Throughput::Elements(concurrent as u64));
-        let mut file = std::fs::File::create(path.join("raw")).unwrap();
-        let block = vec![b'x'; bytes * concurrent];
-        group.bench_function(format!("{concurrent} at once"), |b| {
-            b.iter(|| {
-                file.write_all(&block).unwrap();
-                file.sync_data().unwrap();
-            });
-        });
-    }
-    group.finish();
-
     // Reading everything back, as `audit verify` does.
     let store = runtime.block_on(async {
         let store = Store::open(path.join("verify.db"), Options::default()).await.unwrap();
@@ -107,4 +74,11 @@ fn record(c: &mut Criterion) {
 }
 
 criterion_group!(benches, record);
-criterion_main!(benches);
+
+fn main() {
+    if std::env::args().any(|argument| argument == "group") {
+        return group::compare_stores();
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
