@@ -111,7 +111,7 @@ fn processor_time() -> Duration {
 fn median<T, V: PartialOrd + Copy>(of: &[T], value: impl Fn(&T) -> V) -> V {
     let mut values: Vec<V> = of.iter().map(value).collect();
     values.sort_by(|a, b| a.partial_cmp(b).unwrap());
-    values[values.len() / 2]
+    *values.get(values.len() / 2).unwrap()
 }
 
 /// Prints what the store reaches of what raw group commit does, and how much longer one waits.
