@@ -45,6 +45,13 @@ impl Masked {
         }
     }
 
+    /// Empties it, to be written to again.
+    pub(crate) fn clear(&mut self) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        *self = Self { text, ..Self::default() };
+    }
+
     /// Puts the next piece of the same text behind this one.
     pub(crate) fn append(&mut self, next: Self) {
         if self.text.is_empty() && self.spans.is_empty() && self.swallowed == 0 && self.findings.is_empty() {

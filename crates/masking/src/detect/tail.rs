@@ -26,10 +26,10 @@ impl Tail {
 }
 
 /// Swallows a tail while it arrives. Behind a tail every detector begins anew.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Swallow(State);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Address,
     Pem { last: String, in_end_line: bool },

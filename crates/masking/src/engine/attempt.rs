@@ -8,14 +8,9 @@ use super::{
 use crate::detect::{BEHIND, Context, Hit, Match, Tail, WINDOW, ends_in_escape};
 
 impl Scan<'_> {
-    /// Tries what the place fits. So many of the next bytes are digits.
-    pub(super) fn attempt(&mut self, lane: &Lane, at: usize, digits: usize, scratch: &mut Scratch) {
+    /// Tries the rules of a lane that a place fits.
+    pub(super) fn attempt(&mut self, lane: &Lane, at: usize, fits: u64, scratch: &mut Scratch) {
         if at >= self.certain {
-            return;
-        }
-        let text = self.piece.text.as_bytes();
-        let fits = lane.fits(text.get(at..).unwrap_or_default(), digits);
-        if fits == 0 {
             return;
         }
         let behind = self.behind(at);

@@ -8,12 +8,12 @@ use super::{
 
 /// What the lanes ask of a block and the one behind it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bits {
+pub(super) struct Bits<'a> {
     /// Where a word may begin.
     starts: u64,
     /// Behind a separator.
     value: u64,
-    now: Masks,
+    now: &'a Masks,
     digits: u128,
     /// Where a digit is among the next [`NEAR`] bytes.
     near: u64,
@@ -21,12 +21,12 @@ pub(super) struct Bits {
     run: u64,
 }
 
-impl Bits {
-    pub(super) fn new(now: &Masks, next: &Masks, starts: u64, value: u64) -> Self {
+impl<'a> Bits<'a> {
+    pub(super) fn new(now: &'a Masks, next: &Masks, starts: u64, value: u64) -> Self {
         let digits = two(now.digit, next.digit);
         let near = if digits == 0 { 0 } else { low(doubled(digits, NEAR, |a, b| a | b)) };
         let run = low(doubled(two(now.token, next.token), AHEAD, |a, b| a & b));
-        Self { starts, value, now: *now, digits, near, run }
+        Self { starts, value, now, digits, near, run }
     }
 
     /// Where a lane is tried; behind a required byte, where that byte is.

@@ -85,17 +85,20 @@ impl Lane {
         self.rules.push((index, pattern));
     }
 
-    /// Which rules the text from a place on can be a match of, at all. It has so many digits soon.
+    /// Which rules the text from a place on can be a match of, at all, and with so many digits soon.
     #[inline]
-    pub(super) fn fits(&self, text: &[u8], digits: usize) -> u64 {
-        let mut rules = self.by_digits.get(digits).copied().unwrap_or(u64::MAX);
+    pub(super) fn fits(&self, text: &[u8], digits: impl Fn() -> usize) -> u64 {
+        let enough = || self.by_digits.get(digits()).copied().unwrap_or(u64::MAX);
+        // Numbers are mostly too short for any rule; elsewhere heads tell more.
+        let number = self.place == Place::Number;
+        let mut rules = if number { enough() } else { u64::MAX };
         for (byte, head) in text.iter().zip(&self.heads) {
             rules &= head.get(usize::from(*byte)).copied().unwrap_or(0);
             if rules == 0 {
-                break;
+                return 0;
             }
         }
-        rules
+        if number { rules } else { rules & enough() }
     }
 
     /// Which rules may begin behind this character, or behind nothing; in doubt they may.

@@ -28,7 +28,9 @@ pub(super) struct Scan<'a> {
 /// What a block tells the next.
 #[derive(Default)]
 struct Carry {
-    last: Masks,
+    word: u64,
+    backslash: u64,
+    percent: u64,
     value: u64,
 }
 
@@ -43,8 +45,10 @@ impl Engine {
             certain: piece.text.len(),
             tailed: VecDeque::new(),
         };
-        guard.free.fill(0);
         scan.run(&mut guard);
+        if !scan.hits.is_empty() {
+            guard.free.fill(0);
+        }
         scan.finish()
     }
 }
@@ -109,15 +113,16 @@ impl Scan<'_> {
     }
 
     fn block(&mut self, base: usize, now: &Masks, next: &Masks, carry: &mut Carry, scratch: &mut Scratch) {
-        let last = &carry.last;
-        let before = |mask: fn(&Masks) -> u64, by: u32| mask(now) << by | mask(last) >> (64 - by);
-        let escaped = before(|m| m.backslash, 2) | before(|m| m.backslash, 6) | before(|m| m.percent, 3);
-        let mut starts = !before(|m| m.word, 1) | escaped;
+        let before = |now: u64, last: u64, by: u32| now << by | last >> (64 - by);
+        let backslash = |by| before(now.backslash, carry.backslash, by);
+        let escaped = backslash(2) | backslash(6) | before(now.percent, carry.percent, 3);
+        let mut starts = !before(now.word, carry.word, 1) | escaped;
         // Behind separators, over spaces and quotation marks: a carry runs through them.
         let seed = now.separator << 1 | carry.value;
         let (sum, over) = now.quote.overflowing_add(seed & now.quote);
         let value = ((sum ^ now.quote) | seed) & !now.quote;
-        *carry = Carry { last: *now, value: now.separator >> 63 | u64::from(over) };
+        let carried = now.separator >> 63 | u64::from(over);
+        *carry = Carry { word: now.word, backslash: now.backslash, percent: now.percent, value: carried };
 
         let wanted =
             bits_from(self.piece.from.saturating_sub(base)) & !bits_from(self.piece.text.len() - base);
@@ -125,14 +130,19 @@ impl Scan<'_> {
             starts |= 1 << (self.piece.from - base);
         }
         let bits = Bits::new(now, next, starts, value);
+        let text = self.piece.text.as_bytes();
         for lane in &self.engine.lanes {
             let mut found = bits.of(&lane.place) & wanted;
             while found != 0 {
                 let at = first(&mut found);
                 if let Place::Required { .. } = lane.place {
                     self.approach(lane, base + at, scratch);
-                } else {
-                    self.attempt(lane, base + at, bits.digits(at), scratch);
+                    continue;
+                }
+                // Most places fit nothing: told here, without a call.
+                let fits = lane.fits(text.get(base + at..).unwrap_or_default(), || bits.digits(at));
+                if fits != 0 {
+                    self.attempt(lane, base + at, fits, scratch);
                 }
             }
         }
@@ -144,13 +154,17 @@ impl Scan<'_> {
         let text = self.piece.text.as_bytes();
         let (last, here) = (to.checked_sub(1).and_then(|last| text.get(last)), text.get(to));
         let has = |set: &ByteSet, byte: Option<&u8>| byte.is_some_and(|byte| set.has(*byte));
-        if !approaches.iter().any(|way| has(&way.before, last) || has(&way.head, here)) {
+        let begins = approaches.iter().any(|way| has(&way.head, here));
+        if !approaches.iter().any(|way| has(&way.before, last)) {
+            if begins {
+                self.try_at(lane, to, scratch);
+            }
             return;
         }
         let most = self.piece.from.max(to.saturating_sub(WINDOW));
         let mut places = std::mem::take(&mut scratch.places);
         places.clear();
-        if text.get(to).is_some_and(|byte| approaches.iter().any(|approach| approach.head.has(*byte))) {
+        if begins {
             places.push(to);
         }
         for approach in approaches {
@@ -171,9 +185,16 @@ impl Scan<'_> {
         places.sort_unstable();
         places.dedup();
         for at in &places {
-            self.attempt(lane, *at, AHEAD, scratch);
+            self.try_at(lane, *at, scratch);
         }
         scratch.places = places;
+    }
+
+    fn try_at(&mut self, lane: &Lane, at: usize, scratch: &mut Scratch) {
+        let fits = lane.fits(self.piece.text.as_bytes().get(at..).unwrap_or_default(), || AHEAD);
+        if fits != 0 {
+            self.attempt(lane, at, fits, scratch);
+        }
     }
 
     /// Whether a word may begin here, in doubt yes.

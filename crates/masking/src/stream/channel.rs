@@ -42,12 +42,14 @@ pub(super) struct View {
     pub(super) text: TextStream,
     /// What it has decided, in bytes of its own text.
     pub(super) told: usize,
+    /// What a look writes to; kept for the next.
+    out: Masked,
 }
 
 impl View {
     /// Looks at more, or at the end; gives the hits in positions of its own text.
     pub(super) fn look(&mut self, text: Option<&str>, masker: &Masker, hits: &mut Vec<Hit>) {
-        let mut out = Masked::default();
+        let mut out = std::mem::take(&mut self.out);
         match text {
             Some(text) => self.text.push(text, masker, &mut out),
             None => self.text.finish(masker, &mut out),
@@ -67,6 +69,8 @@ impl View {
             hit(span.len, &mut self.told, Some((span.entity.clone(), shown)));
         }
         self.told += out.text.len() - from;
+        out.clear();
+        self.out = out;
     }
 }
 
@@ -156,6 +160,9 @@ impl Channel {
         self.plain.look(Some(text), masker, &mut self.hits);
         if let Some(shadow) = &mut self.shadow {
             shadow.push(text, masker, &mut self.hits);
+            if self.hits.is_empty() && shadow.sees_no_more_than(&self.plain) {
+                self.shadow = None;
+            }
         }
     }
 
@@ -221,5 +228,31 @@ impl Channel {
             shadow.forget(self.told);
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shadow_lasts_as_long_as_something_encoded_can_be_looked_back_at() {
+        let masker = Masker::of([Entity::Email]);
+        let (mut channel, mut shown) = (Channel::default(), String::new());
+        let mut push = |channel: &mut Channel, text: &str| shown.push_str(&channel.push(text, &masker).text);
+        push(&mut channel, "100%25 of ");
+        assert!(channel.shadow.is_some());
+        for _ in 0..40 {
+            push(&mut channel, "a word or two ");
+        }
+        assert!(channel.shadow.is_none());
+        for piece in ["ann%4", "0example.com", " and ", "bob@example.com "] {
+            push(&mut channel, piece);
+        }
+        shown.push_str(&channel.finish(&masker).text);
+        assert!(
+            shown.starts_with("100%25 of a word") && shown.ends_with("two <EMAIL> and <EMAIL> "),
+            "{shown}"
+        );
     }
 }

@@ -222,7 +222,7 @@ impl JsonStream {
                     let decoded = self.decode(part(from, to), part(from, to + 1), escaped)?;
                     if name {
                         self.lexer.path.name_more(&decoded, MAX_NAME);
-                        if self.clean.contains(&*decoded) {
+                        if masker.engine().is_quiet(&decoded, "") || self.clean.contains(&*decoded) {
                             continue;
                         }
                     }

@@ -64,6 +64,12 @@ impl Shadow {
         self.look(None, masker, hits);
     }
 
+    /// Whether what it may still look at is what a plain view may, so that both will find the same until the next encoded
+    /// character.
+    pub(super) fn sees_no_more_than(&self, plain: &View) -> bool {
+        self.pending.is_empty() && self.view.text == plain.text
+    }
+
     /// The position of the text before which all is decided.
     pub(super) fn decided(&self) -> usize {
         if self.view.told == self.own { self.source } else { self.position(self.view.told, false).0 }

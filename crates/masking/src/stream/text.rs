@@ -4,7 +4,7 @@ use crate::{
 };
 
 /// Masks one text while it arrives.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TextStream {
     /// What has passed, as far as a detector looks back, and then what has come and is not decided.
     seen: String,

@@ -72,10 +72,14 @@ fn quoted(found: &Match<'_>) -> bool {
 
 /// Whether a text ends in a name that ends in one of these, and a separator.
 fn named(before: &str, names: &[&str]) -> bool {
-    let Some(name) = without(before, b" \"'`").and_then(|name| name.strip_suffix([':', '='])) else {
+    let mark = |byte| matches!(byte, b' ' | b'"' | b'\'' | b'`');
+    let Some((name, b":" | b"=")) = without(before, mark)
+        .and_then(|name| name.split_at_checked(name.len().checked_sub(1)?))
+        .map(|(name, last)| (name, last.as_bytes()))
+    else {
         return false;
     };
-    let Some(name) = without(name, b" \"'`:]") else { return false };
+    let Some(name) = without(name, |byte| mark(byte) || matches!(byte, b':' | b']')) else { return false };
     // Most names of a text end otherwise.
     let known = |(slot, bit): (usize, u64)| ENDINGS.get(slot).is_none_or(|bits| bits & bit != 0);
     if !ending(name).is_some_and(|ending| ending.is_none_or(known)) {
@@ -89,8 +93,8 @@ fn named(before: &str, names: &[&str]) -> bool {
 }
 
 /// A text without such marks at its end; `None` when they are too many.
-fn without<'a>(text: &'a str, marks: &[u8]) -> Option<&'a str> {
-    let len = text.bytes().rev().take(MAX_MARKS).take_while(|byte| marks.contains(byte)).count();
+fn without(text: &str, mark: impl Fn(u8) -> bool) -> Option<&str> {
+    let len = text.bytes().rev().take(MAX_MARKS).take_while(|byte| mark(*byte)).count();
     if len < MAX_MARKS { text.get(..text.len() - len) } else { None }
 }
 
