@@ -7,6 +7,7 @@ use crate::{
     cache::{DEFAULT_CACHED_TOKENS, Inactive, TokenCache},
     dpop::Proofs,
     issuer::Issuer,
+    replay::Nonces,
     verifier::Inner,
 };
 
@@ -19,6 +20,7 @@ pub struct VerifierBuilder {
     fetch: Option<Arc<dyn Fetch>>,
     cached_tokens: usize,
     demand_nonce: bool,
+    nonce_secret: Option<Vec<u8>>,
     revocations: Option<Revocations>,
     sightings: Option<Sightings>,
 }
@@ -32,6 +34,7 @@ impl Default for VerifierBuilder {
             fetch: None,
             cached_tokens: DEFAULT_CACHED_TOKENS,
             demand_nonce: false,
+            nonce_secret: None,
             revocations: None,
             sightings: None,
         }
@@ -97,10 +100,19 @@ impl VerifierBuilder {
         self
     }
 
-    /// Demands a nonce of ours in every proof (RFC 9449 section 9), good for five minutes and for this process: then
-    /// nobody can make proofs for later. Callers repeat their first request with the nonce of its refusal.
+    /// Demands a nonce of ours in every proof (RFC 9449 section 9), good for five minutes: then nobody can make proofs for
+    /// later. Callers repeat their first request with the nonce of its refusal. It counts in this process alone, unless
+    /// [a secret is shared](Self::share_nonces).
     pub fn demand_nonce(mut self) -> Self {
         self.demand_nonce = true;
+        self
+    }
+
+    /// Makes the nonces that are [demanded](Self::demand_nonce) of this secret, of 32 random bytes at least and for
+    /// nothing else: they count with all verifiers that have it. Behind a balancer a caller would be asked again by
+    /// each.
+    pub fn share_nonces(mut self, secret: impl Into<Vec<u8>>) -> Self {
+        self.nonce_secret = Some(secret.into());
         self
     }
 
@@ -131,8 +143,16 @@ impl VerifierBuilder {
         if self.issuers.is_empty() {
             return Err(InvalidConfig("no issuer is configured: no token could ever be accepted".to_owned()));
         }
-        let proofs = Proofs::new(self.demand_nonce)
-            .ok_or_else(|| InvalidConfig("this system has no randomness to make nonces of".to_owned()))?;
+        let nonces = match self.nonce_secret {
+            _ if !self.demand_nonce => None,
+            Some(secret) if secret.len() < 32 => {
+                return Err(InvalidConfig("nonces are made of a secret of 32 bytes at least".to_owned()));
+            }
+            Some(secret) => Some(Nonces::of(&secret)),
+            None => Some(Nonces::random().ok_or_else(|| {
+                InvalidConfig("this system has no randomness to make nonces of".to_owned())
+            })?),
+        };
         let (mut issuers, mut by_url) = (Vec::<Arc<Issuer>>::new(), HashMap::new());
         for (config, through) in self.issuers {
             config.check()?;
@@ -163,7 +183,7 @@ impl VerifierBuilder {
             clock: self.clock,
             cache: TokenCache::new(self.cached_tokens),
             inactive: Inactive::default(),
-            proofs,
+            proofs: Proofs::new(nonces),
             revocations: self.revocations,
             sightings: self.sightings,
         }))

@@ -4,7 +4,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crewgate_core::Principal;
 
 use crate::{
-    IssuerConfig, Jws, Reason, Rejection,
+    IssuerConfig, Jws, Profile, Reason, Rejection,
     cache::{Binding, Names},
     claims::Claims,
     json::{Json, Object},
@@ -46,10 +46,14 @@ pub(crate) fn token_type(
     jws: &Jws<'_>,
     payload: &Object<'_>,
 ) -> Result<(), Rejection> {
+    let usual = || jws.typ.is_none() || ["JWT", "JOSE"].iter().any(|usual| jws.is(usual));
     let expected = match &config.token_type {
         Some(only) if jws.is(only) => None,
         Some(only) => Some(only.as_str()),
-        None if jws.typ.is_none() || ["JWT", "JOSE", "at+jwt"].iter().any(|usual| jws.is(usual)) => None,
+        None if usual() => None,
+        // JWT-SVID section 2.3: these and no others.
+        None if config.profile == Profile::Spiffe => Some("typ absent, JWT or JOSE"),
+        None if jws.is("at+jwt") => None,
         // Proofs, logout and security event tokens are signed by the same keys and mean something else.
         None => Some("typ absent, JWT, JOSE or at+jwt"),
     };

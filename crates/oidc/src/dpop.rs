@@ -38,10 +38,9 @@ pub(crate) struct Proofs {
 }
 
 impl Proofs {
-    /// `None` when nonces are demanded and the system has no randomness to make them of.
-    pub(crate) fn new(demand_nonce: bool) -> Option<Self> {
-        let nonces = if demand_nonce { Some(Nonces::random()?) } else { None };
-        Some(Self { replays: Replays::default(), nonces })
+    /// Demands one of these nonces, where there are any.
+    pub(crate) fn new(nonces: Option<Nonces>) -> Self {
+        Self { replays: Replays::default(), nonces }
     }
 
     /// Checks that the holder of the key `thumbprint` (RFC 7638, base64url) made this proof now, for this request with

@@ -74,7 +74,7 @@ impl Replays {
     }
 }
 
-/// Nonces that need no memory: a time, sealed with a key of this process.
+/// Nonces that need no memory: a time, sealed with a key of this process, or of all who share a secret.
 pub(crate) struct Nonces(hmac::Key);
 
 impl std::fmt::Debug for Nonces {
@@ -89,6 +89,11 @@ impl Nonces {
         let mut secret = [0; 32];
         SystemRandom::new().fill(&mut secret).ok()?;
         Some(Self(hmac::Key::new(hmac::HMAC_SHA256, &secret)))
+    }
+
+    /// Those of all who have this secret.
+    pub(crate) fn of(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
     pub(crate) fn issue(&self, now: Timestamp) -> String {
@@ -132,6 +137,14 @@ mod tests {
         }
         assert_eq!(replays.see("key", "one more", Timestamp::from_secs(1)), Seen::Full);
         assert_eq!(replays.see("key", "one more", Timestamp::from_secs(200)), Seen::First);
+    }
+
+    #[test]
+    fn nonces_count_with_all_who_share_their_secret_and_with_nobody_else() {
+        let now = Timestamp::from_secs(1000);
+        let nonce = Nonces::of(b"ours").issue(now);
+        assert!(Nonces::of(b"ours").holds(&nonce, now));
+        assert!(!Nonces::of(b"theirs").holds(&nonce, now));
     }
 
     #[test]

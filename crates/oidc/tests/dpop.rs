@@ -110,6 +110,40 @@ async fn a_bound_token_opens_with_its_keys_proof_and_with_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_nonce_counts_with_every_gateway_that_shares_its_secret() {
+    let house = house(true);
+    let replica = |secret: u8| {
+        let config = IssuerConfig::new("dev", URL, ["crewgate"]).unwrap();
+        builder(&house.idp, &house.clock)
+            .issuer(config)
+            .demand_nonce()
+            .share_nonces([secret; 32])
+            .build()
+            .unwrap()
+    };
+    let token = house.token();
+    let with = async |replica: &Verifier, changes: Value| {
+        let bearer =
+            Bearer::new(token.as_str()).with_proof(&house.proof(&token, changes), Method::POST, TARGET);
+        replica.verify(bearer).await
+    };
+    let asked = with(&replica(1), json!({})).await.unwrap_err().into_refusal();
+    let nonce = asked.challenge.unwrap().nonce.unwrap();
+    with(&replica(1), json!({ "nonce": nonce })).await.unwrap();
+    let other = with(&replica(2), json!({ "nonce": nonce })).await.unwrap_err();
+    assert_eq!(other.reason(), Reason::NonceWanted);
+    let short = IssuerConfig::new("dev", URL, ["crewgate"]).unwrap();
+    assert!(
+        builder(&house.idp, &house.clock)
+            .issuer(short)
+            .demand_nonce()
+            .share_nonces(*b"short")
+            .build()
+            .is_err()
+    );
+}
+
+#[tokio::test]
 async fn every_part_of_a_proof_counts() {
     let house = house(false);
     let token = house.token();

@@ -332,6 +332,47 @@ async fn svids_of_another_trust_domain_are_refused() {
 }
 
 #[tokio::test]
+async fn svids_say_their_type_or_none_and_are_signed_as_their_standard_lists() {
+    let house = House::new(
+        "https://spire.acme.example",
+        |config| config.profile(Profile::Spiffe).trust_domain("acme.example"),
+        json!({}),
+    );
+    let svid = || house.idp.token().subject("spiffe://acme.example/jobs/reporter");
+    let reason =
+        async |token: String| house.verifier.verify(Bearer::new(token)).await.map_err(|no| no.reason());
+    for typ in ["JWT", "JOSE"] {
+        assert!(reason(svid().header("typ", typ).sign()).await.is_ok(), "{typ}");
+    }
+    assert!(reason(svid().header("typ", Value::Null).sign()).await.is_ok());
+    for typ in ["at+jwt", "dpop+jwt", "SVID"] {
+        assert_eq!(reason(svid().header("typ", typ).sign()).await.unwrap_err(), Reason::Type, "{typ}");
+    }
+    // As SPIRE marks the keys of its bundle; to any other issuer such a key means nothing.
+    let marked = |profile: Profile| {
+        let (url, idp) = (house.idp.url().to_owned(), &house.idp);
+        let keys = idp.document(&format!("{url}/jwks")).unwrap();
+        let mut keys: Value = serde_json::from_str(&keys).unwrap();
+        for key in keys["keys"].as_array_mut().unwrap() {
+            key["use"] = json!("jwt-svid");
+        }
+        let keys = bytes::Bytes::from(keys.to_string());
+        let config = IssuerConfig::new("idp", &url, ["crewgate"]).unwrap().profile(profile);
+        let config = config.jwks_uri(format!("{url}/jwks"));
+        let spiffe = profile == Profile::Spiffe;
+        let config = if spiffe { config.trust_domain("acme.example") } else { config };
+        let fetch = move |_: http::Uri| std::future::ready(Ok::<_, crewgate_oidc::FetchError>(keys.clone()));
+        Verifier::builder().clock(house.clock.clone()).fetch(fetch).issuer(config).build().unwrap()
+    };
+    let token = || svid().header("typ", "JWT").sign();
+    marked(Profile::Spiffe).verify(Bearer::new(token())).await.unwrap();
+    let other = marked(Profile::Generic).verify(Bearer::new(token())).await.unwrap_err();
+    assert_eq!(other.reason(), Reason::IssuerNotReady, "no usable key");
+    let ed = house.idp.add_key(crewgate_testkit::KeyKind::EdDsa);
+    assert_eq!(reason(svid().header("typ", "JWT").key(&ed).sign()).await.unwrap_err(), Reason::AlgRefused);
+}
+
+#[tokio::test]
 async fn what_is_demanded_of_tokens_is_not_told_to_callers() {
     let house = github();
     let stranger = house.with(json!({ "repository_owner_id": "66" })).await.unwrap_err();
