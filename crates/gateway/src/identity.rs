@@ -6,7 +6,11 @@ use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, SystemClock, 
 use crewgate_oidc::{Bearer, Exchange, HttpFetch, Rejection, Revocations, Sightings, Verifier, VerifyToken};
 use sha2::{Digest, Sha256};
 
-use crate::{config::Settings, live::Live, oauth};
+use crate::{
+    config::{Reach, Settings},
+    live::Live,
+    oauth,
+};
 
 /// The issuer name of principals that only hold a shared key. No issuer may be called so.
 pub(crate) const LEGACY: &str = "legacy";
@@ -50,8 +54,7 @@ impl Gatekeeper {
         exchange: Option<&Exchange>,
         sightings: Sightings,
     ) -> Result<Self, String> {
-        let fetch = HttpFetch::new().map_err(|error| error.to_string())?;
-        let mut builder = Verifier::builder().fetch(fetch).clock(Arc::clone(&clock)).sightings(sightings);
+        let mut builder = Verifier::builder().clock(Arc::clone(&clock)).sightings(sightings);
         if let Some(revocations) = revocations {
             builder = builder.revocations(revocations);
         }
@@ -62,11 +65,7 @@ impl Gatekeeper {
             builder = builder.exchange(exchange).map_err(|error| error.to_string())?;
         }
         for settings in &settings.issuers {
-            let config = settings.config.clone();
-            builder = match &settings.ca {
-                None => builder.issuer(config),
-                Some(ca) => builder.issuer_through(config, trusting(ca)?),
-            };
+            builder = builder.issuer_through(settings.config.clone(), fetch_by(&settings.reach)?);
         }
         let keys = settings.crews.iter().filter_map(|crew| {
             let shared = crew.shared_key.as_ref()?;
@@ -149,9 +148,15 @@ impl Gatekeeper {
     }
 }
 
-/// Fetches over connections this authority may vouch for too.
-pub(crate) fn trusting(ca: &[u8]) -> Result<HttpFetch, String> {
-    HttpFetch::with_extra_ca(ca).map_err(|error| error.to_string())
+/// Fetches as an issuer is reached.
+///
+/// # Errors
+///
+/// What is wrong with its certificate authority.
+pub(crate) fn fetch_by(reach: &Reach) -> Result<HttpFetch, String> {
+    let fetch = HttpFetch::with_extra_ca(reach.ca.as_deref().unwrap_or_default());
+    let fetch = fetch.map_err(|error| error.to_string())?;
+    Ok(if reach.private_network { fetch.in_private_networks() } else { fetch })
 }
 
 impl VerifyToken for Gatekeeper {

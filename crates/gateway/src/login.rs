@@ -16,11 +16,11 @@ use axum::{
 };
 use crewgate_console::{Console, FORM_TOKEN, Form, Visit, notice, pages, style};
 use crewgate_core::Clock;
-use crewgate_oidc::{Fetch, HttpFetch, LOGIN_TIME, Login, LoginError, Revocations, SessionId};
+use crewgate_oidc::{Fetch, LOGIN_TIME, Login, LoginError, Revocations, SessionId};
 use crewgate_store::Store;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::{config::LoginSettings, identity::trusting, live::Live, oauth};
+use crate::{config::LoginSettings, identity::fetch_by, live::Live, oauth};
 
 /// Cookies of ours: a session, and a login under way.
 const SESSION: &str = "session";
@@ -55,10 +55,7 @@ impl LoginDesk {
         live: Live,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
-        let fetch: Arc<dyn Fetch> = match &settings.ca {
-            None => Arc::new(HttpFetch::new().map_err(|error| error.to_string())?),
-            Some(ca) => Arc::new(trusting(ca)?),
-        };
+        let fetch: Arc<dyn Fetch> = Arc::new(fetch_by(&settings.reach)?);
         let (sessions, used) = (Arc::new(store.clone()), Arc::new(store.clone()));
         let login = Login::new(settings.at(&base), fetch, sessions, used, revocations, clock);
         Ok(Self(Arc::new(Inner { login: login.map_err(|error| error.to_string())?, base, live })))

@@ -15,7 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use crate::keyset::MAX_DOCUMENT;
+use crate::{address::Resolver, keyset::MAX_DOCUMENT};
 
 /// Gets a document of an issuer. Whoever calls it has checked that the URL may be fetched, ends it after
 /// [`FETCH_TIMEOUT`](crate::FETCH_TIMEOUT), and judges what comes back.
@@ -122,7 +122,8 @@ impl std::error::Error for FetchError {}
 /// operating system's certificates and those given.
 #[derive(Debug, Clone)]
 pub struct HttpFetch {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    tls: ClientConfig,
 }
 
 impl HttpFetch {
@@ -168,9 +169,24 @@ impl HttpFetch {
             .map_err(|e| FetchError::new(format!("TLS: {e}")))?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Ok(Self::over(tls, Resolver::new(false)))
+    }
+
+    /// Goes where names lead in a private network too: to an issuer of one's own, or in one's own cluster. Without it
+    /// names lead to public addresses only, and `localhost` to this machine.
+    #[must_use]
+    pub fn in_private_networks(self) -> Self {
+        Self::over(self.tls, Resolver::new(true))
+    }
+
+    fn over(tls: ClientConfig, resolver: Resolver) -> Self {
+        let mut http = HttpConnector::new_with_resolver(resolver);
+        http.enforce_http(false);
         let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector) })
+            HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
+        let connector = connector.wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+        Self { client, tls }
     }
 
     async fn get(&self, uri: Uri, known: Option<String>) -> Result<Fetched, FetchError> {

@@ -73,6 +73,7 @@
 //! | ids that count once | [`MAX_USED`] | refused when they cannot be remembered |
 //! | remembered tokens | [`DEFAULT_CACHED_TOKENS`] | by hash, until `exp`, while their key is published |
 
+mod address;
 mod algorithm;
 mod bearer;
 mod builder;

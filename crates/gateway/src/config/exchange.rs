@@ -7,7 +7,7 @@ use crewgate_oidc::{EXCHANGED_LIFETIME, EventSource, IssuerConfig, Profile, Sign
 use super::{
     check::{Checker, name, url},
     crew, raw,
-    settings::IssuerSettings,
+    settings::{IssuerSettings, Reach},
     units::{Secret, duration, rate},
 };
 
@@ -31,8 +31,8 @@ pub struct ExchangeSettings {
 pub struct EventSettings {
     /// The transmitter, and the issuer it tells about.
     pub source: EventSource,
-    /// Extra certificate authority, PEM.
-    pub ca: Option<Vec<u8>>,
+    /// How the transmitter is reached: as its issuer is, with a certificate authority of its own.
+    pub reach: Reach,
 }
 
 pub(super) fn exchange(
@@ -135,5 +135,6 @@ pub(super) fn events(
         check.wrong(transmitter.span(), error.to_string(), None);
     }
     let source = EventSource { transmitter: config, about: short, about_url: about.url.clone() };
-    Some(EventSettings { source, ca })
+    let reach = Reach { ca, private_network: about.reach.private_network };
+    Some(EventSettings { source, reach })
 }

@@ -7,7 +7,7 @@ use crewgate_oidc::{Algorithm, Introspection, IssuerConfig, KindRule, Profile};
 use super::{
     check::{Checker, name, url},
     crew, raw,
-    settings::IssuerSettings,
+    settings::{IssuerSettings, Reach},
     units::duration,
 };
 
@@ -62,7 +62,9 @@ pub(super) fn issuer(check: &mut Checker<'_>, raw: &raw::Issuer) -> Option<Issue
     {
         check.wrong(raw.name.span(), error.to_string(), None);
     }
-    Some(IssuerSettings { name: short, url: own, config, ca })
+    // A cluster's own issuer is in it.
+    let private_network = raw.private_network.unwrap_or(profile == Profile::Kubernetes);
+    Some(IssuerSettings { name: short, url: own, config, reach: Reach { ca, private_network } })
 }
 
 /// Which claims say what, and which must be there.

@@ -7,7 +7,7 @@ use crewgate_oidc::{DEFAULT_FRESH, IssuerConfig, LoginConfig};
 use super::{
     check::{Checker, url},
     raw,
-    settings::{IssuerSettings, Settings},
+    settings::{IssuerSettings, Reach, Settings},
     units::{Secret, duration},
 };
 
@@ -19,8 +19,8 @@ const MAX_FRESH: Duration = crewgate_oidc::SESSION_IDLE;
 pub struct LoginSettings {
     /// The issuer.
     pub issuer: IssuerConfig,
-    /// Its extra certificate authority, PEM.
-    pub ca: Option<Vec<u8>>,
+    /// How it is reached.
+    pub reach: Reach,
     /// What it knows the console by.
     pub client_id: String,
     /// With what the console proves it; absent: a public client.
@@ -113,7 +113,7 @@ pub(super) fn login(
     let issuer = issuer?;
     Some(LoginSettings {
         issuer: issuer.config.clone(),
-        ca: issuer.ca.clone(),
+        reach: issuer.reach.clone(),
         client_id: client_id?,
         client_secret,
         scopes,

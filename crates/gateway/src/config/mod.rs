@@ -42,7 +42,7 @@ pub use self::{
     settings::{
         ApprovalSettings, ApproverSettings, BreakGlassSettings, EscalationSettings, ExportSettings, ExportTo,
         GatewaySettings, HttpSink, IssuerSettings, LimitSettings, ListenSettings, LogFormat, ObjectPlace,
-        ObjectsSink, PersonSettings, RetentionSettings, RoleRequestSettings, RoleSettings, Settings,
+        ObjectsSink, PersonSettings, Reach, RetentionSettings, RoleRequestSettings, RoleSettings, Settings,
         SyslogSink, TelemetrySettings, TlsSettings, WitnessSettings,
     },
     units::Secret,

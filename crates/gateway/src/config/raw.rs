@@ -190,6 +190,7 @@ pub(super) struct Issuer {
     pub(super) introspection: Option<Introspection>,
     pub(super) kind: Option<Text>,
     pub(super) ca: Option<Text>,
+    pub(super) private_network: Option<bool>,
     #[serde(default)]
     pub(super) dangerously_allow_http: bool,
     #[serde(default)]

@@ -280,8 +280,17 @@ pub struct IssuerSettings {
     pub url: String,
     /// Everything else, checked.
     pub config: crewgate_oidc::IssuerConfig,
+    /// How it is reached.
+    pub reach: Reach,
+}
+
+/// How an issuer's documents are reached.
+#[derive(Debug, Clone, Default)]
+pub struct Reach {
     /// Extra certificate authority, PEM.
     pub ca: Option<Vec<u8>>,
+    /// Whether its names may lead into a private network.
+    pub private_network: bool,
 }
 
 /// One table of a role: some of its holders, what it includes, and when all of that stands.

@@ -293,7 +293,11 @@ fn every_issuer_of_the_guide_loads() {
         let mut text = MINIMAL.replace("okta:analysts", &format!("{name}:analysts"));
         text.replace_range(issuer.clone(), block);
         let settings = folder.parse(&text).unwrap_or_else(|error| panic!("{block}\n{error}"));
-        profiles.insert(settings.issuers[0].config.used_profile());
+        let issuer = &settings.issuers[0];
+        let profile = issuer.config.used_profile();
+        // A cluster's own issuer is in its network; nobody else's is unless it is said.
+        assert_eq!(issuer.reach.private_network, profile == crewgate_oidc::Profile::Kubernetes);
+        profiles.insert(profile);
     }
     for profile in crewgate_oidc::Profile::ALL {
         assert!(profiles.contains(&profile), "the guide shows no {}", profile.name());

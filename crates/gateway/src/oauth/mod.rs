@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Limited};
 pub(crate) use self::{events::EventDesk, form::Form, token::TokenDesk};
 use crate::{
     config::{EventSettings, ExchangeSettings},
-    identity::trusting,
+    identity::fetch_by,
 };
 
 /// First segment of all these addresses; no crew may be called so.
@@ -63,7 +63,7 @@ pub(crate) fn events(
     }
     let mut sources = Vec::new();
     for event in asked {
-        let fetch: Arc<dyn Fetch> = Arc::new(trusting(event.ca.as_deref().unwrap_or_default())?);
+        let fetch: Arc<dyn Fetch> = Arc::new(fetch_by(&event.reach)?);
         sources.push((event.source.clone(), fetch));
     }
     let receiver =
