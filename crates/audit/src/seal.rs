@@ -47,6 +47,14 @@ impl SealKey {
         BASE64.encode(self.0)
     }
 
+    /// A secret for another purpose, of all who have this key: HMAC-SHA256 over the purpose's name. It says nothing of
+    /// this key.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Vec<u8> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        hmac::sign(&key, purpose.as_bytes()).as_ref().to_vec()
+    }
+
     /// Encrypts: nonce, ciphertext, tag. It opens only under the same `context`.
     ///
     /// # Errors

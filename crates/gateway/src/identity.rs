@@ -60,6 +60,10 @@ impl Gatekeeper {
         }
         if settings.gateway.demand_dpop_nonce {
             builder = builder.demand_nonce();
+            // Gateways that share a database share its keys; one alone needs no other to know its nonces.
+            if let Some(keys) = &settings.record_keys {
+                builder = builder.share_nonces(keys.derive("crewgate dpop nonces"));
+            }
         }
         if let Some(exchange) = exchange {
             builder = builder.exchange(exchange).map_err(|error| error.to_string())?;

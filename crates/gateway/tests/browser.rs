@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crewgate_audit::{Phase, Query};
 use crewgate_core::{Clock, Fact, SystemClock};
-use crewgate_testkit::ManualClock;
+use crewgate_testkit::{DevIdp, ManualClock};
 use house::{Answer, Ground, House, Plan, Wire, contains, request, verifies};
 use serde_json::json;
 
@@ -262,6 +262,68 @@ async fn an_approval_needs_a_login_of_a_short_time_ago_and_a_session_ends() {
     assert_eq!(house.waiting().await.len(), 1);
     clock.advance(Duration::from_secs(15 * 60));
     assert_eq!(dora.get("/").await.status, 303, "nobody used it for a quarter of an hour");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_belongs_to_the_one_host_it_was_given_by_and_travels_encrypted_alone() {
+    let ground = Ground::lay(plan()).await;
+    ground.folder.write("console.key", "console-secret");
+    let config = std::fs::read_to_string(&ground.config).unwrap();
+    let public = "[console]\npublic_url = \"https://console.test\"\n";
+    ground.folder.write("crewgate.toml", config.replacen("[console]\n", public, 1));
+    let house = House::start(ground).await;
+    house.idp.sign_in("dora", &["data-owners"]);
+    let mut dora = Browser::new(&house);
+    let sent = dora.get("/login").await;
+    let back = house.idp.send_back(sent.header("location").unwrap()).unwrap();
+    let entered = dora.get(back.strip_prefix("https://console.test").unwrap()).await;
+    assert_eq!((entered.status, entered.header("location")), (303, Some("/")), "{}", entered.text());
+    let given = [&sent, &entered].into_iter().flat_map(|answer| answer.headers.get_all("set-cookie"));
+    let given: Vec<_> = given.map(|line| line.to_str().unwrap()).collect();
+    assert!(given.len() >= 2, "{given:?}");
+    for line in given {
+        assert!(
+            line.starts_with("__Host-") && line.contains("; Secure") && line.contains("; Path=/;"),
+            "{line}"
+        );
+        assert!(!line.to_ascii_lowercase().contains("domain="), "{line}");
+    }
+    assert_eq!(dora.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_the_issuer_ends_a_session() {
+    let signals = DevIdp::start().await.unwrap();
+    let audience = "https://gate.test/oauth/events";
+    let mut plan = plan();
+    plan.tables += &format!(
+        "[[events]]\nissuer = \"dev\"\ntransmitter = \"{}\"\naudience = [\"{audience}\"]\n",
+        signals.url()
+    );
+    let ground = Ground::lay(plan).await;
+    ground.folder.write("console.key", "console-secret");
+    let house = House::start(ground).await;
+    house.idp.sign_in("dora", &["data-owners"]);
+    let mut dora = Browser::new(&house);
+    dora.log_in("/login").await;
+    assert_eq!(dora.get("/").await.status, 200);
+    let push = async |subject: &str| {
+        let kind = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+        let about = json!({ "format": "iss_sub", "iss": house.idp.url(), "sub": subject });
+        let event = signals.token().header("typ", "secevent+jwt").audience(audience).claim("jti", subject);
+        let event = event.claim("sub_id", about).claim("events", json!({ kind: {} }));
+        let event = event.without("sub").without("exp").sign();
+        let mut wire = Wire::connect(house.data()).await;
+        let headers = ["content-type: application/secevent+jwt", "connection: close"];
+        wire.send(&request("POST", "/oauth/events", &headers, event.as_bytes())).await;
+        assert_eq!(wire.answer().await.unwrap().status, 202);
+    };
+    push("somebody-else").await;
+    assert_eq!(dora.get("/").await.status, 200);
+    push("dora").await;
+    let out = dora.get("/").await;
+    assert_eq!((out.status, out.header("location")), (303, Some("/login?to=/")));
+    verifies(&house.stop().await.folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,16 +3,26 @@
 
 mod house;
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
-use crewgate_audit::{Entry, Phase, Query};
-use crewgate_core::Fact;
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use crewgate_audit::{
+    Entry, Phase, Query, SealKey,
+    tlog::{KeyKind, Signer},
+};
+use crewgate_core::{Fact, SystemClock};
+use crewgate_gateway::config::Settings;
 use crewgate_testkit::DevIdp;
 use house::{Answer, Ground, House, Plan, Wire, call, crewgate, refusals, request, said, until, verifies};
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -114,6 +124,32 @@ async fn a_jobs_token_is_exchanged_once_for_one_that_counts_for_the_roles_it_nam
     house.control("POST", "/api/revocations", &house.dora(), Some(revoke)).await;
     assert_eq!(house.get("/support/inputs", &fresh).await.refusal(), (401, "issuer_revoked".to_owned()));
     verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jobs_token_is_exchanged_once_and_a_pods_as_often_as_it_is_read_unless_told_otherwise() {
+    let once = async |more: &str| {
+        let mut tables = format!(
+            "[exchange]\nkeys = [{{ file = \"exchange.pem\" }}]\nissuers = [\"github\", \"gitlab\", \"k8s\", \"spire\"]\n{more}\n"
+        );
+        for (name, profile, pinned) in [
+            ("github", "github-actions", "require = { repository_owner_id = \"65\" }"),
+            ("gitlab", "gitlab", "require = { namespace_id = \"72\" }"),
+            ("k8s", "kubernetes", ""),
+            ("spire", "spiffe", "trust_domain = \"acme.example\""),
+        ] {
+            tables += &format!(
+                "[[issuer]]\nname = \"{name}\"\nprofile = \"{profile}\"\nurl = \"https://{name}.example\"\n\
+                 audience = [\"https://gate.example\"]\n{pinned}\n"
+            );
+        }
+        let ground = Ground::lay(Plan { tables, ..Plan::default() }).await;
+        ground.folder.write("exchange.pem", pem());
+        let settings = Settings::load(&ground.config).unwrap();
+        settings.exchange.unwrap().once.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(once("").await, ["github", "gitlab"]);
+    assert_eq!(once("once = [\"github\", \"k8s\"]").await, ["github", "k8s"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,6 +297,98 @@ async fn an_event_that_is_pushed_ends_the_tokens_it_is_about() {
     assert_eq!(post(&house, "/oauth/events", "application/jwt", "x").await.status, 415);
     assert_eq!(push(&alice).await.field("err"), "invalid_request");
     verifies(&house.stop().await.folder).await;
+}
+
+/// Somebody with a key to prove.
+struct Holder(DevIdp);
+
+impl Holder {
+    fn new() -> Self {
+        Self(DevIdp::offline("https://holder.test", Arc::new(SystemClock)))
+    }
+
+    fn jwk(&self) -> Value {
+        let set: Value = serde_json::from_str(&self.0.document("https://holder.test/jwks").unwrap()).unwrap();
+        let mut jwk = set.pointer("/keys/0").unwrap().clone();
+        jwk.as_object_mut().unwrap().retain(|name, _| ["kty", "crv", "x", "y"].contains(&name.as_str()));
+        jwk
+    }
+
+    /// RFC 7638: the members in the order of their names.
+    fn thumbprint(&self) -> String {
+        let members: BTreeMap<String, Value> = serde_json::from_value(self.jwk()).unwrap();
+        hash(&json!(members).to_string())
+    }
+
+    /// Reads the inputs of `support` with this token and a proof of its own.
+    async fn read(&self, house: &House, token: &str, nonce: Option<&str>) -> Answer {
+        let target = format!("http://{}/support/inputs", house.data());
+        let proof =
+            ["iss", "sub", "aud", "exp"].iter().fold(self.0.token(), |proof, name| proof.without(name));
+        // Signatures differ each time, so this identifier does.
+        let proof = proof.claim("jti", hash(&self.0.token().sign())).claim("htm", "GET").claim("htu", target);
+        let proof = proof.claim("ath", hash(token)).header("typ", "dpop+jwt").header("kid", Value::Null);
+        let proof = nonce.into_iter().fold(proof, |proof, nonce| proof.claim("nonce", nonce));
+        let proof = proof.header("jwk", self.jwk()).sign();
+        let (token, proof) = (format!("authorization: DPoP {token}"), format!("dpop: {proof}"));
+        let mut wire = Wire::connect(house.data()).await;
+        wire.send(&request("GET", "/support/inputs", &[&token, &proof, "connection: close"], b"")).await;
+        wire.answer().await.unwrap()
+    }
+}
+
+fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_can_demand_tokens_that_only_their_holder_can_use() {
+    let ground = Ground::lay(Plan::default()).await;
+    let demand = "@id(\"holders-only\")\nforbid (principal, action, resource) unless { context.sender_constrained };\n";
+    ground.folder.write("policy/holders.cedar", demand);
+    let house = House::start(ground).await;
+    let plain = house.get("/support/inputs", &house.alice()).await;
+    assert_eq!(plain.refusal(), (403, "policy_refused".to_owned()));
+    assert!(house.support.received().is_empty());
+    let alice = Holder::new();
+    let bound = house.idp.token().subject("alice").groups(["analysts"]);
+    let bound = bound.claim("cnf", json!({ "jkt": alice.thumbprint() })).sign();
+    let answer = alice.read(&house, &bound, None).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let thief = Holder::new().read(&house, &bound, None).await;
+    assert_eq!(thief.status, 401, "{}", thief.text());
+    assert_eq!(house.get("/support/inputs", &bound).await.refusal(), (401, "token_bound".to_owned()));
+    assert_eq!(house.support.received().len(), 1);
+    verifies(&house.stop().await.folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_of_one_gateway_counts_with_the_next_that_has_the_same_seal_key() {
+    let start = async |seal: &str| {
+        let tables =
+            "[record]\nsigning_keys = [{ file = \"signing.key\" }]\nseal_key = { file = \"seal.key\" }\n";
+        let gateway = "demand_dpop_nonce = true";
+        let ground = Ground::lay(Plan { gateway, tables: tables.to_owned(), ..Plan::default() }).await;
+        let signer = Signer::generate("crewgate/test", KeyKind::Log).unwrap();
+        ground.folder.write("signing.key", signer.expose().as_bytes());
+        ground.folder.write("seal.key", seal);
+        House::start(ground).await
+    };
+    let shared = SealKey::generate().unwrap().expose();
+    let (one, two, other) =
+        (start(&shared).await, start(&shared).await, start(&SealKey::generate().unwrap().expose()).await);
+    let alice = Holder::new();
+    let token = |house: &House| {
+        let token = house.idp.token().subject("alice").groups(["analysts"]);
+        token.claim("cnf", json!({ "jkt": alice.thumbprint() })).sign()
+    };
+    let asked = alice.read(&one, &token(&one), None).await;
+    assert_eq!(asked.status, 401, "{}", asked.text());
+    let nonce = asked.header("dpop-nonce").unwrap();
+    for (house, status) in [(&one, 200), (&two, 200), (&other, 401)] {
+        let answer = alice.read(house, &token(house), Some(nonce)).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

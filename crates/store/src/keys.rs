@@ -40,6 +40,12 @@ impl Keys {
         Ok(Self { signers: signers.into(), seal })
     }
 
+    /// A secret for another purpose, of all who share these keys.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Vec<u8> {
+        self.seal.derive(purpose)
+    }
+
     /// The name under which the record is known.
     #[must_use]
     pub fn origin(&self) -> &str {
