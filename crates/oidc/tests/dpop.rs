@@ -124,7 +124,7 @@ async fn a_nonce_counts_with_every_gateway_that_shares_its_secret() {
     let token = house.token();
     let with = async |replica: &Verifier, changes: Value| {
         let bearer =
-            Bearer::new(token.as_str()).with_proof(&house.proof(&token, changes), Method::POST, TARGET);
+            Bearer::new(token.as_str()).with_proof(house.proof(&token, changes), Method::POST, TARGET);
         replica.verify(bearer).await
     };
     let asked = with(&replica(1), json!({})).await.unwrap_err().into_refusal();
