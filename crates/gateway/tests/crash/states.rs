@@ -26,7 +26,7 @@ async fn kill_9_in_every_state_changes_no_state_and_sends_nothing_again() {
     let ask_of = async |crew: &str, topic: &str| world.kickoff(crew, topic).await.unwrap();
     let ask = async |topic: &str| ask_of("risky", topic).await;
     let act = async |who: &Http, run: &str, what: &str, body: Value| {
-        world.act(who, &world.own(run).await, what, body).await.unwrap().expect(200);
+        world.act(who, &world.own(run).await.unwrap(), what, body).await.unwrap().expect(200);
     };
     let (yes, no) = (json!({ "verdict": "approve" }), json!({ "verdict": "deny", "reason": "no" }));
     let pending = ask("pending").await;
@@ -139,14 +139,21 @@ async fn kill_9_stops_no_clock_and_what_ended_meanwhile_is_never_sent() {
     let unstarted = world.kickoff("risky", "unstarted").await.unwrap();
     let yes = json!({ "verdict": "approve" });
     for run in [&half, &unstarted] {
-        world.act(&world.hanna, &world.own(run).await, "decision", yes.clone()).await.unwrap().expect(200);
+        world
+            .act(&world.hanna, &world.own(run).await.unwrap(), "decision", yes.clone())
+            .await
+            .unwrap()
+            .expect(200);
     }
     world.kill();
     tokio::time::sleep(Duration::from_secs(4)).await;
     for _ in 0..2 {
         world.start();
         for (crew, run) in [("risky", &undecided), ("grave", &half), ("risky", &unstarted)] {
-            let late = world.act(&world.hanna, &world.own(run).await, "decision", yes.clone()).await.unwrap();
+            let late = world
+                .act(&world.hanna, &world.own(run).await.unwrap(), "decision", yes.clone())
+                .await
+                .unwrap();
             assert_eq!(late.status, 409, "{late:?}");
             assert!(is(&world.status(crew, run).await, "FAILED"), "{run}");
             assert_eq!(states(&world).await.get(run).map(String::as_str), Some("expired"));

@@ -206,11 +206,11 @@ impl World {
     }
 
     /// What Alice asked for: the row of this run, or of this approval where it has none.
-    pub(crate) async fn own(&self, run: &str) -> Value {
-        let list = self.alice.get(&self.console("/api/approvals")).await.expect(200).json();
+    pub(crate) async fn own(&self, run: &str) -> Result<Value, String> {
+        let list = self.alice.try_get(&self.console("/api/approvals")).await?.expect(200).json();
         let own = list.get("own").and_then(Value::as_array).unwrap().clone();
         let is_it = |row: &Value| ["run", "id"].iter().any(|key| row.get(key).is_some_and(|id| id == run));
-        own.into_iter().find(is_it).unwrap()
+        Ok(own.into_iter().find(is_it).unwrap())
     }
 
     /// Every approval as it is stored, by the topic of its call.
