@@ -6,7 +6,7 @@ mod house;
 
 use std::{fs, process::Command};
 
-use crewgate_audit::{Log, Query};
+use crewgate_audit::{Log, Phase, Query};
 use crewgate_core::Fact;
 use crewgate_testkit::Script;
 use house::{House, Plan, crewgate, said, until};
@@ -70,6 +70,12 @@ async fn an_exported_run_is_one_masked_signed_file_that_proves_itself() {
     let house = House::with(Plan { script: Some(script), ..Plan::default() }).await;
     let run = kickoff(&house, "tides").await;
     finish(&house, &run).await;
+    // An outcome comes after the last byte of its answer.
+    until("an outcome of every call", async || {
+        let count = async |phase: Phase| house.entries(Query::default().phase(phase)).await.len();
+        (count(Phase::Outcome).await == count(Phase::Intent).await).then_some(())
+    })
+    .await;
     let key = house.running.store().keys()[0].to_string();
     let folder = house.folder.path().to_owned();
     // The gateway runs on beside it; what is exported is what stands there at that moment.
