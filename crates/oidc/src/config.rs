@@ -383,18 +383,30 @@ impl IssuerConfig {
         }
     }
 
+    /// Whether the issuer's document may send us to this place: names are looked at when they are resolved, an address
+    /// only the issuer's own, or a document could have us ask in our own network.
+    pub(crate) fn may_lead_to(&self, url: &str) -> bool {
+        let Some(place) = host_of(url) else { return false };
+        let bare = place.strip_prefix('[').and_then(|place| place.strip_suffix(']')).unwrap_or(&place);
+        let is_address = bare.parse::<std::net::IpAddr>().is_ok();
+        self.fetchable(url).is_ok() && (!is_address || host_of(&self.url).is_some_and(|own| own == place))
+    }
+
     /// Whether keys may be at this place without being told so: on the issuer's own host, or where its profile knows
     /// them to be.
     pub(crate) fn may_publish_at(&self, jwks_uri: &str) -> bool {
-        let host = |url: &str| url.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_ascii_lowercase()));
-        let Some(published) = host(jwks_uri) else { return false };
-        host(&self.url).is_some_and(|own| own == published)
+        let Some(published) = host_of(jwks_uri) else { return false };
+        host_of(&self.url).is_some_and(|own| own == published)
             || self.profile.key_hosts().contains(&published.as_str())
     }
 
     fn is_local(&self) -> bool {
         self.url.parse::<Uri>().ok().and_then(|uri| uri.host().map(is_loopback)).unwrap_or(false)
     }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    url.parse::<Uri>().ok().and_then(|uri| Some(uri.host()?.to_ascii_lowercase()))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -408,6 +420,27 @@ mod tests {
 
     fn config(url: &str) -> IssuerConfig {
         IssuerConfig::new("idp", url, ["crewgate"]).unwrap()
+    }
+
+    #[test]
+    fn a_document_leads_to_no_address_but_the_issuers_own() {
+        let named = config("https://idp.example");
+        for place in ["https://idp.example/token", "https://login.example/token"] {
+            assert!(named.may_lead_to(place), "{place}");
+        }
+        for place in [
+            "https://169.254.169.254/token",
+            "https://[fd00:ec2::254]/token",
+            "https://10.0.0.1:8443/",
+            "http://x/",
+            "x",
+        ] {
+            assert!(!named.may_lead_to(place), "{place}");
+        }
+        let own = config("http://127.0.0.1:8080");
+        assert!(
+            own.may_lead_to("http://127.0.0.1:8080/token") && !own.may_lead_to("https://127.0.0.2/token")
+        );
     }
 
     #[test]

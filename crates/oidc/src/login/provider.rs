@@ -159,7 +159,7 @@ impl Provider {
     fn read(&self, document: &Object<'_>) -> Result<Endpoints, String> {
         let url = |name: &str| match document.get(name).map(Json::as_str) {
             None => Ok(None),
-            Some(Some(url)) if self.issuer.config.fetchable(url).is_ok() => Ok(Some(url.to_owned())),
+            Some(Some(url)) if self.issuer.config.may_lead_to(url) => Ok(Some(url.to_owned())),
             Some(_) => Err(format!("{name} is no URL that may be used")),
         };
         let needed = |name: &str| url(name)?.ok_or_else(|| format!("no {name}"));
