@@ -19,7 +19,7 @@ use crewgate_cedar::{
     prove::{Proof, Prover, parse_invariants},
 };
 use crewgate_core::{
-    Action, Decision, Effect, Group, InputValue, MaskProfile, Message, Operation, Principal, PrincipalKey,
+    Action, Decision, Effect, InputValue, MaskProfile, Message, Operation, Principal, PrincipalKey,
     PrincipalKind, Resource, RoleName, Timestamp, TokenFacts,
 };
 use crewgate_policy::{EnforceLayer, HeldBy, HeldRole, Policy, Query, RoleBinding, StaticRoles, Swap};
@@ -316,7 +316,7 @@ fn layered() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (policy, asked) = (simple(10_000).load(), Asked::by(5));
     let principal = Principal {
-        groups: Arc::new((1..=5).map(|n| Group::new("okta", &format!("group-{n}"))).collect()),
+        groups: (1..=5).map(|n| ("okta", format!("group-{n}"))).collect(),
         ..asked.principal.clone()
     };
     let binding = |n: usize| RoleBinding {

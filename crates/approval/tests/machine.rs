@@ -1,7 +1,7 @@
 //! The laws of the state machine, over random histories.
 #![expect(clippy::indexing_slicing, clippy::string_slice, reason = "tests")]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_approval::{
     Approval, Digest, End, Lease, NewApproval, Phase, State, digest,
@@ -214,7 +214,7 @@ fn every_part_of_the_request_is_in_the_digest() {
     add(&|(_, p, ..)| (p.key.issuer, p.key.subject) = ("oktaa".to_owned(), "na".to_owned()));
     // Who it is for is the identity: what else the token says does not matter.
     let mut fresh = person("ana");
-    Arc::make_mut(&mut fresh.groups).insert(crewgate_core::Group::new("okta", "admins"));
+    fresh.groups = crewgate_core::Groups::of("okta", ["admins"]);
     fresh.human = Some(HumanId("x".to_owned()));
     fresh.token.fingerprint.push('0');
     assert_eq!(digest(&base.0, &fresh, &base.2, &base.3), digest(&base.0, &base.1, &base.2, &base.3));

@@ -20,6 +20,7 @@
 
 mod decision;
 mod fact;
+mod groups;
 mod id;
 mod operation;
 mod principal;
@@ -38,11 +39,12 @@ pub use self::{
         ApprovalStep, Asked, DelegationStep, Divergence, Ending, Fact, GrantStep, Keyed, Layer, Shadowed,
         Verdict,
     },
+    groups::Groups,
     id::{ApprovalId, DelegationId, GrantId, InvalidId, RequestId, RunId, TaskId},
     operation::{
         Action, Effect, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Outgoing, Resource, Segment,
     },
-    principal::{Exchanged, Group, HumanId, Principal, PrincipalKey, PrincipalKind, TokenFacts},
+    principal::{Exchanged, HumanId, Principal, PrincipalKey, PrincipalKind, TokenFacts},
     refusal::{Challenge, FieldError, Refusal},
     revocation::{RevocationStep, RevokedTokens},
     time::{Clock, SystemClock, Timestamp},

@@ -1,8 +1,8 @@
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{RoleName, Timestamp};
+use crate::{Groups, RoleName, Timestamp};
 
 /// Who a caller is for ever: the token's issuer and its subject. Never an e-mail address, which can be reassigned.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,25 +36,6 @@ pub enum PrincipalKind {
     Service,
     /// A person.
     User,
-}
-
-/// A group as its issuer names it, prefixed by the issuer's name: `okta:analysts`. Two issuers' `admins` differ.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Group(String);
-
-impl Group {
-    /// The group `name` of `issuer`.
-    #[must_use]
-    pub fn new(issuer: &str, name: &str) -> Self {
-        Self([issuer, ":", name].concat())
-    }
-
-    /// The prefixed name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// One natural person behind several principals (a second identity provider, a service account they own).
@@ -104,9 +85,8 @@ pub struct Principal {
     pub key: PrincipalKey,
     /// Person or program.
     pub kind: PrincipalKind,
-    /// Groups the token carried, prefixed by the issuer's name. Shared, because every request has a principal of its own
-    /// and a caller may be in hundreds.
-    pub groups: Arc<BTreeSet<Group>>,
+    /// Groups the token carried.
+    pub groups: Groups,
     /// The OAuth client the token was issued to (`client_id`, `azp`), when it says so.
     pub client: Option<String>,
     /// What is known of the token.

@@ -212,11 +212,11 @@ impl Source {
         issued: Timestamp,
     ) -> Result<Vec<(&'static str, RevokedTokens, Timestamp)>, String> {
         let events = match claims.get("events") {
-            Some(Json::Object(events)) if !events.is_empty() => events,
+            Some(Json::Object(events)) if events.iter().next().is_some() => events,
             _ => return Err("events must be an object with an event".to_owned()),
         };
         let mut told = Vec::new();
-        for (name, event) in events {
+        for (name, event) in events.iter() {
             let Json::Object(event) = event else { return Err("an event must be an object".to_owned()) };
             if name == VERIFICATION {
                 continue;

@@ -92,7 +92,7 @@ impl fmt::Display for Explanation {
         if let Some(principal) = &self.principal {
             let kind = format!("{:?}", principal.kind).to_ascii_lowercase();
             writeln!(f, "is    {} ({kind})", principal.key)?;
-            let groups: Vec<_> = principal.groups.iter().map(crewgate_core::Group::as_str).collect();
+            let groups: Vec<_> = principal.groups.iter().collect();
             writeln!(
                 f,
                 "in    {}",

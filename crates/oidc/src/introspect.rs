@@ -129,7 +129,7 @@ impl Desk {
         } else if settings.signed {
             return Err(not_ready("an answer that is not signed"));
         } else {
-            json::owned(json::parse_object(&answer.body).map_err(|error| not_ready(&error))?)
+            json::parse_object(&answer.body).map_err(|error| not_ready(&error))?.into_owned()
         };
         match claims.remove("active") {
             Some(Json::Bool(true)) => {}
@@ -158,7 +158,7 @@ impl Desk {
         check::not_of_a_login(&issuer.config, &claims)?;
         // RFC 7662 leaves both open; a program's token has no user, and is its client's.
         if let (None, Some(client)) = (claims.get("sub"), claims.get("client_id").cloned()) {
-            claims.insert("sub".into(), client);
+            claims.insert("sub", client);
         }
         Ok(claims)
     }
@@ -194,7 +194,7 @@ impl Desk {
             _ => return Err(wrong("no iat of now")),
         }
         match claims.remove("token_introspection") {
-            Some(Json::Object(inner)) => Ok(json::owned(inner)),
+            Some(Json::Object(inner)) => Ok(inner.into_owned()),
             _ => Err(wrong("no token_introspection")),
         }
     }

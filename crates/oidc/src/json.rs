@@ -1,10 +1,15 @@
-use std::{borrow::Cow, collections::BTreeMap, fmt, slice};
+use std::{borrow::Cow, fmt, slice};
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+pub(crate) use crate::object::Object;
+
 /// Deeper than any token or key set in use (three), far from the stack's end.
 const MAX_DEPTH: u8 = 32;
+
+/// Members that most tokens have at most.
+const ROOM: usize = 16;
 
 /// How `serde_json` hands numbers over when any crate in the build turns on its `arbitrary_precision` feature.
 const NUMBER_TOKEN: &str = "$serde_json::private::Number";
@@ -22,11 +27,12 @@ pub(crate) enum Json<'a> {
     Object(Object<'a>),
 }
 
-pub(crate) type Object<'a> = BTreeMap<Cow<'a, str>, Json<'a>>;
-
 /// One object and nothing after it; the error says what is wrong and where, never what is there.
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object<'_>, String> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // At once, not again for each text in it.
+    let text =
+        str::from_utf8(bytes).map_err(|error| format!("not UTF-8 after {} bytes", error.valid_up_to()))?;
+    let mut json = serde_json::Deserializer::from_str(text);
     let value = Depth(MAX_DEPTH).deserialize(&mut json).map_err(|e| place(&e))?;
     json.end().map_err(|e| place(&e))?;
     match value {
@@ -55,7 +61,7 @@ impl Json<'_> {
             Self::Float(number) => Json::Float(number),
             Self::String(text) => Json::String(Cow::Owned(text.into_owned())),
             Self::Array(items) => Json::Array(items.into_iter().map(Json::into_owned).collect()),
-            Self::Object(members) => Json::Object(owned(members)),
+            Self::Object(members) => Json::Object(members.into_owned()),
         }
     }
 
@@ -103,7 +109,7 @@ impl Json<'_> {
             Self::String(text) => text.as_ref().into(),
             Self::Array(items) => items.iter().map(Self::to_value).collect(),
             Self::Object(members) => Value::Object(
-                members.iter().map(|(name, value)| (name.to_string(), value.to_value())).collect(),
+                members.iter().map(|(name, value)| (name.to_owned(), value.to_value())).collect(),
             ),
         }
     }
@@ -119,11 +125,6 @@ impl Json<'_> {
             Self::Object(_) => "an object",
         }
     }
-}
-
-/// The same members for longer than the text they were read from.
-pub(crate) fn owned(object: Object<'_>) -> Object<'static> {
-    object.into_iter().map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned())).collect()
 }
 
 /// Levels that may still be opened.
@@ -195,17 +196,15 @@ impl<'de> Visitor<'de> for Depth {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let inner = self.deeper()?;
-        let mut object = Object::new();
+        // Not in every one of thousands of small ones.
+        let mut members = Vec::with_capacity(if self.0 == MAX_DEPTH { ROOM } else { 0 });
         while let Some(Name(name)) = map.next_key()? {
-            if object.is_empty() && name == NUMBER_TOKEN {
+            if members.is_empty() && name == NUMBER_TOKEN {
                 return number(&map.next_value::<String>()?);
             }
-            let value = map.next_value_seed(inner)?;
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("duplicate member"));
-            }
+            members.push((name, map.next_value_seed(inner)?));
         }
-        Ok(Json::Object(object))
+        Object::of(members).map(Json::Object).ok_or_else(|| A::Error::custom("duplicate member"))
     }
 }
 

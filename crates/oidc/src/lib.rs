@@ -96,6 +96,7 @@ mod key;
 mod keyset;
 mod layer;
 mod login;
+mod object;
 mod principal;
 mod profile;
 mod reason;

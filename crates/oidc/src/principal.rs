@@ -1,6 +1,4 @@
-use std::{collections::BTreeSet, sync::Arc};
-
-use crewgate_core::{Group, Principal, PrincipalKey, PrincipalKind, TokenFacts};
+use crewgate_core::{Groups, Principal, PrincipalKey, PrincipalKind, TokenFacts};
 
 use crate::{
     Claims, IssuerConfig, KindRule, Profile, Reason, Rejection,
@@ -26,7 +24,7 @@ pub(crate) fn principal(
     Ok(Principal {
         key: PrincipalKey::new(&config.name, subject(config, claims)?),
         kind: kind(config, claims),
-        groups: Arc::new(groups),
+        groups,
         client: claims.client.as_deref().map(str::to_owned),
         token: TokenFacts {
             issued: claims.times.issued,
@@ -63,8 +61,7 @@ fn subject<'a>(config: &IssuerConfig, claims: &'a Claims<'a>) -> Result<&'a str,
     }
 }
 
-fn groups(config: &IssuerConfig, claims: &Object<'_>) -> Result<BTreeSet<Group>, Rejection> {
-    // Made a set at once: one that grows keeps room in every part.
+fn groups(config: &IssuerConfig, claims: &Object<'_>) -> Result<Groups, Rejection> {
     let mut groups = Vec::new();
     for path in &config.groups {
         let first = path.first().map(String::as_str).unwrap_or_default();
@@ -85,11 +82,11 @@ fn groups(config: &IssuerConfig, claims: &Object<'_>) -> Result<BTreeSet<Group>,
             continue;
         };
         let names = value.strings().ok_or_else(|| mistyped("a string or a list of strings", value))?;
-        groups.extend(names.map(|name| Group::new(&config.name, name)));
+        groups.extend(names);
     }
     let derived = config.profile.derived_groups(claims);
-    groups.extend(derived.iter().map(|name| Group::new(&config.name, name)));
-    Ok(groups.into_iter().collect())
+    groups.extend(derived.iter().map(String::as_str));
+    Ok(Groups::of(&config.name, groups))
 }
 
 /// The value at a path of claims; the error is what stood in the way.

@@ -177,7 +177,9 @@ impl Inner {
                 // whoever revokes.
                 let mut claims = claims;
                 let dated = claims.contains_key("iat");
-                claims.entry("iat".into()).or_insert(Json::Integer(now.as_secs()));
+                if !dated {
+                    claims.insert("iat", Json::Integer(now.as_secs()));
+                }
                 let mut verified = self.judge(index, issuer, Claims::read(claims)?, witness, digest)?;
                 verified.names.dated = dated;
                 Ok(verified)

@@ -54,7 +54,7 @@ impl House {
 }
 
 fn groups(principal: &Principal) -> BTreeSet<&str> {
-    principal.groups.iter().map(crewgate_core::Group::as_str).collect()
+    principal.groups.iter().collect()
 }
 
 #[tokio::test]

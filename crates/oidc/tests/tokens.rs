@@ -4,9 +4,9 @@
 
 mod support;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
-use crewgate_core::{Clock, Group, HumanId, Principal, PrincipalKey, PrincipalKind, Timestamp};
+use crewgate_core::{Clock, Groups, HumanId, Principal, PrincipalKey, PrincipalKind, Timestamp};
 use crewgate_oidc::{Algorithm, Bearer, IssuerConfig, KindRule, Reason, Step, VerifyToken};
 use crewgate_testkit::{DevIdp, KeyKind};
 use proptest::prelude::*;
@@ -25,8 +25,7 @@ async fn a_good_token_of_every_key_kind_names_its_principal() {
         assert_eq!(principal.key, PrincipalKey::new("dev", "alice"));
         assert_eq!(principal.kind, PrincipalKind::User);
         assert_eq!(principal.client.as_deref(), Some("cli"));
-        let groups = BTreeSet::from([Group::new("dev", "analysts"), Group::new("dev", "on-call")]);
-        assert_eq!(*principal.groups, groups);
+        assert_eq!(principal.groups, Groups::of("dev", ["analysts", "on-call"]));
         assert_eq!(principal.token.issued.as_secs(), bench.clock.now().as_secs());
         assert_eq!(principal.token.expires.as_secs(), bench.clock.now().as_secs() + 300);
         assert_eq!(principal.token.fingerprint.len(), 16);
@@ -284,9 +283,7 @@ async fn a_bound_token_is_not_a_bearer_token() {
 #[tokio::test]
 async fn groups_come_from_the_configured_path_and_too_many_is_not_none() {
     let bench = Bench::with(|config| config.groups_claim(["realm_access", "roles"]));
-    let groups = |principal: Principal| {
-        principal.groups.iter().map(|group| group.as_str().to_owned()).collect::<Vec<_>>()
-    };
+    let groups = |principal: Principal| principal.groups.iter().map(str::to_owned).collect::<Vec<_>>();
     let token = |value| bench.idp.token().groups(["elsewhere"]).claim("realm_access", value).sign();
     let roles = token(json!({ "roles": ["b", "a"] }));
     assert_eq!(groups(bench.verify(&roles).await.unwrap()), ["dev:a", "dev:b"]);

@@ -158,7 +158,7 @@ impl RoleBinding {
         let by = match subject {
             Some(subject) => HeldBy::Subject(subject.clone()),
             None => {
-                let mine = |group: &&String| principal.groups.iter().any(|mine| mine.as_str() == *group);
+                let mine = |group: &&String| principal.groups.contains(group);
                 HeldBy::Group(self.groups.iter().find(mine)?.clone())
             }
         };

@@ -3,9 +3,7 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use crewgate_core::{Exchanged, GrantId, Group, Principal, PrincipalKey, RoleName, Timestamp};
+use crewgate_core::{Exchanged, GrantId, Groups, Principal, PrincipalKey, RoleName, Timestamp};
 use crewgate_policy::{HeldBy, HeldRole, Inclusion, Nesting, RoleBinding, RoleSource, StaticRoles};
 use proptest::prelude::*;
 use support::alice;
@@ -15,7 +13,7 @@ fn at(secs: i64) -> Timestamp {
 }
 
 fn analyst() -> Principal {
-    Principal { groups: Arc::new([Group::new("okta", "analysts")].into()), ..alice() }
+    Principal { groups: Groups::of("okta", ["analysts"]), ..alice() }
 }
 
 fn binding(role: &str) -> RoleBinding {
@@ -49,7 +47,7 @@ fn another_issuers_names_are_other_names() {
     }]);
     let stranger = Principal {
         key: PrincipalKey::new("entra", "alice"),
-        groups: Arc::new([Group::new("entra", "analysts")].into()),
+        groups: Groups::of("entra", ["analysts"]),
         ..alice()
     };
     assert!(roles.held(&stranger, at(0)).is_empty());

@@ -7,7 +7,7 @@ use std::{convert::Infallible, error::Error};
 
 use axum::{Router, body::Body, routing::any};
 use bytes::Bytes;
-use crewgate_core::{Action, Decision, Effect, Group, Message, Operation, Refusal, Resource};
+use crewgate_core::{Action, Decision, Effect, Message, Operation, Refusal, Resource};
 use crewgate_oidc::{AuthenticateLayer, HttpFetch, IssuerConfig, Verifier};
 use crewgate_policy::{DescribeLayer, EnforceLayer, Query};
 use crewgate_testkit::DevIdp;
@@ -65,7 +65,7 @@ fn describe(head: &Parts, _body: &Bytes) -> Result<Operation, Refusal> {
 }
 
 fn decide(query: &Query<'_>) -> Decision {
-    let writer = query.principal.groups.contains(&Group::new("idp", "writers"));
+    let writer = query.principal.groups.contains("idp:writers");
     match query.operation.effect {
         Effect::Write if !writer => Decision::refuse("only members of `writers` may write"),
         Effect::Read | Effect::Write => Decision::allow(),

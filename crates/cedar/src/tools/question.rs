@@ -1,10 +1,7 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crewgate_core::{
-    Action, ApprovalId, Approvals, ApproverSet, Effect, Group, InputValue, Message, Operation, Principal,
+    Action, ApprovalId, Approvals, ApproverSet, Effect, InputValue, Message, Operation, Principal,
     PrincipalKey, PrincipalKind, Resource, RoleName, Timestamp, TokenFacts,
 };
 use crewgate_policy::{HeldBy, HeldRole, Query};
@@ -203,12 +200,11 @@ impl Question {
             }
         }
         let now = self.instant(policy)?;
-        let groups = self.groups.iter().map(|group| key(group)).collect::<Result<Vec<_>, _>>()?;
         let issued = now.saturating_sub(std::time::Duration::from_secs(self.token_age));
         let principal = Principal {
             key: PrincipalKey::new(issuer, subject),
             kind: self.kind,
-            groups: Arc::new(groups.into_iter().map(|(issuer, name)| Group::new(issuer, name)).collect()),
+            groups: self.groups.iter().map(|group| key(group)).collect::<Result<_, _>>()?,
             client: None,
             token: TokenFacts {
                 issued,

@@ -1,9 +1,7 @@
-use std::{num::NonZeroUsize, sync::Arc};
+use std::num::NonZeroUsize;
 
 use crewgate_approval::{Grant, GrantFilter, GrantStore};
-use crewgate_core::{
-    Clock, Group, Principal, PrincipalKey, PrincipalKind, SystemClock, Timestamp, TokenFacts,
-};
+use crewgate_core::{Clock, Principal, PrincipalKey, PrincipalKind, SystemClock, Timestamp, TokenFacts};
 use crewgate_oidc::Bearer;
 use crewgate_store::Location;
 
@@ -78,13 +76,12 @@ fn named_principal(settings: &Settings, named: &str, groups: &[String]) -> Resul
         _ => Err(format!("`{text}` does not begin with the name of an issuer and a colon")),
     };
     let (issuer, subject) = known(named).map_err(Failure::usage)?;
-    let groups = groups.iter().map(|group| known(group).map(|(issuer, name)| Group::new(&issuer, &name)));
     let never = Timestamp::from_secs(0);
     Ok(Principal {
         key: PrincipalKey::new(issuer, subject),
         // Roles ask who and in which groups, and nothing else.
         kind: PrincipalKind::User,
-        groups: Arc::new(groups.collect::<Result<_, _>>().map_err(Failure::usage)?),
+        groups: groups.iter().map(|group| known(group)).collect::<Result<_, _>>().map_err(Failure::usage)?,
         client: None,
         token: TokenFacts {
             issued: never,

@@ -101,7 +101,7 @@ pub(crate) fn explain(
     };
     Explanation {
         principal: principal.key.to_string(),
-        groups: principal.groups.iter().map(|group| group.as_str().to_owned()).collect(),
+        groups: principal.groups.iter().map(str::to_owned).collect(),
         at: now.to_string(),
         roles: names.into_iter().map(report).collect(),
     }

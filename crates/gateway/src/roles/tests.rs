@@ -4,7 +4,7 @@ use crewgate_approval::{
     GiveError, GrantFilter, MemoryGrants, Narrowing, NewGrant, Revocation, RevokeError, SpendError,
     StoreError,
 };
-use crewgate_core::{ApprovalId, Clock, Decision, Effect, GrantId, Group, PrincipalKey, RequestId};
+use crewgate_core::{ApprovalId, Clock, Decision, Effect, GrantId, Groups, PrincipalKey, RequestId};
 use crewgate_policy::{EnforceLayer, Inclusion, Nesting, Query};
 use crewgate_testkit::{
     ManualClock,
@@ -77,7 +77,7 @@ fn roles(grants: Arc<dyn GrantStore>) -> JoinedRoles {
 }
 
 fn ana() -> Principal {
-    Principal { groups: Arc::new([Group::new("okta", "analysts")].into()), ..person("ana") }
+    Principal { groups: Groups::of("okta", ["analysts"]), ..person("ana") }
 }
 
 async fn held(roles: &JoinedRoles, operation: Option<&Operation>, now: Timestamp) -> Vec<String> {
