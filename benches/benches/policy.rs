@@ -157,6 +157,7 @@ fn principal() -> Principal {
             sender_constrained: false,
             authenticated: None,
             class: None,
+            actors: Vec::new(),
             exchanged: None,
         },
         human: None,

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use crewgate_core::{
     ApprovalId, ApproverSet, Basis, DelegationId, Duties, Keyed, Operation, Outgoing, Principal,
-    PrincipalKey, RequestId, RunId, Timestamp, Verdict,
+    PrincipalKey, RequestId, RunId, Timestamp, TokenFacts, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -381,6 +381,19 @@ impl Approval {
         self.asked.needs.iter().filter(stands).map(|need| need.set.clone()).collect()
     }
 
+    /// Whether this principal may start it, once it is approved: with the identity and client that asked, nobody else who
+    /// acts for them, and the same roles left. With another it would not be what was approved, and a token that is
+    /// narrower must not end what a wider one asked for.
+    #[must_use]
+    pub fn may_be_started_by(&self, principal: &Principal) -> bool {
+        let Principal { key, client, token: asked, .. } = &self.asked.requester;
+        let comes = &principal.token;
+        *key == principal.key
+            && *client == principal.client
+            && asked.actors == comes.actors
+            && asked.exchanged == comes.exchanged
+    }
+
     /// For whom the gateway may start it by itself at this instant, once it is approved: the requester, where their
     /// groups were seen recently enough, or as they were seen when they broke the glass. `None`: they must come back.
     #[must_use]
@@ -389,7 +402,12 @@ impl Approval {
         self.asked.run?;
         let requester = &self.asked.requester;
         match (&self.broken, self.asked.release) {
-            (Some(broken), _) => Some(Principal { client: requester.client.clone(), ..broken.by.clone() }),
+            // They broke the glass at the console, for what this client asked with what this token had.
+            (Some(broken), _) => {
+                let TokenFacts { actors, exchanged, .. } = requester.token.clone();
+                let token = TokenFacts { actors, exchanged, ..broken.by.token.clone() };
+                Some(Principal { client: requester.client.clone(), token, ..broken.by.clone() })
+            }
             // The groups were seen when the token was issued.
             (None, ReleaseMode::AutoRun { max_age }) => {
                 (now.since(requester.token.issued) <= max_age).then(|| requester.clone())

@@ -13,7 +13,7 @@ pub struct Digest([u8; 32]);
 pub struct InvalidDigest;
 
 // A new encoding gets a new name here, so that an old digest can never stand for a new meaning.
-const DOMAIN: &[u8] = b"crewgate-approval-v1\0";
+const DOMAIN: &[u8] = b"crewgate-approval-v2\0";
 
 /// The digest of one request.
 ///
@@ -30,6 +30,11 @@ pub fn digest(outgoing: &Outgoing, requester: &Principal, operation: &Operation,
     part(&mut hash, requester.key.issuer.as_bytes());
     part(&mut hash, requester.key.subject.as_bytes());
     optional(&mut hash, requester.client.as_deref().map(str::as_bytes));
+    length(&mut hash, requester.token.actors.len());
+    for actor in &requester.token.actors {
+        part(&mut hash, actor.issuer.as_bytes());
+        part(&mut hash, actor.subject.as_bytes());
+    }
     part(&mut hash, operation.action.as_str().as_bytes());
     part(&mut hash, operation.resource.kind.as_bytes());
     part(&mut hash, operation.resource.name.as_bytes());

@@ -5,14 +5,11 @@ use crewgate_core::{
     RequestId, Trail,
 };
 use http::{HeaderValue, Response, StatusCode, header};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Approval, Need, NewApproval, OpenError, PREFERENCE_APPLIED, ReleaseMode, State, StoreError, Wait, digest,
-    layer::Config, machine, release::unavailable, service::conflict,
+    layer::Config, machine, release::unavailable, seats::Seat, service::conflict,
 };
 
 /// When a caller without a ticket should look again.
@@ -53,17 +50,18 @@ pub(crate) async fn ask<B: Default + Send + 'static>(config: Arc<Config<B>>, ask
     answer
 }
 
-type Seat = Option<(OwnedSemaphorePermit, Duration)>;
-
 /// Reserves first, asks then: who is refused here has not bothered anybody.
-async fn opened<B: 'static>(config: &Config<B>, asked: Ask) -> Result<(Approval, Seat), Refusal> {
+async fn opened<B: 'static>(
+    config: &Config<B>,
+    asked: Ask,
+) -> Result<(Approval, Option<(Seat, Duration)>), Refusal> {
     let Ask { trail, request, sets, duties, basis, principal, operation, outgoing, wait, keyed, .. } = asked;
     let tickets = config.tickets.as_ref().filter(|tickets| tickets.offers(&operation));
     let seat = match wait {
-        Wait::Hold(hold) if !hold.is_zero() => match Arc::clone(&config.seats).try_acquire_owned() {
-            Ok(seat) => Some((seat, hold)),
-            Err(_) if tickets.is_some() => None,
-            Err(_) => return Err(crowded()),
+        Wait::Hold(hold) if !hold.is_zero() => match config.seats.take(&principal.key) {
+            Some(seat) => Some((seat, hold)),
+            None if tickets.is_some() => None,
+            None => return Err(crowded()),
         },
         Wait::Hold(_) | Wait::Ticket => None,
     };

@@ -10,11 +10,11 @@ use std::{
 use crewgate_core::{ApprovalId, ApproverSet, Clock, Operation, SystemClock};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Response};
-use tokio::sync::Semaphore;
 use tower_layer::Layer;
 
 use crate::{
     Approval, ApprovalStore, AwaitApproval, ReleaseMode, ReleasePath, Tickets, Tier, Wait, WaitingRoom,
+    seats::Seats,
 };
 
 /// How long a caller is held where nothing else is said: five seconds under the 30 seconds after which the clients
@@ -53,8 +53,7 @@ pub(crate) struct Config<B> {
     pub(crate) shown: Shown,
     pub(crate) tickets: Option<Arc<dyn Tickets<B>>>,
     pub(crate) path: ReleasePath<B>,
-    pub(crate) seats: Arc<Semaphore>,
-    pub(crate) hold_limit: usize,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) undecided_for: Duration,
     pub(crate) usable_for: Duration,
     pub(crate) settles_itself: bool,
@@ -67,7 +66,7 @@ const LOOKS_PER_SECOND: usize = 64;
 impl<B> Config<B> {
     /// How long a held request leaves its row alone when no hint comes.
     pub(crate) fn pause(&self) -> Duration {
-        let held = self.hold_limit.saturating_sub(self.seats.available_permits());
+        let held = self.seats.count();
         Duration::from_secs(1).saturating_mul(u32::try_from(1 + held / LOOKS_PER_SECOND).unwrap_or(u32::MAX))
     }
 }
@@ -118,8 +117,7 @@ impl<B> AwaitApprovalLayer<B> {
             shown: Arc::new(|_, words| words),
             tickets: None,
             path: ReleasePath::closed(),
-            seats: Arc::new(Semaphore::new(DEFAULT_HOLD_LIMIT.get())),
-            hold_limit: DEFAULT_HOLD_LIMIT.get(),
+            seats: seats(DEFAULT_HOLD_LIMIT, None),
             undecided_for: DEFAULT_UNDECIDED_FOR,
             usable_for: DEFAULT_USABLE_FOR,
             settles_itself: false,
@@ -224,12 +222,11 @@ impl<B> AwaitApprovalLayer<B> {
         self
     }
 
-    /// Requests held at once; more get a ticket or, where there is none, `503` before anybody is asked. Default
-    /// [`DEFAULT_HOLD_LIMIT`].
+    /// Requests held at once, and how many of them may be of one identity; more get a ticket or, where there is none,
+    /// `503` before anybody is asked. Default [`DEFAULT_HOLD_LIMIT`], and half of it.
     #[must_use]
-    pub fn hold_limit(mut self, limit: NonZeroUsize) -> Self {
-        self.config.hold_limit = limit.get().min(Semaphore::MAX_PERMITS);
-        self.config.seats = Arc::new(Semaphore::new(self.config.hold_limit));
+    pub fn hold_limit(mut self, limit: NonZeroUsize, of_one: Option<NonZeroUsize>) -> Self {
+        self.config.seats = seats(limit, of_one);
         self
     }
 
@@ -254,6 +251,10 @@ impl<B> AwaitApprovalLayer<B> {
         self.config.settles_itself = true;
         self
     }
+}
+
+fn seats(limit: NonZeroUsize, of_one: Option<NonZeroUsize>) -> Arc<Seats> {
+    Seats::new(limit.get(), of_one.map_or(limit.get().div_ceil(2), NonZeroUsize::get))
 }
 
 impl<B> Clone for AwaitApprovalLayer<B> {

@@ -141,6 +141,7 @@ mod prefer;
 mod quorum;
 mod release;
 mod releaser;
+mod seats;
 mod service;
 mod store;
 mod ticket;

@@ -62,11 +62,10 @@ pub(crate) fn requested(approval: &Approval) -> Fact {
     Fact::Approval { approval: approval.id(), step }
 }
 
-/// Whether this is a person, and nobody acts for them: a program cannot read what it approves, and whoever acts by an
-/// exchanged token may be the one who asked.
-fn speaks_for_themselves(who: &Principal) -> bool {
-    let acted_for = who.token.exchanged.as_ref().is_some_and(|exchanged| exchanged.actor.is_some());
-    who.kind == PrincipalKind::User && !acted_for
+/// Whether this is a person, and nobody acts for them: a program cannot read what it approves, and whoever acts by
+/// somebody's token may be the one who asked.
+pub(crate) fn speaks_for_themselves(who: &Principal) -> bool {
+    who.kind == PrincipalKind::User && who.token.actors.is_empty()
 }
 
 /// One person's word.
@@ -80,7 +79,7 @@ pub fn vote(approval: &Approval, ballot: &Ballot) -> Result<Transition, VoteErro
     if state != State::Pending {
         return Err(VoteError::NotPending(state));
     }
-    if vote.approver.same_person(&approval.asked.requester) {
+    if vote.approver.is_behind(&approval.asked.requester) {
         return Err(VoteError::SelfApproval);
     }
     // What counts is people.
@@ -131,7 +130,7 @@ fn borrowed(approval: &Approval, vote: &Vote, own: &BTreeSet<ApproverSet>) -> Ve
                 || earlier.lent.iter().any(|other| other.lender.same_person(lender))
         };
         let sets = &approval.needs_of(&loan.sets, vote.at) - own;
-        let free = !lender.same_person(&approval.asked.requester)
+        let free = !lender.is_behind(&approval.asked.requester)
             && !lender.same_person(&vote.approver)
             && !approval.votes.iter().any(spoken)
             && !lent.iter().any(|other| other.lender.same_person(lender));
@@ -268,7 +267,7 @@ pub fn resolve(approval: &Approval, resolution: &Resolution) -> Result<Transitio
     if state != State::Indeterminate {
         return Err(ResolveError::NotIndeterminate(state));
     }
-    if by.same_person(&approval.asked.requester) {
+    if by.is_behind(&approval.asked.requester) {
         return Err(ResolveError::OwnRequest);
     }
     if sets.is_disjoint(&approval.voices(*at)) || !speaks_for_themselves(by) {
@@ -349,7 +348,7 @@ pub fn break_glass(
 pub fn review(approval: &Approval, hindsight: &Hindsight) -> Result<Transition, ReviewError> {
     let Hindsight { by, sets, verdict, reason, at, .. } = hindsight;
     let broken = approval.broken.as_ref().filter(|broken| broken.is_open()).ok_or(ReviewError::Closed)?;
-    if by.same_person(&broken.by) || by.same_person(&approval.asked.requester) {
+    if by.is_behind(&broken.by) || by.is_behind(&approval.asked.requester) {
         return Err(ReviewError::OwnRequest);
     }
     if sets.is_disjoint(&broken.reviewers) || !speaks_for_themselves(by) {

@@ -21,6 +21,8 @@ pub const DEFAULT_LEASE: Duration = Duration::from_secs(120);
 
 type Customise<ReqB> = dyn Fn(&Approval, &mut Request<ReqB>) + Send + Sync;
 
+type Trusts = dyn Fn(&Principal) -> Result<(), Refusal> + Send + Sync;
+
 /// Starts approved requests: claims one and puts it back into the stack, just above the layer that decides, so that
 /// today's policy has the last word.
 pub struct Releaser<S, ReqB> {
@@ -29,6 +31,7 @@ pub struct Releaser<S, ReqB> {
     clock: Arc<dyn Clock>,
     lease_for: Duration,
     customise: Arc<Customise<ReqB>>,
+    trusts: Arc<Trusts>,
 }
 
 impl<S, ReqB> Releaser<S, ReqB> {
@@ -40,6 +43,7 @@ impl<S, ReqB> Releaser<S, ReqB> {
             clock: Arc::new(SystemClock),
             lease_for: DEFAULT_LEASE,
             customise: Arc::new(|_, _| ()),
+            trusts: Arc::new(|_| Ok(())),
         }
     }
 
@@ -54,6 +58,17 @@ impl<S, ReqB> Releaser<S, ReqB> {
     #[must_use]
     pub fn lease_for(mut self, lease: Duration) -> Self {
         self.lease_for = lease;
+        self
+    }
+
+    /// Asked of whoever it is started for, at that instant: their token may have been revoked since they came. With a
+    /// `403` the approval no longer holds, any other refusal gives it back unsent. Default: everybody may.
+    #[must_use]
+    pub fn trusts(
+        mut self,
+        trusts: impl Fn(&Principal) -> Result<(), Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        self.trusts = Arc::new(trusts);
         self
     }
 
@@ -77,6 +92,7 @@ impl<S: Clone, ReqB> Clone for Releaser<S, ReqB> {
             clock: Arc::clone(&self.clock),
             lease_for: self.lease_for,
             customise: Arc::clone(&self.customise),
+            trusts: Arc::clone(&self.trusts),
         }
     }
 }
@@ -97,7 +113,7 @@ where
 {
     /// Starts this approval on the authority of this principal: the owner with a fresh token, or the stored
     /// requester where the gateway starts it. `None` when it cannot be claimed now: not approved, somebody else has
-    /// it, or the principal is not who asked (another identity or another client would not be what was approved).
+    /// it, or [the principal may not](Approval::may_be_started_by).
     ///
     /// Where nothing was sent in the end, the approval is given back; where policy now refuses, it is invalidated.
     ///
@@ -128,14 +144,18 @@ where
 
     async fn attempt(mut self, approval: Approval, principal: Principal) -> Option<Response<B>> {
         let id = approval.id();
-        let requester = &approval.asked.requester;
-        if principal.key != requester.key || principal.client != requester.client {
+        if !approval.may_be_started_by(&principal) {
             return None;
         }
         let lease = match self.store.claim(id, self.clock.now(), self.lease_for).await {
             Ok(lease) => lease?,
             Err(error) => return Some(unavailable(&error).with_approval(id).into_response()),
         };
+        if let Err(refusal) = (self.trusts)(&principal) {
+            let reason = (refusal.status == StatusCode::FORBIDDEN).then(|| refusal.detail.to_string());
+            give_back(&*self.store, lease, reason, self.clock.now()).await;
+            return Some(refusal.with_approval(id).into_response());
+        }
         let mut request = Request::new(ReqB::default());
         *request.method_mut() = approval.asked.outgoing.method.clone();
         *request.uri_mut() = approval.asked.outgoing.path.clone().into();

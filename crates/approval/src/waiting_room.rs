@@ -2,13 +2,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crewgate_core::{ApprovalId, Layer as By, Principal, Refusal};
 use http::{Response, StatusCode};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     Approval, Ear, PREFERENCE_APPLIED, Phase, Preference, State, Wait,
     hold::{crowded, held, ticket},
     layer::Config,
     release::unavailable,
+    seats::Seat,
 };
 
 /// Where callers who were let go come back to: to look, to wait, and to start what was approved meanwhile. What is not
@@ -40,7 +41,7 @@ impl<B> WaitingRoom<B> {
     /// The refusal to answer with: there is none, it is not this principal's, the store fails, or as many requests as
     /// may be are held.
     pub async fn watch(&self, id: ApprovalId, who: &Principal) -> Result<Watch<B>, Refusal> {
-        let seat = Arc::clone(&self.config.seats).try_acquire_owned().map_err(|_| crowded())?;
+        let seat = self.config.seats.take(&who.key).ok_or_else(crowded)?;
         // Before the look, so that no ring falls in between.
         let ear = self.config.store.hint().listen_for(id);
         let approval = self.find(id, who).await?;
@@ -59,9 +60,9 @@ impl<B: Default + Send + 'static> WaitingRoom<B> {
         let longest = (self.config.longest_wait)(&approval.asked.operation);
         let (wait, applied) = preference.apply(Wait::Ticket, longest);
         let (hold, seat) = match wait {
-            Wait::Hold(hold) if !hold.is_zero() => match Arc::clone(&self.config.seats).try_acquire_owned() {
-                Ok(seat) => (hold, Some(seat)),
-                Err(_) => return crowded().with_approval(id).into_response(),
+            Wait::Hold(hold) if !hold.is_zero() => match self.config.seats.take(&who.key) {
+                Some(seat) => (hold, Some(seat)),
+                None => return crowded().with_approval(id).into_response(),
             },
             Wait::Hold(_) | Wait::Ticket => (Duration::ZERO, None),
         };
@@ -100,7 +101,7 @@ pub struct Watch<B> {
     approval: Approval,
     told: Option<Phase>,
     ear: Ear,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl<B> fmt::Debug for Watch<B> {

@@ -2,13 +2,13 @@
 //! elsewhere that hold the same.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crewgate_approval::{
     Approval, ApprovalStore, BreakError, Lease, LeaseError, MemoryStore, NewApproval, Phase, State,
     VoteError, machine,
 };
-use crewgate_core::{ApprovalId, Exchanged, Principal, RunId, Timestamp};
+use crewgate_core::{ApprovalId, Exchanged, Human, HumanId, Principal, RoleName, RunId, Timestamp};
 use crewgate_testkit::suites::{
     approval::{asked, linked, no, person, program, start, yes},
     glass::glass,
@@ -40,15 +40,60 @@ fn an_administrator_approves_their_own_request() {
         assert_eq!(said_yes(&waits, &who, &every), Err(VoteError::SelfApproval));
     }
     // Nor by somebody's token that she acts with: nobody speaks through an actor.
-    let exchanged = Exchanged { roles: Default::default(), actor: Some("ana".to_owned()) };
-    let mut through = person("bob");
-    through.token.exchanged = Some(exchanged);
+    let acted = |who: &Principal, by: &Principal| {
+        let mut acted = who.clone();
+        acted.token.actors = vec![by.key.clone()];
+        acted
+    };
+    let through = acted(&person("bob"), &ana);
     assert_eq!(said_yes(&waits, &through, &every), Err(VoteError::NotEligible));
+    // Nor by whoever acted when it was asked for, under any of their names.
+    let dan = person("dan");
+    let by_dan = opened(&asked(&acted(&person("bob"), &dan), &[("owners", 1)]));
+    let second_name = Human::new(HumanId("Dan".to_owned()), [dan.key.clone()]);
+    let other_dan = Principal { human: Some(second_name), ..person("dan-admin") };
+    for who in [&dan, &other_dan, &person("bob")] {
+        assert_eq!(said_yes(&by_dan, who, &every), Err(VoteError::SelfApproval), "{}", who.key);
+    }
+    // Nor by an identity that was linked to hers while it waited.
+    let linked_since =
+        Human::new(HumanId("Eve".to_owned()), ["eve", "eve-admin"].map(|name| person(name).key));
+    let waits_unlinked = opened(&asked(&person("eve"), &[("owners", 1)]));
+    let other_eve = Principal { human: Some(linked_since), ..person("eve-admin") };
+    assert_eq!(said_yes(&waits_unlinked, &other_eve, &every), Err(VoteError::SelfApproval));
     // Nor is breaking the glass a yes: another identity of hers may not, and nobody is said to have agreed.
     let other_self = machine::break_glass(&waits, &glass(&waits.asked, &linked("entra", "ana", "Ana")), &[]);
     assert_eq!(other_self.unwrap_err(), BreakError::NotRequester);
     let broken = machine::break_glass(&waits, &glass(&waits.asked, &ana), &[]).unwrap().approval;
     assert!(broken.votes.is_empty() && broken.broken.is_some());
+}
+
+#[test]
+fn another_token_of_the_same_person_starts_what_this_one_asked_for() {
+    let ana = person("ana");
+    let with = |change: &dyn Fn(&mut Principal)| {
+        let mut other = ana.clone();
+        change(&mut other);
+        other
+    };
+    let narrow = |roles: &[&str]| {
+        let roles = roles.iter().map(|role| RoleName::new(*role)).collect();
+        with(&|who| who.token.exchanged = Some(Exchanged { roles: BTreeSet::clone(&roles) }))
+    };
+    let waits = opened(&asked(&ana, &[("owners", 1)]));
+    let later = with(&|who| who.token.issued = who.token.expires);
+    assert!(waits.may_be_started_by(&later), "a fresh token is");
+    for other in [
+        with(&|who| who.client = Some("another".to_owned())),
+        with(&|who| who.token.actors = vec![person("agent").key]),
+        narrow(&["readers"]),
+        person("bob"),
+    ] {
+        assert!(!waits.may_be_started_by(&other), "{other:?}");
+    }
+    let narrowly = opened(&asked(&narrow(&["readers"]), &[("owners", 1)]));
+    assert!(narrowly.may_be_started_by(&narrow(&["readers"])));
+    assert!(!narrowly.may_be_started_by(&narrow(&["owners"])) && !narrowly.may_be_started_by(&ana));
 }
 
 #[test]

@@ -518,7 +518,7 @@ async fn a_caller_who_hangs_up_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn held_requests_are_bounded_and_the_seat_is_given_back() {
     let one = NonZeroUsize::MIN;
-    let world = world(|layer| hold(20)(layer).hold_limit(one));
+    let world = world(|layer| hold(20)(layer).hold_limit(one, None));
     let first = tokio::spawn(world.stack.clone().oneshot(world.request()));
     world.settle().await;
     let second = world.call(world.request()).await;
@@ -535,7 +535,8 @@ async fn held_requests_are_bounded_and_the_seat_is_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn where_there_are_tickets_a_crowd_gets_tickets() {
-    let world = world(|layer| hold(20)(layer).hold_limit(NonZeroUsize::MIN).tickets(Arc::new(Kickoffs)));
+    let world =
+        world(|layer| hold(20)(layer).hold_limit(NonZeroUsize::MIN, None).tickets(Arc::new(Kickoffs)));
     let first = tokio::spawn(world.stack.clone().oneshot(world.request()));
     world.settle().await;
     let started = tokio::time::Instant::now();

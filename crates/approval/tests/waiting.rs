@@ -188,7 +188,7 @@ async fn a_watch_tells_every_state_once_and_ends_with_the_last() {
 
 #[tokio::test(start_paused = true)]
 async fn one_more_than_may_be_held_is_told_when_to_come_back_and_nobody_is_asked() {
-    let world = world(|layer| layer.hold_limit(NonZeroUsize::MIN));
+    let world = world(|layer| layer.hold_limit(NonZeroUsize::MIN, None));
     let id = world.let_go().await;
     let watch = world.room.watch(id, &person("ana")).await.unwrap();
     for answer in [world.call(None).await, world.look(id, &person("ana"), Some(5)).await] {

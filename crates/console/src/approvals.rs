@@ -212,7 +212,7 @@ impl Console {
         let asked = !approval.voices(now).is_disjoint(&voice.all());
         let reviews =
             approval.broken.as_ref().is_some_and(|broken| !broken.reviewers.is_disjoint(&voice.sets));
-        let concerned = approval.asked.requester.same_person(who) || asked || reviews;
+        let concerned = who.is_behind(&approval.asked.requester) || asked || reviews;
         if !concerned && !self.readers.reads_record(who).await {
             return Err(Problem::not_found());
         }
@@ -222,7 +222,7 @@ impl Console {
 
 /// What would be answered if they did it now.
 fn standing(approval: &Approval, who: &Principal, voice: &Voice, now: Timestamp) -> Standing {
-    let mine = approval.asked.requester.same_person(who);
+    let mine = who.is_behind(&approval.asked.requester);
     let asked = !mine && who.kind == PrincipalKind::User && !approval.voices(now).is_disjoint(&voice.sets);
     let vote = Vote {
         approver: who.clone(),

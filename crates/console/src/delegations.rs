@@ -11,6 +11,7 @@ use crewgate_approval::{
     Delegation, DelegationFilter, DelegationStore, EndError, LendError, Loan, NewDelegation,
 };
 use crewgate_core::{ApproverSet, DelegationId, Principal, PrincipalKey, RequestId, Timestamp};
+use crewgate_oidc::Revocable;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -148,6 +149,12 @@ impl Console {
             for delegation in delegations.to(&who.key, now).await.map_err(store)? {
                 let id = delegation.id();
                 let NewDelegation { by: lender, sets, .. } = delegation.given;
+                if let Some(revoking) = &self.revoking
+                    && let Err(refused) = revoking.revocations.check(&Revocable::of(&lender))
+                {
+                    tracing::warn!(%refused, lender = %lender.key, "a lent voice is not heard");
+                    continue;
+                }
                 match self.eligible.sets(&lender).await {
                     // Resolved anew: who has left a set since lends no voice of it.
                     Ok(own) => lent.push(Loan { delegation: id, sets: &sets & &own, lender }),

@@ -107,6 +107,7 @@ pub(crate) fn person(principal: &Principal) -> Value {
         "id": principal.key.to_string(),
         "kind": principal.kind,
         "client": principal.client,
+        "actors": principal.token.actors.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "groups": principal.groups,
     })
 }

@@ -44,7 +44,7 @@ pub use self::{
     operation::{
         Action, Effect, FreeText, IdKind, IdSlot, InputValue, Message, Operation, Outgoing, Resource, Segment,
     },
-    principal::{Exchanged, HumanId, Principal, PrincipalKey, PrincipalKind, TokenFacts},
+    principal::{Exchanged, Human, HumanId, Principal, PrincipalKey, PrincipalKind, TokenFacts},
     refusal::{Challenge, FieldError, Refusal},
     revocation::{RevocationStep, RevokedTokens},
     time::{Clock, SystemClock, Timestamp},

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +38,52 @@ pub enum PrincipalKind {
     User,
 }
 
-/// One natural person behind several principals (a second identity provider, a service account they own).
+/// The name of one natural person.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HumanId(pub String);
+
+/// One natural person behind several principals (a second identity provider, a service account they own), as the
+/// configuration links them today. Written down it is its name alone, and equal to any other of that name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "HumanId", into = "HumanId")]
+pub struct Human {
+    name: HumanId,
+    identities: Arc<BTreeSet<PrincipalKey>>,
+}
+
+impl Human {
+    /// The person of this name, with all their identities.
+    pub fn new(name: HumanId, identities: impl IntoIterator<Item = PrincipalKey>) -> Self {
+        Self { name, identities: Arc::new(identities.into_iter().collect()) }
+    }
+
+    /// What they are called.
+    #[must_use]
+    pub fn name(&self) -> &HumanId {
+        &self.name
+    }
+}
+
+impl PartialEq for Human {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Human {}
+
+impl From<HumanId> for Human {
+    fn from(name: HumanId) -> Self {
+        Self::new(name, [])
+    }
+}
+
+impl From<Human> for HumanId {
+    fn from(human: Human) -> Self {
+        human.name
+    }
+}
 
 /// What policy and the record may know of the token; never the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +105,10 @@ pub struct TokenFacts {
     /// How they did, in the issuer's words (`acr`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// Who acts for the principal with it, the one who holds it first (`act`, RFC 8693 section 4.1). Where there is one,
+    /// nobody knows what the principal themselves would say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<PrincipalKey>,
     /// What an exchange left of it; `None` for a token of an issuer's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exchanged: Option<Exchanged>,
@@ -73,9 +119,6 @@ pub struct TokenFacts {
 pub struct Exchanged {
     /// The only roles it counts for, with what they include.
     pub roles: BTreeSet<RoleName>,
-    /// Who acts for the principal, as `act` named them: of a chain the outermost alone (RFC 8693 section 4.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub actor: Option<String>,
 }
 
 /// Who calls, as proved by a token a verifier accepted.
@@ -92,13 +135,26 @@ pub struct Principal {
     /// What is known of the token.
     pub token: TokenFacts,
     /// The natural person, when this identity is linked to one.
-    pub human: Option<HumanId>,
+    pub human: Option<Human>,
 }
 
 impl Principal {
     /// Whether both are the same natural person: the same identity, or linked to the same human.
     #[must_use]
     pub fn same_person(&self, other: &Self) -> bool {
-        self.key == other.key || matches!((&self.human, &other.human), (Some(a), Some(b)) if a == b)
+        self.is_called(&other.key)
+            || other.is_called(&self.key)
+            || matches!((&self.human, &other.human), (Some(a), Some(b)) if a == b)
+    }
+
+    /// Whether this is the natural person of `other`, or somebody who acts for them by the token they came with.
+    #[must_use]
+    pub fn is_behind(&self, other: &Self) -> bool {
+        self.same_person(other) || other.token.actors.iter().any(|actor| self.is_called(actor))
+    }
+
+    /// Whether this is an identity of theirs.
+    fn is_called(&self, key: &PrincipalKey) -> bool {
+        self.key == *key || self.human.as_ref().is_some_and(|human| human.identities.contains(key))
     }
 }

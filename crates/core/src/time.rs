@@ -1,7 +1,10 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -109,6 +112,12 @@ impl fmt::Debug for Timestamp {
 pub trait Clock: Send + Sync + 'static {
     /// The current instant.
     fn now(&self) -> Timestamp;
+
+    /// From here on it is this instant at least: what was written down then has been. A clock that is set by hand, as in
+    /// tests, may leave it.
+    fn not_before(&self, instant: Timestamp) {
+        let _ = instant;
+    }
 }
 
 /// The machine's clock, which never goes back: what has ended does not begin again because somebody set it. Where it was
@@ -120,6 +129,9 @@ pub struct SystemClock;
 /// When the process first asked.
 static FIRST: LazyLock<(Timestamp, Instant)> =
     LazyLock::new(|| (Timestamp::from(SystemTime::now()), Instant::now()));
+
+/// By how many microseconds it was later than the machine said, then.
+static LATER: AtomicI64 = AtomicI64::new(0);
 
 impl SystemClock {
     /// By how much the machine's clock was set since the process first asked, in microseconds, negative when it was set
@@ -135,7 +147,14 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let (first, at) = *FIRST;
+        let first = Timestamp(first.0.saturating_add(LATER.load(Ordering::Relaxed)));
         later(SystemTime::now(), first, at.elapsed())
+    }
+
+    fn not_before(&self, instant: Timestamp) {
+        let (first, at) = *FIRST;
+        let steady = first.saturating_add(at.elapsed());
+        LATER.fetch_max(instant.0.saturating_sub(steady.0), Ordering::Relaxed);
     }
 }
 
@@ -147,6 +166,10 @@ fn later(machine: SystemTime, first: Timestamp, elapsed: Duration) -> Timestamp 
 impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
+    }
+
+    fn not_before(&self, instant: Timestamp) {
+        (**self).not_before(instant);
     }
 }
 
@@ -187,6 +210,16 @@ mod tests {
     fn the_clock_of_this_machine_is_not_set_while_it_is_looked_at() {
         assert!(SystemClock.now() <= SystemClock.now());
         assert!(SystemClock.set_by().abs() < 1_000_000, "{}", SystemClock.set_by());
+    }
+
+    #[test]
+    fn time_goes_on_from_what_was_written_down_last() {
+        // A little, for all tests of this process share the clock.
+        let (before, ahead) = (SystemClock.now(), Duration::from_millis(200));
+        SystemClock.not_before(before.saturating_add(ahead));
+        assert!(SystemClock.now() >= before.saturating_add(ahead));
+        SystemClock.not_before(before);
+        assert!(SystemClock.now() >= before.saturating_add(ahead), "and not back");
     }
 
     #[test]

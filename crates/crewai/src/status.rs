@@ -14,6 +14,8 @@ pub enum Ticket<'a> {
     },
     /// It is approved and about to start.
     Starting,
+    /// It is approved, and starts for another client of who asks.
+    Unclaimed,
     /// People are asked.
     Waiting {
         /// Whom: names of approver sets.
@@ -40,6 +42,7 @@ pub fn ticket_status(ticket: Ticket<'_>, shape: StatusShape) -> Bytes {
     let waiting = match ticket {
         Ticket::Waiting { approvers: [] } => "awaiting approval".to_owned(),
         Ticket::Waiting { approvers } => format!("awaiting approval by {}", approvers.join(", ")),
+        Ticket::Unclaimed => "approved; it starts when the client that asked for it comes back".to_owned(),
         Ticket::Starting | Ticket::Ended { .. } => "approved, about to start".to_owned(),
     };
     let members = match (shape, ticket) {

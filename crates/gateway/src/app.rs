@@ -3,19 +3,19 @@
 use std::{fmt, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use crewgate_approval::{ApprovalStore, ReleasePath, pending_auto_runs};
+use crewgate_approval::{ApprovalStore, ReleasePath};
 use crewgate_audit::AuditStore;
 use crewgate_core::{Clock, SystemClock};
-use crewgate_oidc::{Exchange, Revocable, Revocations, Sightings};
+use crewgate_oidc::{Exchange, Revocations, Sightings};
 use crewgate_runs::RunLedger;
 use crewgate_store::{Location, Options, Store};
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
 };
 
 use crate::{
+    auto_run::AutoRuns,
     checkup::Checkups,
     config::{ConfigError, ListenSettings, LoginSettings, Settings},
     console,
@@ -37,6 +37,7 @@ use crate::{
     retention::Retention,
     sessions::{Kept, Sessions},
     sightings::Scribe,
+    signals::Signals,
     stack::{self, DataPlane, Parts},
     telemetry::Instruments,
     tickets::ReleaseDesk,
@@ -44,12 +45,6 @@ use crate::{
     well_known::WellKnown,
     witness,
 };
-
-/// How often approved requests that start by themselves are looked for; the store's hint is usually faster.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-
-/// How long an approval that was given back is left alone before it is tried again.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(15);
 
 /// How often expired tokens of masks are taken out of the vault. They count as expired at once.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
@@ -113,6 +108,9 @@ impl Gateway {
             .open(options)
             .await
             .map_err(|error| StartError::of("the store cannot be opened", error))?;
+        timekeeping::begin(&store, &*clock, settings.gateway.turn_time_back)
+            .await
+            .map_err(|error| StartError::of("time would go back", error))?;
         let makings = Arc::new(Makings {
             served: settings.crews.iter().map(|crew| (crew.name.clone(), crew.floor.clone())).collect(),
             grants: Arc::new(store.clone()),
@@ -275,11 +273,11 @@ impl Gateway {
             tokio::spawn(gatekeeper.verifier().keep_fresh()),
             tokio::spawn(keys.run()),
             tokio::spawn(timekeeping::watch(Arc::new(store.clone()))),
-            tokio::spawn(revocations.clone().keep_fresh()),
+            tokio::spawn(revocations.keep_fresh()),
             tokio::spawn(scribe.clone().run()),
             tokio::spawn(Arc::clone(&reloader).watch_files()),
             tokio::spawn(forget(sessions)),
-            tokio::spawn(auto_runs(approvals, parts.releases.clone(), revocations, Arc::clone(&clock))),
+            tokio::spawn(AutoRuns::new(approvals, parts.releases.clone(), Arc::clone(&clock)).run()),
         ];
         let retention = Retention {
             kept: settings.retention.clone(),
@@ -366,33 +364,6 @@ async fn identity(
     Ok((revocations, gatekeeper, Desks { token, events }, sightings))
 }
 
-/// What the process is told. Listened to before anybody hears that it is ready: a SIGHUP that nobody listens to ends it.
-#[derive(Debug)]
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    ///
-    /// When the system does not let us.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
 /// What is in the store is nobody else's on this machine: a new file is readable by us alone, and so is what SQLite
 /// puts beside it.
 fn private(store: &std::path::Path) -> std::io::Result<()> {
@@ -407,42 +378,6 @@ async fn forget(sessions: Arc<Sessions>) {
             tracing::warn!(%error, "expired tokens of masks cannot be forgotten");
         }
         tokio::time::sleep(FORGET_EVERY).await;
-    }
-}
-
-/// Starts approved requests whose crew lets the gateway do so.
-async fn auto_runs(
-    approvals: Arc<dyn ApprovalStore>,
-    releases: ReleaseDesk,
-    revocations: Revocations,
-    clock: Arc<dyn Clock>,
-) {
-    let hint = approvals.hint();
-    let mut ear = hint.listen();
-    let mut tried = std::collections::HashMap::new();
-    loop {
-        let now = clock.now();
-        tried.retain(|_, at| now.since(*at) < TRY_AGAIN_AFTER);
-        match pending_auto_runs(&*approvals, now).await {
-            Ok(found) => {
-                for (approval, requester) in found {
-                    if tried.contains_key(&approval.id()) {
-                        continue;
-                    }
-                    tried.insert(approval.id(), now);
-                    // Nobody comes with a token that could be refused: who asked may be revoked since.
-                    if let Err(refused) = revocations.check(&Revocable::of(&requester)) {
-                        tracing::warn!(approval = %approval.id(), %refused, "an approved request does not start");
-                        continue;
-                    }
-                    // Its answer is on the record and in the run; nobody waits for it here.
-                    releases.release_unattended(approval, requester).await;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "approved requests cannot be listed"),
-        }
-        // A ring or the end of the pause: look again.
-        let _ = tokio::time::timeout(LOOK_EVERY, ear.heard()).await;
     }
 }
 

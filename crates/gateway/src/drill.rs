@@ -59,7 +59,7 @@ impl DrillDesk {
         let mut seen: BTreeMap<String, Timestamp> = BTreeMap::new();
         for row in people.iter().filter(|row| !row.roles.is_disjoint(&set.roles)) {
             let key = PrincipalKey::new(&row.issuer, &row.subject);
-            let who = self.live.person(&key).map_or_else(|| key.to_string(), |human| human.0);
+            let who = self.live.person(&key).map_or_else(|| key.to_string(), |human| human.name().0.clone());
             let last = seen.entry(who).or_insert(row.last);
             *last = row.last.max(*last);
         }

@@ -137,6 +137,7 @@ impl Gatekeeper {
                 sender_constrained: false,
                 authenticated: None,
                 class: None,
+                actors: Vec::new(),
                 exchanged: None,
             },
             human: None,

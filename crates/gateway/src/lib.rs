@@ -26,6 +26,7 @@
 
 mod answers;
 mod app;
+mod auto_run;
 mod cases;
 mod checkup;
 pub mod cli;
@@ -61,6 +62,7 @@ mod retention;
 mod roles;
 mod sessions;
 mod sightings;
+mod signals;
 mod stack;
 pub mod telemetry;
 mod tickets;
@@ -75,7 +77,8 @@ mod wire;
 mod witness;
 
 pub use self::{
-    app::{Gateway, Running, Signals, StartError},
+    app::{Gateway, Running, StartError},
+    signals::Signals,
     stack::{DataPlane, oneshot},
 };
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use crewgate_core::{Decision, Fact, InputValue, MaskProfile, Operation, Outgoing, Trail};
+use crewgate_core::{Decision, Fact, InputValue, MaskProfile, Operation, Outgoing, Resource, Trail};
 use crewgate_masking::{Mask, Masker, Profiles};
 use http::Extensions;
 use serde_json::json;
@@ -65,6 +65,11 @@ impl Maskers {
         &self.text
     }
 
+    /// One profile and no crew's.
+    fn alone(&self, profile: &str) -> Option<Masker> {
+        self.profiles.masker(&[MaskProfile::new(profile)].into())
+    }
+
     /// The crew's floor, these profiles and the crew's keys.
     fn with_floor(&self, crew: &Crew, more: impl IntoIterator<Item = MaskProfile>) -> Option<Masker> {
         let mut profiles = crew.settings.floor.clone();
@@ -95,6 +100,14 @@ impl Masks {
     #[must_use]
     pub(crate) fn stored(&self, crew: &str) -> Option<Masker> {
         self.with_floor(crew, [MaskProfile::new(STORED)])
+    }
+
+    /// For messages about a request: as it is stored of a crew; a role that is asked for is no crew's.
+    pub(crate) fn told(&self, resource: &Resource) -> Option<Masker> {
+        if resource.kind == crewgate_console::ROLE {
+            return self.live.current().maskers().alone(STORED);
+        }
+        self.stored(&resource.name)
     }
 
     fn with_floor(&self, crew: &str, more: impl IntoIterator<Item = MaskProfile>) -> Option<Masker> {

@@ -9,7 +9,7 @@ use std::{
 
 use crewgate_approval::{EligibilityUnknown, Eligible, Need, Tier};
 use crewgate_console::{BreaksGlass, Erases, GlassTerms, ReadsRecord, Requestable, Revokes, Terms};
-use crewgate_core::{ApproverSet, Clock, HumanId, Principal, PrincipalKey, RoleName};
+use crewgate_core::{ApproverSet, Clock, Human, HumanId, Principal, PrincipalKey, RoleName};
 use crewgate_policy::{RoleSource, RolesUnavailable};
 use futures_util::future::BoxFuture;
 
@@ -179,13 +179,15 @@ fn requestable(settings: &Settings) -> BTreeMap<String, RoleRequestSettings> {
 }
 
 /// Linked identities of one person.
-pub(crate) fn persons(settings: &[PersonSettings]) -> BTreeMap<PrincipalKey, HumanId> {
-    let of = |person: &PersonSettings| {
-        let keys: Vec<_> =
-            pairs(&person.identities).map(|(issuer, subject)| PrincipalKey::new(issuer, subject)).collect();
-        keys.into_iter().map(move |key| (key, person.name.clone())).collect::<Vec<_>>()
+pub(crate) fn persons(settings: &[PersonSettings]) -> BTreeMap<PrincipalKey, Human> {
+    let keys = |person: &PersonSettings| -> Vec<PrincipalKey> {
+        pairs(&person.identities).map(|(issuer, subject)| PrincipalKey::new(issuer, subject)).collect()
     };
-    settings.iter().flat_map(of).map(|(key, name)| (key, HumanId(name))).collect()
+    let of = |person: &PersonSettings| {
+        let human = Human::new(HumanId(person.name.clone()), keys(person));
+        keys(person).into_iter().map(move |key| (key, human.clone()))
+    };
+    settings.iter().flat_map(of).collect()
 }
 
 fn pairs(list: &[String]) -> impl Iterator<Item = (&str, &str)> {

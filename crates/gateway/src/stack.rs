@@ -1,6 +1,6 @@
 //! The order of the layers, written once.
 
-use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use crewgate_approval::{
@@ -8,13 +8,15 @@ use crewgate_approval::{
     ReleaseMode, ReleasePath, Releaser, Wait, WaitingRoom,
 };
 use crewgate_audit::{AuditLayer, AuditStore, BarrierLayer, Erasure, Parent, Query};
-use crewgate_core::{Clock, Fact, Operation, Principal, PrincipalKey, RequestId, Trail};
+use crewgate_core::{
+    Clock, Fact, Layer as By, Operation, Principal, PrincipalKey, Refusal, RequestId, Trail,
+};
 use crewgate_crewai::render;
 use crewgate_masking::{MaskRequestLayer, MaskResponseLayer};
-use crewgate_oidc::{AuthenticateLayer, Revocations, TokenInventory};
+use crewgate_oidc::{AuthenticateLayer, Reason, Rejection, Revocable, Revocations, TokenInventory};
 use crewgate_policy::{DescribeLayer, EnforceLayer, Meter, SealLayer, Shadow};
 use crewgate_runs::{RegisterLayer, Reserved, ResolveLayer, RunLedger};
-use http::{Extensions, Request, Response};
+use http::{Extensions, Request, Response, StatusCode};
 use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
@@ -240,7 +242,7 @@ fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
         .outcome(move |approval| outcome(Arc::clone(&audit), approval))
         .tickets(Arc::new(tickets))
         .release_through(parts.path.clone())
-        .hold_limit(settings.held.max(NonZeroUsize::MIN))
+        .hold_limit(settings.held, settings.held_each)
         .undecided_for(settings.expires)
         .usable_for(settings.usable)
 }
@@ -292,9 +294,13 @@ fn open_releases(parts: &Parts, entry: Entry) {
         .map_request(note_requester)
         .service(entry);
     let longest = parts.settings.crews.iter().map(|crew| crew.timeout).max().unwrap_or_default();
+    let revocations = parts.revocations.clone();
     let releaser = Releaser::new(Arc::clone(&parts.approvals), BoxCloneSyncService::new(recorded))
         .clock(Arc::clone(&parts.clock))
         .lease_for(longest + LEASE_BEYOND_TIMEOUT)
+        .trusts(move |requester| {
+            revocations.check(&Revocable::of(requester)).map_err(|refused| no_longer_trusted(&refused))
+        })
         .customise(|approval, request: &mut Request<Body>| {
             let extensions = request.extensions_mut();
             extensions.insert(RequestId::random());
@@ -313,6 +319,20 @@ fn open_releases(parts: &Parts, entry: Entry) {
         let desk = desk.clone();
         async move { desk.release(approval, principal).await }
     });
+}
+
+/// Whose token is revoked asked for nothing; while nobody can tell, nothing is started and nothing ends.
+fn no_longer_trusted(refused: &Rejection) -> Refusal {
+    match refused.reason() {
+        Reason::RevocationsUnknown => {
+            let text = "whether who asked is revoked cannot be told right now";
+            Refusal::new(By::Approval, StatusCode::SERVICE_UNAVAILABLE, "approval_unavailable", text)
+        }
+        _ => {
+            let text = format!("who asked for it is no longer trusted: {refused}");
+            Refusal::new(By::Approval, StatusCode::FORBIDDEN, "approval_invalidated", text)
+        }
+    }
 }
 
 /// A released call passes no authentication; whose it is stands on its record all the same.

@@ -15,7 +15,10 @@ use crewgate_crewai::{StatusShape, Ticket, kickoff_answer, ticket_status};
 use crewgate_runs::{NewRun, RunLedger};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    task::JoinHandle,
+};
 use tower::{Layer, Service, util::BoxCloneSyncService};
 use tracing::Instrument as _;
 
@@ -57,28 +60,37 @@ impl ReleaseDesk {
     /// its answer is read to its end then, so that the record has it.
     pub(crate) async fn release(&self, approval: Approval, principal: Principal) -> Option<Response<Body>> {
         let (tell, told) = oneshot::channel();
-        let desk = self.clone();
-        let attempt = async move {
-            let attempt = desk.attempt(approval, principal).await;
-            if let Err(Some(unheard)) = tell.send(attempt) {
+        let attempt = self.attempt(approval, principal)?;
+        let heard = async move {
+            if let Err(Some(unheard)) = tell.send(attempt.await) {
                 read(unheard).await;
             }
         };
-        tokio::spawn(attempt.in_current_span());
+        tokio::spawn(heard.in_current_span());
         told.await.ok()?.map(|(answer, _)| answer)
     }
 
-    /// As [`release`](Self::release), for when nobody waits.
-    pub(crate) async fn release_unattended(&self, approval: Approval, principal: Principal) {
-        if let Some(attempt) = self.attempt(approval, principal).await {
-            read(attempt).await;
-        }
+    /// As [`release`](Self::release), for when nobody waits. It is under way when this returns: whoever stops the gateway
+    /// waits for it. The end of the task is its end.
+    pub(crate) fn start(&self, approval: Approval, principal: Principal) -> Option<JoinHandle<()>> {
+        let attempt = self.attempt(approval, principal)?;
+        let unattended = async move {
+            if let Some(attempt) = attempt.await {
+                read(attempt).await;
+            }
+        };
+        Some(tokio::spawn(unattended.in_current_span()))
     }
 
-    async fn attempt(&self, approval: Approval, principal: Principal) -> Option<Attempt> {
+    fn attempt(
+        &self,
+        approval: Approval,
+        principal: Principal,
+    ) -> Option<impl Future<Output = Option<Attempt>> + Send + use<>> {
         let releaser = self.releaser.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         let seat = Arc::clone(&self.under_way).try_acquire_owned().ok()?;
-        Some((releaser.release(approval, principal).await?, seat))
+        let answer = releaser.release(approval, principal);
+        Some(async move { Some((answer.await?, seat)) })
     }
 
     /// Resolves when no release is under way.
@@ -247,17 +259,17 @@ impl TicketStatusDesk {
         // An id without an approval was reserved and never given to anybody.
         let approval = self.approvals.by_run(run).await.map_err(failed)?.ok_or_else(unknown)?;
         let state = approval.state_at(self.clock.now());
-        if matches!(state, State::Approved { .. }) {
+        let startable = approval.may_be_started_by(&principal);
+        if matches!(state, State::Approved { .. }) && startable {
             // The owner is here with a valid token: this is the claim. It runs on without them.
-            let (desk, approval) = (self.releases.clone(), approval.clone());
-            // In the span of this poll, which is what started it.
-            tokio::spawn(async move { desk.release_unattended(approval, principal).await }.in_current_span());
+            self.releases.start(approval.clone(), principal);
         }
         let masker = self.masks.stored(&operation.resource.name).ok_or_else(unknown)?;
         let sets = approval.sets();
         let approvers: Vec<&str> = sets.iter().map(crewgate_core::ApproverSet::as_str).collect();
         let ticket = match &state {
             State::Pending => Ticket::Waiting { approvers: &approvers },
+            State::Approved { .. } if !startable => Ticket::Unclaimed,
             State::Approved { .. } | State::Executing { .. } => Ticket::Starting,
             // Bound since this request's ids were looked up: the next status is CrewAI's own.
             State::Executed { .. } if self.has_started(run).await => Ticket::Starting,

@@ -1,8 +1,9 @@
-//! A machine's clock that somebody sets changes what the record's times mean: it is told.
+//! A machine's clock that somebody sets changes what the record's times mean, and what has ended: it is told, and time
+//! never goes back.
 
 use std::{sync::Arc, time::Duration};
 
-use crewgate_audit::{AuditStore, Entry, Lane};
+use crewgate_audit::{AuditStore, Entry, Lane, Query};
 use crewgate_core::{Clock, RequestId, SystemClock};
 
 use crate::ops::Health;
@@ -12,6 +13,43 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What is no accident of reading two clocks one after the other, in microseconds.
 const NOTABLE: i64 = 1_000_000;
+
+/// How far the record may be ahead of the clock: machines that share it differ by less, and one that starts again has
+/// gone on by its own.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// Lets time go on from what the record says it was: requests, roles given for a while and voices that have ended by the
+/// clock would come back otherwise.
+///
+/// # Errors
+///
+/// When the clock is further behind than clocks differ, unless `back` says that it shall be believed.
+pub(crate) async fn begin(audit: &dyn AuditStore, clock: &dyn Clock, back: bool) -> Result<(), String> {
+    let newest =
+        audit.leaves(Query::default().newest_first().limit(1)).await.map_err(|error| error.to_string())?;
+    let Some(newest) = newest.first().and_then(|leaf| leaf.entry().ok()).map(|entry| entry.time) else {
+        return Ok(());
+    };
+    let now = clock.now();
+    match newest.since(now) {
+        behind if behind <= AHEAD => clock.not_before(newest),
+        behind if back => {
+            tracing::warn!(
+                behind = behind.as_secs(),
+                "time goes back: what has ended by the clock may count again"
+            );
+        }
+        behind => {
+            return Err(format!(
+                "it is {now} by the machine's clock and the record's last entry is of {newest}, {} s later: what ended \
+                 in between would count again. Set the clock right, or wait; if it was wrong when that was written, \
+                 start with `gateway.dangerously_turn_time_back = true`",
+                behind.as_secs()
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// Puts on the record when the machine's clock was set, until it is dropped.
 pub(crate) async fn watch(audit: Arc<dyn AuditStore>) {
@@ -47,7 +85,11 @@ fn of(set_by: i64) -> Health {
         return Health::Green;
     }
     let seconds = set_by.unsigned_abs() / 1_000_000;
-    Health::Amber { reason: format!("the machine's clock was set back by {seconds} s: a restart follows it") }
+    Health::Amber {
+        reason: format!(
+            "the machine's clock was set back by {seconds} s: the gateway goes on by its own, and does not start again before it is right"
+        ),
+    }
 }
 
 #[cfg(test)]

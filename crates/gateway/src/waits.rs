@@ -17,7 +17,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 use tower::{Layer, Service};
-use tracing::Instrument as _;
 
 use crate::{
     masks::Masks,
@@ -89,7 +88,10 @@ where
                 let who = who.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "approval_not_found", UNKNOWN))?;
                 if method != Method::GET {
                     let text = "what waits is looked at with GET";
-                    return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text));
+                    let refused = refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text);
+                    let mut answer = refused.into_response();
+                    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+                    return Ok(answer);
                 }
                 desk.answer(id, who, &headers).await
             };
@@ -181,9 +183,7 @@ impl Events {
             return;
         }
         self.claimed = true;
-        let (releases, approval, who) =
-            (self.releases.clone(), self.watch.approval().clone(), self.who.clone());
-        tokio::spawn(async move { releases.release_unattended(approval, who).await }.in_current_span());
+        self.releases.start(self.watch.approval().clone(), self.who.clone());
     }
 
     fn event(&self, state: &State) -> Bytes {

@@ -239,6 +239,9 @@ async fn a_broken_glass_is_told_until_somebody_has_looked_and_so_is_who_it_goes_
         text(&told[0], "/data/title").starts_with("BREAK-GLASS: dev:alice runs kickoff on payroll"),
         "{told:?}"
     );
+    // A role is no crew's: what its message says is told all the same.
+    let escalated = text(&told[3], "/data/title");
+    assert!(escalated.contains("night") && escalated.contains("goes to data-owners"), "{told:?}");
     assert!(!told.iter().any(|told| told.to_string().contains("nobody answers")), "nobody's words: {told:?}");
 }
 

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use crewgate_core::{Clock, HumanId, PrincipalKey, SystemClock};
+use crewgate_core::{Clock, Human, PrincipalKey, SystemClock};
 
 use crate::{
     Exchange, Fetch, HttpFetch, InvalidConfig, IssuerConfig, OWN_ISSUER, Revocations, Sightings, Verifier,
@@ -15,7 +15,7 @@ use crate::{
 #[must_use = "a builder does nothing until it is built"]
 pub struct VerifierBuilder {
     issuers: Vec<(IssuerConfig, Option<Arc<dyn Fetch>>)>,
-    persons: HashMap<PrincipalKey, HumanId>,
+    persons: HashMap<PrincipalKey, Human>,
     clock: Arc<dyn Clock>,
     fetch: Option<Arc<dyn Fetch>>,
     cached_tokens: usize,
@@ -77,7 +77,7 @@ impl VerifierBuilder {
     }
 
     /// Identities that belong to the same natural person.
-    pub fn persons(mut self, persons: impl IntoIterator<Item = (PrincipalKey, HumanId)>) -> Self {
+    pub fn persons(mut self, persons: impl IntoIterator<Item = (PrincipalKey, Human)>) -> Self {
         self.persons.extend(persons);
         self
     }

@@ -6,7 +6,7 @@ use std::{
 
 use crewgate_core::{Principal, Timestamp};
 
-use crate::{claims::Times, inventory::Sighting, json::Json, key::Key};
+use crate::{claims::Times, inventory::Sighting, key::Key};
 
 /// Verified tokens remembered. One of twenty groups takes 2.2 kB; ten thousand callers are more than a company has awake.
 pub const DEFAULT_CACHED_TOKENS: usize = 10_000;
@@ -29,8 +29,6 @@ pub(crate) struct Verified {
     pub(crate) algorithm: Option<&'static str>,
     /// Where its use is counted.
     pub(crate) sighting: Option<Arc<Sighting>>,
-    /// Who acts for the principal, and for whom they did.
-    pub(crate) act: Option<Box<Json<'static>>>,
 }
 
 /// What a token can be revoked by beyond what its principal shows.

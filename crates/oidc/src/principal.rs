@@ -36,6 +36,7 @@ pub(crate) fn principal(
             // A clock that is ahead makes nobody fresher.
             authenticated: instant(&claims.all, "auth_time")?.map(|at| at.min(claims.times.issued)),
             class: claims.all.get("acr").and_then(Json::as_str).map(str::to_owned),
+            actors: Vec::new(),
             exchanged: None,
         },
         human: None,

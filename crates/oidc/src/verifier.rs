@@ -1,7 +1,7 @@
 use std::{collections::HashMap, fmt, future::Future, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use crewgate_core::{Clock, HumanId, Principal, PrincipalKey};
+use crewgate_core::{Clock, Human, Principal, PrincipalKey};
 use futures_util::future::join_all;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     check,
     claims::{Claims, Times},
     dpop::Proofs,
-    exchange::{chain, origin},
+    exchange::{Actor, chain, origin},
     introspect::{Desk, INACTIVE_AGE, INTROSPECTION_AGE},
     inventory::Sighting,
     issuer::Issuer,
@@ -29,7 +29,7 @@ pub struct Verifier(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) issuers: Vec<Arc<Issuer>>,
     pub(crate) by_url: HashMap<String, usize>,
-    pub(crate) persons: HashMap<PrincipalKey, HumanId>,
+    pub(crate) persons: HashMap<PrincipalKey, Human>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: Option<TokenCache>,
     pub(crate) inactive: Inactive,
@@ -217,13 +217,13 @@ impl Inner {
         let (mut principal, names) = if config.own {
             origin(&claims, digest)?
         } else {
-            let principal = principal(config, &claims, digest)?;
+            let mut principal = principal(config, &claims, digest)?;
+            principal.token.actors = self.actors(&config.name, &claims.all)?;
             let names = check::names(config, &claims, &principal);
             (principal, names)
         };
         principal.human = self.persons.get(&principal.key).cloned();
         let binding = check::binding(&claims.all)?;
-        let act = chain(&claims.all)?;
         Ok(Verified {
             principal,
             times: claims.times,
@@ -233,8 +233,23 @@ impl Inner {
             names,
             algorithm: None,
             sighting: None,
-            act,
         })
+    }
+
+    /// Who acts by a token of the issuer `own`: those it names without an issuer are its own.
+    fn actors(&self, own: &str, claims: &Object<'_>) -> Result<Vec<PrincipalKey>, Rejection> {
+        let named = |actor: Actor<'_>| {
+            let issuer = match actor.issuer {
+                None => own,
+                Some(url) => self
+                    .by_url
+                    .get(url)
+                    .and_then(|index| self.issuers.get(*index))
+                    .map_or(url, |issuer| &issuer.config.name),
+            };
+            PrincipalKey::new(issuer, actor.subject)
+        };
+        Ok(chain(claims)?.into_iter().map(named).collect())
     }
 
     /// Counts an admitted token; one of our own is its subject's, which was counted when it was exchanged.

@@ -102,7 +102,7 @@ async fn an_exchanged_token_is_its_subjects_and_counts_for_the_roles_it_names() 
             (&own.key, &own.groups, &own.client)
         );
         assert_eq!(principal.token.issued, own.token.issued);
-        let left = Exchanged { roles: roles(&["reports", "summaries"]), actor: None };
+        let left = Exchanged { roles: roles(&["reports", "summaries"]) };
         assert_eq!(principal.token.exchanged, Some(left));
         assert_ne!(principal.token.fingerprint, own.token.fingerprint);
         let Fact::Exchanged { token, id, issued, issued_id, expires, .. } = &minted.fact else {
@@ -222,22 +222,29 @@ async fn of_a_chain_of_actors_the_outermost_counts_and_all_are_kept() {
     let token = desk.idp.token().claim("act", chain.clone()).sign();
     let subject = desk.verifier.subject_token(&Bearer::new(token.as_str())).await.unwrap();
     let minted = desk.exchange.mint(&subject, roles(&["reports"]), desk.clock.now()).unwrap();
-    assert_eq!(claims(&minted.token)["act"], chain);
-    let actor = async |token: &str| {
-        let principal = desk.verifier.verify(Bearer::new(token)).await.unwrap();
-        principal.token.exchanged.unwrap().actor
+    let named = json!({ "sub": "dev:agent-2", "act": { "sub": "dev:agent-1" } });
+    assert_eq!(claims(&minted.token)["act"], named);
+    let actors = async |token: &str| {
+        let actors = desk.verifier.verify(Bearer::new(token)).await.unwrap().token.actors;
+        actors.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    assert_eq!(actor(&minted.token).await.as_deref(), Some("agent-2"));
+    assert_eq!(actors(&token).await, ["dev:agent-2", "dev:agent-1"], "of an issuer's own token too");
+    assert_eq!(actors(&minted.token).await, ["dev:agent-2", "dev:agent-1"]);
     let robot = desk.verifier.verify(Bearer::new(desk.idp.token().subject("robot").sign())).await.unwrap();
     let minted =
         desk.exchange.mint(&subject.acted_for_by(&robot), roles(&["reports"]), desk.clock.now()).unwrap();
-    assert_eq!(claims(&minted.token)["act"], json!({ "sub": "dev:robot", "act": chain }));
-    assert_eq!(actor(&minted.token).await.as_deref(), Some("dev:robot"));
+    assert_eq!(claims(&minted.token)["act"], json!({ "sub": "dev:robot", "act": named }));
+    assert_eq!(actors(&minted.token).await, ["dev:robot", "dev:agent-2", "dev:agent-1"]);
+    let elsewhere = json!({ "sub": "bob", "iss": "https://other.test" });
+    let token = desk.idp.token().claim("act", elsewhere).sign();
+    assert_eq!(actors(&token).await, ["https://other.test:bob"], "nobody of ours");
     let mut deep = json!({ "sub": "agent" });
     for _ in 0..8 {
         deep = json!({ "sub": "agent", "act": deep });
     }
-    for wrong in [deep, json!("agent"), json!({ "iss": "x" }), json!({ "sub": 7 })] {
+    for wrong in
+        [deep, json!("agent"), json!({ "iss": "x" }), json!({ "sub": 7 }), json!({ "sub": "x", "iss": 7 })]
+    {
         let token = desk.idp.token().claim("act", wrong.clone()).sign();
         assert_eq!(desk.reason(&token).await, Some(Reason::Claims), "{wrong}");
     }

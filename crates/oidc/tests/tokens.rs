@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use crewgate_core::{Clock, Groups, HumanId, Principal, PrincipalKey, PrincipalKind, Timestamp};
+use crewgate_core::{Clock, Groups, Human, HumanId, Principal, PrincipalKey, PrincipalKind, Timestamp};
 use crewgate_oidc::{Algorithm, Bearer, IssuerConfig, KindRule, Reason, Step, VerifyToken};
 use crewgate_testkit::{DevIdp, KeyKind};
 use proptest::prelude::*;
@@ -339,11 +339,9 @@ async fn more_than_one_factor_is_believed_only_when_the_issuer_says_so() {
 #[tokio::test]
 async fn two_identities_of_one_person_are_one_person() {
     let bench = Bench::new();
-    let anna = HumanId("anna".to_owned());
-    let persons = [
-        (PrincipalKey::new("dev", "anna"), anna.clone()),
-        (PrincipalKey::new("dev", "anna-admin"), anna.clone()),
-    ];
+    let keys = ["anna", "anna-admin"].map(|subject| PrincipalKey::new("dev", subject));
+    let anna = Human::new(HumanId("anna".to_owned()), keys.clone());
+    let persons = keys.map(|key| (key, anna.clone()));
     let verifier = builder(&bench.idp, &bench.clock)
         .issuer(IssuerConfig::new("dev", URL, ["crewgate"]).unwrap())
         .persons(persons)

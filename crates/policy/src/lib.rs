@@ -33,7 +33,7 @@
 //! # use crewgate_core::{Effect, Message, PrincipalKey, PrincipalKind, Resource, Timestamp, TokenFacts};
 //! # fn alice() -> Principal {
 //! #     let (issued, expires) = (Timestamp::from_secs(0), Timestamp::from_secs(3600));
-//! #     let token = TokenFacts { issued, expires, fingerprint: String::new(), mfa: false, sender_constrained: false, authenticated: None, class: None, exchanged: None };
+//! #     let token = TokenFacts { issued, expires, fingerprint: String::new(), mfa: false, sender_constrained: false, authenticated: None, class: None, actors: Vec::new(), exchanged: None };
 //! #     let (key, kind) = (PrincipalKey::new("okta", "alice"), PrincipalKind::User);
 //! #     Principal { key, kind, groups: Default::default(), client: None, token, human: None }
 //! # }
@@ -83,7 +83,7 @@
 //! # use crewgate_core::{Action, Effect, Message, PrincipalKey, PrincipalKind, Resource, Timestamp, TokenFacts};
 //! # fn alice() -> Principal {
 //! #     let (issued, expires) = (Timestamp::from_secs(0), Timestamp::from_secs(3600));
-//! #     let token = TokenFacts { issued, expires, fingerprint: String::new(), mfa: false, sender_constrained: false, authenticated: None, class: None, exchanged: None };
+//! #     let token = TokenFacts { issued, expires, fingerprint: String::new(), mfa: false, sender_constrained: false, authenticated: None, class: None, actors: Vec::new(), exchanged: None };
 //! #     let (key, kind) = (PrincipalKey::new("okta", "alice"), PrincipalKind::User);
 //! #     Principal { key, kind, groups: Default::default(), client: None, token, human: None }
 //! # }

@@ -266,7 +266,7 @@ fn an_exchanged_token_counts_for_the_roles_it_was_narrowed_to_and_what_they_incl
     let held = |left: Option<&[&str]>| {
         let mut principal = analyst();
         let left = left.map(|left| left.iter().map(|role| RoleName::new(*role)).collect());
-        principal.token.exchanged = left.map(|roles| Exchanged { roles, actor: None });
+        principal.token.exchanged = left.map(|roles| Exchanged { roles });
         let held = roles.held(&principal, at(0));
         held.into_iter().map(|role| role.name.to_string()).collect::<Vec<_>>()
     };

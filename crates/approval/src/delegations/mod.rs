@@ -11,10 +11,11 @@ mod store;
 use std::{collections::BTreeSet, time::Duration};
 
 use crewgate_core::{
-    ApproverSet, DelegationId, DelegationStep, Fact, Principal, PrincipalKey, PrincipalKind, RequestId,
-    Timestamp,
+    ApproverSet, DelegationId, DelegationStep, Fact, Principal, PrincipalKey, RequestId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::machine::speaks_for_themselves;
 
 pub use self::{
     memory::MemoryDelegations,
@@ -119,7 +120,7 @@ pub fn lend(
     if !in_time || new.sets.is_empty() || new.to == new.by.key || new.reason.trim().is_empty() {
         return Err(LendError::Invalid);
     }
-    if new.by.kind != PrincipalKind::User || !new.sets.is_subset(own) {
+    if !speaks_for_themselves(&new.by) || !new.sets.is_subset(own) {
         return Err(LendError::NotTheirs);
     }
     if beside >= MAX_DELEGATIONS_OF_ONE {

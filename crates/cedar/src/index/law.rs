@@ -236,6 +236,7 @@ impl Ask {
                 sender_constrained: dice.one_in(2),
                 authenticated: None,
                 class: None,
+                actors: Vec::new(),
                 exchanged: None,
             },
             human: None,

@@ -214,6 +214,7 @@ impl Question {
                 sender_constrained: self.sender_constrained,
                 authenticated: None,
                 class: None,
+                actors: Vec::new(),
                 exchanged: None,
             },
             human: None,

@@ -71,6 +71,7 @@ impl Ask {
                     sender_constrained: false,
                     authenticated: None,
                     class: None,
+                    actors: Vec::new(),
                     exchanged: None,
                 },
                 human: None,

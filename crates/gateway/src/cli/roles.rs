@@ -91,6 +91,7 @@ fn named_principal(settings: &Settings, named: &str, groups: &[String]) -> Resul
             sender_constrained: false,
             authenticated: None,
             class: None,
+            actors: Vec::new(),
             exchanged: None,
         },
         human: None,

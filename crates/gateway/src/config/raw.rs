@@ -119,6 +119,8 @@ pub(super) struct Gateway {
     pub(super) demand_dpop_nonce: bool,
     #[serde(default)]
     pub(super) dangerously_plain_http: bool,
+    #[serde(default)]
+    pub(super) dangerously_turn_time_back: bool,
     pub(super) max_body_bytes: Option<Spanned<u64>>,
     pub(super) max_connections: Option<Spanned<u32>>,
     pub(super) max_calls: Option<Spanned<u32>>,
@@ -395,6 +397,7 @@ pub(super) struct Approval {
     pub(super) usable: Option<Text>,
     pub(super) longest_wait: Option<Text>,
     pub(super) held: Option<Spanned<u32>>,
+    pub(super) held_each: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -66,6 +66,12 @@ pub(super) fn settings(check: &mut Checker<'_>, raw: &raw::File, now: Timestamp)
     let retention = record::retention(check, &raw.record.retention);
     let exports = export::exports(check, &raw.exports);
     let gateway = gateway(check, &raw.gateway);
+    if let (Some(gateway), Some(held)) = (&gateway, &raw.approval.held)
+        && approval.held.get() >= gateway.limits.max_calls.min(gateway.limits.max_connections)
+    {
+        let help = "raise `gateway.max_calls` and `gateway.max_connections`: nobody else would be answered";
+        check.wrong(held.span(), "more calls would be held than there may be", Some(help));
+    }
     if let (Some(gateway), Some(crew)) = (&gateway, raw.crews.iter().find(|crew| crew.human_input))
         && gateway.public_url.is_none()
         && !gateway.listen.address.ip().is_loopback()
@@ -184,7 +190,13 @@ fn gateway(check: &mut Checker<'_>, raw: &raw::Gateway) -> Option<GatewaySetting
         idempotency: check.parse_or(raw.idempotency.as_ref(), secs(24 * 3600), duration),
         drain_timeout: check.parse_or(raw.drain_timeout.as_ref(), secs(30), duration),
     };
-    Some(GatewaySettings { listen: listen?, public_url, limits, demand_dpop_nonce: raw.demand_dpop_nonce })
+    Some(GatewaySettings {
+        listen: listen?,
+        public_url,
+        limits,
+        demand_dpop_nonce: raw.demand_dpop_nonce,
+        turn_time_back: raw.dangerously_turn_time_back,
+    })
 }
 
 fn listener(
@@ -210,13 +222,15 @@ fn listener(
 
 fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
     let hours = |n: u64| Duration::from_secs(n * 3600);
-    let held = raw.held.as_ref().and_then(|held| {
-        let seats = usize::try_from(*held.get_ref()).ok().and_then(NonZeroUsize::new);
+    let mut seats = |given: Option<&toml::Spanned<u32>>, name: &str| {
+        let given = given?;
+        let seats = usize::try_from(*given.get_ref()).ok().and_then(NonZeroUsize::new);
         if seats.is_none() {
-            check.wrong(held.span(), "`held` must be at least 1", None);
+            check.wrong(given.span(), format!("`{name}` must be at least 1"), None);
         }
         seats
-    });
+    };
+    let (held, held_each) = (seats(raw.held.as_ref(), "held"), seats(raw.held_each.as_ref(), "held_each"));
     ApprovalSettings {
         expires: check.parse_or(raw.expires.as_ref(), hours(4), duration),
         usable: check.parse_or(raw.usable.as_ref(), hours(1), duration),
@@ -226,6 +240,7 @@ fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
             duration,
         ),
         held: held.unwrap_or(crewgate_approval::DEFAULT_HOLD_LIMIT),
+        held_each,
     }
 }
 

@@ -228,6 +228,8 @@ pub struct GatewaySettings {
     pub limits: LimitSettings,
     /// Whether DPoP proofs must contain a nonce of ours.
     pub demand_dpop_nonce: bool,
+    /// Whether it starts by a clock that is far behind the record.
+    pub turn_time_back: bool,
 }
 
 /// Bounds of the data plane, each with its default.
@@ -371,6 +373,8 @@ pub struct ApprovalSettings {
     pub longest_wait: Duration,
     /// Requests held open at once; each keeps its body in memory (default 64).
     pub held: NonZeroUsize,
+    /// How many of them may be of one identity (default half of them).
+    pub held_each: Option<NonZeroUsize>,
 }
 
 /// One person's identities.

@@ -18,8 +18,7 @@ use crewgate_approval::{EligibilityUnknown, Eligible, GrantStore, Tier};
 use crewgate_cedar::CedarPolicy;
 use crewgate_console::{BreaksGlass, Erases, GlassTerms, ReadsRecord, Requestable, Revokes, Terms};
 use crewgate_core::{
-    ApproverSet, Clock, Decision, HumanId, MaskProfile, Operation, Principal, PrincipalKey, RoleName,
-    Timestamp,
+    ApproverSet, Clock, Decision, Human, MaskProfile, Operation, Principal, PrincipalKey, RoleName, Timestamp,
 };
 use crewgate_crewai::Crew as Wire;
 use crewgate_policy::{HeldRole, Policy, Query, RoleSource, RolesUnavailable, Swap};
@@ -63,7 +62,7 @@ impl Makings {
 pub(crate) struct Generation {
     policy: CedarPolicy,
     people: People,
-    persons: HashMap<PrincipalKey, HumanId>,
+    persons: HashMap<PrincipalKey, Human>,
     wires: HashMap<String, Wire>,
     /// Kept from one generation to the next where profiles have not changed: building them takes time.
     maskers: Arc<Maskers>,
@@ -153,7 +152,7 @@ impl Live {
     }
 
     /// Whose identity this is, where several belong to one person.
-    pub(crate) fn person(&self, key: &PrincipalKey) -> Option<HumanId> {
+    pub(crate) fn person(&self, key: &PrincipalKey) -> Option<Human> {
         self.current().persons.get(key).cloned()
     }
 

@@ -271,7 +271,7 @@ impl Notifier {
     }
 
     fn notice(&self, id: &str, approval: &Approval, told: notice::Told, at: Timestamp) -> Notice {
-        let masker = self.sources.masks.stored(&approval.asked.operation.resource.name);
+        let masker = self.sources.masks.told(&approval.asked.operation.resource);
         let link = self.settings.link.replace("{id}", &approval.id().to_string());
         Notice::of(id, approval, &told, at, link, masker.as_ref())
     }

@@ -60,16 +60,14 @@ pub struct SubjectToken {
     /// Its issuer's id of it (`jti`).
     pub id: Option<String>,
     alias: Option<String>,
-    act: Option<Value>,
 }
 
 impl SubjectToken {
     pub(crate) fn of(verified: Verified) -> Self {
-        let Verified { principal, names, act, .. } = verified;
+        let Verified { principal, names, .. } = verified;
         Self {
             id: names.ids.first().map(|(_, id)| id.to_string()),
             alias: names.alias.map(String::from),
-            act: act.map(|act| act.to_value()),
             principal,
         }
     }
@@ -77,16 +75,10 @@ impl SubjectToken {
     /// For whom `actor` acts from here on: who acted before stands behind it and counts no more.
     #[must_use]
     pub fn acted_for_by(mut self, actor: &Principal) -> Self {
-        let mut act = json!({ "sub": actor.key.to_string() });
-        if let (Some(members), Some(before)) = (act.as_object_mut(), self.act.take()) {
-            members.insert("act".to_owned(), before);
-        }
-        self.act = Some(act);
+        // Who acts for the actor is behind it as well.
+        let chain = [&actor.key].into_iter().chain(&actor.token.actors).cloned();
+        self.principal.token.actors.splice(..0, chain);
         self
-    }
-
-    fn actor(&self) -> Option<String> {
-        self.act.as_ref().and_then(|act| act.get("sub")).and_then(Value::as_str).map(str::to_owned)
     }
 }
 
@@ -182,6 +174,17 @@ impl Exchange {
             let found = format!("exp {}, now {now}", principal.token.expires);
             return Err(Rejection::new(Reason::Expired).finding(&found));
         }
+        let actors = &principal.token.actors;
+        if actors.len() > MAX_ACTORS {
+            return Err(wrong_chain());
+        }
+        let act = actors.iter().rev().fold(None, |behind: Option<Value>, actor| {
+            let mut act = json!({ "sub": actor.to_string() });
+            if let (Some(members), Some(behind)) = (act.as_object_mut(), behind) {
+                members.insert("act".to_owned(), behind);
+            }
+            Some(act)
+        });
         let id = RequestId::random().to_string();
         let scope: Vec<&str> = roles.iter().map(RoleName::as_str).collect();
         let mut claims = json!({
@@ -198,8 +201,8 @@ impl Exchange {
             if let Some(client) = &principal.client {
                 members.insert("client_id".to_owned(), json!(client));
             }
-            if let Some(act) = &subject.act {
-                members.insert("act".to_owned(), act.clone());
+            if let Some(act) = act {
+                members.insert("act".to_owned(), act);
             }
         }
         let token = inner.keys.first().and_then(|key| key.sign(TYP, &claims));
@@ -214,7 +217,7 @@ impl Exchange {
             issued: fingerprint(&sha256(&token)),
             issued_id: id,
             roles,
-            actor: subject.actor(),
+            actor: actors.first().map(ToString::to_string),
             expires,
         };
         Ok(Minted { token, expires, fact })
@@ -235,14 +238,10 @@ pub(crate) fn origin(claims: &Claims<'_>, token: &Digest) -> Result<(Principal, 
     let (Some(id), Some(scope)) = (text(&claims.all, "jti"), text(&claims.all, "scope")) else {
         return Err(wrong("jti and scope as strings"));
     };
-    let actor = claims.all.get("act").and_then(|act| match act {
-        Json::Object(act) => text(act, "sub"),
-        _ => None,
-    });
     principal.token.expires = claims.times.expires;
     principal.token.fingerprint = fingerprint(token);
     let roles = scope.split(' ').filter(|role| !role.is_empty()).map(RoleName::new).collect();
-    principal.token.exchanged = Some(Exchanged { roles, actor });
+    principal.token.exchanged = Some(Exchanged { roles });
     principal.human = None;
     let first = text(origin, "id").map(|id| (principal.key.issuer.as_str().into(), id.into()));
     let ids = [(OWN_ISSUER.into(), id.into())].into_iter().chain(first).collect();
@@ -250,23 +249,28 @@ pub(crate) fn origin(claims: &Claims<'_>, token: &Digest) -> Result<(Principal, 
     Ok((principal, names))
 }
 
-/// The chain of actors (RFC 8693 section 4.1), when the token has one.
-pub(crate) fn chain(claims: &Object<'_>) -> Result<Option<Box<Json<'static>>>, Rejection> {
+/// Somebody who acts by a token, as it names them.
+pub(crate) struct Actor<'a> {
+    pub(crate) subject: &'a str,
+    /// Whose subject they are, where the token says so.
+    pub(crate) issuer: Option<&'a str>,
+}
+
+/// The chain of actors (RFC 8693 section 4.1), the outermost first.
+pub(crate) fn chain<'a>(claims: &'a Object<'_>) -> Result<Vec<Actor<'a>>, Rejection> {
+    let mut actors = Vec::new();
     let mut next = claims.get("act");
-    for _ in 0..MAX_ACTORS {
-        next = match next {
-            None => break,
-            Some(Json::Object(act)) if act.get("sub").is_some_and(|sub| sub.as_str().is_some()) => {
-                act.get("act")
-            }
-            Some(_) => return Err(wrong_chain()),
-        };
+    while let Some(act) = next {
+        let Json::Object(act) = act else { return Err(wrong_chain()) };
+        let text = |name| act.get(name).map(|value| value.as_str().ok_or_else(wrong_chain)).transpose();
+        let (Some(subject), issuer) = (text("sub")?, text("iss")?) else { return Err(wrong_chain()) };
+        actors.push(Actor { subject, issuer });
+        if actors.len() > MAX_ACTORS {
+            return Err(wrong_chain());
+        }
+        next = act.get("act");
     }
-    if next.is_some() {
-        Err(wrong_chain())
-    } else {
-        Ok(claims.get("act").cloned().map(Json::into_owned).map(Box::new))
-    }
+    Ok(actors)
 }
 
 fn wrong_chain() -> Rejection {

@@ -27,6 +27,7 @@ pub(crate) fn alice() -> Principal {
             sender_constrained: false,
             authenticated: None,
             class: None,
+            actors: Vec::new(),
             exchanged: None,
         },
         human: None,

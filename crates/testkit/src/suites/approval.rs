@@ -12,8 +12,8 @@ use crewgate_approval::{
     OpenError, Phase, ReleaseMode, Resolution, ResolveError, State, Vote, VoteError, digest,
 };
 use crewgate_core::{
-    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, HumanId, Message, Operation, Outgoing, Principal,
-    PrincipalKey, PrincipalKind, RequestId, Resource, RunId, Timestamp, TokenFacts, Verdict,
+    Action, ApprovalId, ApproverSet, Basis, Duties, Effect, Human, HumanId, Message, Operation, Outgoing,
+    Principal, PrincipalKey, PrincipalKind, RequestId, Resource, RunId, Timestamp, TokenFacts, Verdict,
 };
 use futures_util::StreamExt;
 use http::{HeaderValue, Method, uri::PathAndQuery};
@@ -47,6 +47,7 @@ pub fn person(subject: &str) -> Principal {
             sender_constrained: false,
             authenticated: None,
             class: None,
+            actors: Vec::new(),
             exchanged: None,
         },
         human: None,
@@ -58,7 +59,7 @@ pub fn person(subject: &str) -> Principal {
 pub fn linked(issuer: &str, subject: &str, human: &str) -> Principal {
     Principal {
         key: PrincipalKey::new(issuer, subject),
-        human: Some(HumanId(human.to_owned())),
+        human: Some(Human::from(HumanId(human.to_owned()))),
         ..person(subject)
     }
 }

@@ -54,6 +54,7 @@ pub fn person(subject: &str) -> Principal {
             sender_constrained: false,
             authenticated: None,
             class: None,
+            actors: Vec::new(),
             exchanged: None,
         },
         human: None,
