@@ -15,6 +15,7 @@ pub const KINDS: &[&str] = &[
     "access.record",
     "access.restore",
     "access.restore_refused",
+    "access.reveal",
     "access.revocations",
     "access.run",
     "access.runs",

@@ -83,13 +83,8 @@ pub(crate) async fn shown(console: &Console, who: &Principal, id: &str) -> Resul
         console.note(who, "access.approval", approval.asked.run, Some(approval)).await?;
     }
     let asked = &approval.asked;
-    let shown = console.show.show(asked).ok_or_else(|| {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "not_shown",
-            "it cannot be masked, so it is not shown",
-        )
-    })?;
+    let shown = console.shown_of(approval)?;
+    let may_approve = seen.may_decide(who, now) && console.has_seen(who, approval).await?;
     let mut answer = view::summary(approval, now, standing(approval, who, &seen.voice, now));
     let more = json!({
         "requester": view::person(&asked.requester),
@@ -103,7 +98,9 @@ pub(crate) async fn shown(console: &Console, who: &Principal, id: &str) -> Resul
             "length": asked.outgoing.body.len(),
             "body": shown.body,
             "masked": shown.masked,
+            "hidden_inputs": shown.hidden_inputs,
         },
+        "may_approve": may_approve,
         "digest": asked.digest.to_string(),
         "duties": asked.duties,
         "basis": asked.basis,
@@ -138,6 +135,10 @@ pub(crate) async fn voted(
 ) -> Result<Value, Problem> {
     let (verdict, words) = (decision.verdict, reason(decision.reason)?);
     let (seen, at) = (console.visible(who, id).await?, console.clock.now());
+    // Whoever may not decide is told that.
+    if verdict == Verdict::Approve && seen.may_decide(who, at) {
+        console.demand_seen(who, &seen.approval).await?;
+    }
     let ballot = Ballot {
         approval: seen.approval.id(),
         gives: console.gift(&seen.approval, at),
@@ -175,9 +176,14 @@ pub(crate) async fn cancel(
     if !body::read(body).await?.is_empty() {
         return Err(Problem::bad("a cancellation has no body"));
     }
-    let seen = console.visible(&who, &id).await?;
-    match console.approvals.cancel(seen.approval.id(), &who, console.clock.now()).await {
-        Ok(state) => Ok(Json(json!({ "state": view::state(&state) }))),
+    cancelled(&console, &who, &id).await.map(Json)
+}
+
+/// Takes somebody's own request back.
+pub(crate) async fn cancelled(console: &Console, who: &Principal, id: &str) -> Result<Value, Problem> {
+    let seen = console.visible(who, id).await?;
+    match console.approvals.cancel(seen.approval.id(), who, console.clock.now()).await {
+        Ok(state) => Ok(json!({ "state": view::state(&state) })),
         Err(CancelError::Store(error)) => Err(store(error)),
         Err(error @ CancelError::NotRequester) => {
             Err(Problem::new(StatusCode::FORBIDDEN, "not_requester", error.to_string()))
@@ -194,6 +200,13 @@ pub(crate) struct Seen {
     pub(crate) voice: Voice,
     /// Neither requester nor asked: reads the record.
     as_reader: bool,
+}
+
+impl Seen {
+    /// Whether this person is asked, and has not spoken yet.
+    pub(crate) fn may_decide(&self, who: &Principal, now: Timestamp) -> bool {
+        standing(&self.approval, who, &self.voice, now).may_decide
+    }
 }
 
 impl Console {

@@ -14,6 +14,7 @@
 //! | `GET /api/approvals` | approvers, requesters | what waits for the caller, and what the caller asked for |
 //! | `GET /api/approvals/{id}` | the same, record readers | what exactly will be sent, masked; digest, needs, votes |
 //! | `POST /api/approvals/{id}/decision` | approvers | `{"verdict", "digest", "reason"?}` |
+//! | `POST /api/approvals/{id}/reveal` | approvers | the masked inputs that rules decide on: `{"digest"}`; on the record |
 //! | `POST /api/approvals/{id}/break-glass` | the requester, where they may | lets it go at once: `{"digest", "reason"}` |
 //! | `POST /api/approvals/{id}/review` | who reviews | looks at a broken glass: `{"verdict", "reason"}` |
 //! | `POST /api/approvals/{id}/cancel` | the requester | takes it back |
@@ -54,7 +55,7 @@
 //!     Arc::new(crewgate_audit::MemoryStore::new()),
 //!     Arc::new(crewgate_runs::MemoryLedger::new()),
 //!     Arc::new(|_: &Principal| BTreeSet::from([ApproverSet::new("data-owners")])),
-//!     Arc::new(|asked: &NewApproval| Shown::nothing_but_length(&asked.outgoing)),
+//!     Arc::new(|asked: &NewApproval| Shown::nothing_but_length(asked)),
 //! );
 //! let api = router(console);
 //!
@@ -84,6 +85,7 @@ mod problem;
 mod record;
 mod resolve;
 mod restore;
+mod reveal;
 mod revocations;
 mod router;
 mod runs;

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::{
     Console, approvals, delegations, drill, erasure, glass, grants, leaves, problem::Problem, resolve,
-    restore, revocations, runs, tokens, wish,
+    restore, reveal, revocations, runs, tokens, wish,
 };
 
 /// The API document, as served.
@@ -25,6 +25,7 @@ pub fn router(console: Console) -> Router {
         .route("/api/approvals/{id}/decision", post(approvals::decide))
         .route("/api/approvals/{id}/break-glass", post(glass::break_it))
         .route("/api/approvals/{id}/cancel", post(approvals::cancel))
+        .route("/api/approvals/{id}/reveal", post(reveal::reveal))
         .route("/api/approvals/{id}/review", post(glass::review))
         .route("/api/approvals/{id}/settlement", post(resolve::resolve))
         .route("/api/approvers", get(drill::drill))

@@ -1,5 +1,4 @@
 use crewgate_approval::NewApproval;
-use crewgate_core::Outgoing;
 use serde::Serialize;
 
 /// A body as an approver sees it: nothing in it is secret any more, and where something was it says what.
@@ -10,6 +9,8 @@ pub struct Shown {
     pub body: String,
     /// What was masked, in order of place.
     pub masked: Vec<MaskedSpan>,
+    /// Inputs that rules decide on and that are masked in it, by name: who says yes must have them revealed first.
+    pub hidden_inputs: Vec<String>,
 }
 
 /// A masked place.
@@ -29,11 +30,12 @@ pub struct MaskedSpan {
 impl Shown {
     /// Shows that there is a body, and nothing of it: for services that have no masker.
     #[must_use]
-    pub fn nothing_but_length(outgoing: &Outgoing) -> Option<Self> {
-        let length = outgoing.body.len();
+    pub fn nothing_but_length(asked: &NewApproval) -> Option<Self> {
+        let length = asked.outgoing.body.len();
+        let hidden_inputs = asked.operation.inputs.iter().map(|(name, _)| name.clone()).collect();
         let body = format!("[{length} bytes]");
         let span = MaskedSpan { at: 0, shown: body.len(), entity: "BODY".to_owned(), length };
-        Some(Self { body, masked: vec![span] })
+        Some(Self { body, masked: vec![span], hidden_inputs })
     }
 }
 

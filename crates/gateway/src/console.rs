@@ -71,11 +71,11 @@ fn show(masks: &Masks, asked: &NewApproval) -> Option<Shown> {
     // Asked for here and about no crew: its approvers read it as it was written, and nobody else does.
     if asked.operation.resource.kind == crewgate_console::ROLE {
         let body = String::from_utf8(asked.outgoing.body.to_vec()).ok()?;
-        return Some(Shown { body, masked: Vec::new() });
+        return Some(Shown { body, masked: Vec::new(), hidden_inputs: Vec::new() });
     }
     let masker = masks.stored(&asked.operation.resource.name)?;
     if asked.outgoing.body.is_empty() {
-        return Some(Shown { body: String::new(), masked: Vec::new() });
+        return Some(Shown { body: String::new(), masked: Vec::new(), hidden_inputs: Vec::new() });
     }
     let body = with_own_ids(&asked.operation, &asked.outgoing)?;
     let masked = masker.mask_json(body.as_bytes()).ok()?;
@@ -85,5 +85,7 @@ fn show(masks: &Masks, asked: &NewApproval) -> Option<Shown> {
         entity: span.entity.name().to_owned(),
         length: span.len,
     };
-    Some(Shown { masked: masked.spans.iter().map(span).collect(), body: masked.text })
+    let inputs = masks.stored_inputs(&asked.operation).into_iter();
+    let hidden_inputs = inputs.filter(|(_, shown)| shown.is_none()).map(|(name, _)| name).collect();
+    Some(Shown { masked: masked.spans.iter().map(span).collect(), body: masked.text, hidden_inputs })
 }

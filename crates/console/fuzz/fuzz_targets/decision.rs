@@ -30,7 +30,7 @@ async fn decide(body: &[u8]) {
             Arc::new(crewgate_audit::MemoryStore::new()),
             Arc::new(crewgate_runs::MemoryLedger::new()),
             Arc::new(|_: &Principal| [set("owners")].into()),
-            Arc::new(|asked: &NewApproval| Shown::nothing_but_length(&asked.outgoing)),
+            Arc::new(|asked: &NewApproval| Shown::nothing_but_length(asked)),
         )
         .clock(ManualClock::new()),
     );

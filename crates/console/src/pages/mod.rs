@@ -23,6 +23,7 @@ use crate::{
     Console,
     approvals::{self, Decision},
     problem::Problem,
+    reveal,
 };
 
 /// What a page must know of the session it is shown in. Whoever puts it on a request has seen that the request is the
@@ -57,6 +58,8 @@ pub fn pages(console: Console) -> Router {
         .route("/", get(home))
         .route("/approvals/{id}", get(show))
         .route("/approvals/{id}/decision", post(decide))
+        .route("/approvals/{id}/cancel", post(cancel))
+        .route("/approvals/{id}/reveal", post(show_revealed))
         .route_layer(middleware::from_fn(require_visit))
         .with_state(console)
 }
@@ -126,6 +129,11 @@ async fn show(
     Path(id): Path<String>,
 ) -> Page {
     let shown = approvals::shown(&console, &who, &id).await.map_err(sorry)?;
+    Ok(sheet(&shown, &visit, None))
+}
+
+/// One approval, and the masked inputs where they were asked for.
+fn sheet(shown: &Value, visit: &Visit, revealed: Option<&Value>) -> Response {
     let mut body = String::from("<p><a href=\"/\">All approvals</a></p><table>");
     for (name, pointer) in [
         ("Asked by", "/requester/id"),
@@ -134,9 +142,14 @@ async fn show(
         ("Sent to", "/outgoing/upstream"),
         ("Digest", "/digest"),
     ] {
-        let _ = write!(body, "<tr><th>{name}</th><td>{}</td></tr>", text(&shown, pointer));
+        let _ = write!(body, "<tr><th>{name}</th><td>{}</td></tr>", text(shown, pointer));
     }
-    for (name, pointer) in [("Needs", "/needs"), ("Votes", "/votes"), ("Masked", "/outgoing/masked")] {
+    for (name, pointer) in [
+        ("Acts for them", "/requester/actors"),
+        ("Needs", "/needs"),
+        ("Votes", "/votes"),
+        ("Masked", "/outgoing/masked"),
+    ] {
         for line in shown.pointer(pointer).and_then(Value::as_array).into_iter().flatten() {
             let _ = write!(body, "<tr><th>{name}</th><td>{}</td></tr>", escape(&line.to_string()));
         }
@@ -144,20 +157,35 @@ async fn show(
     let _ = write!(
         body,
         "</table><h2>What will be sent</h2><pre>{} {}\n\n{}</pre>",
-        text(&shown, "/outgoing/method"),
-        text(&shown, "/outgoing/path"),
-        text(&shown, "/outgoing/body"),
+        text(shown, "/outgoing/method"),
+        text(shown, "/outgoing/path"),
+        text(shown, "/outgoing/body"),
     );
-    if shown.get("may_decide") == Some(&Value::Bool(true)) {
-        let id = text(&shown, "/id");
+    let (id, is) = (text(shown, "/id"), |name: &str| shown.get(name) == Some(&Value::Bool(true)));
+    if let Some(inputs) = revealed.and_then(|revealed| revealed.get("inputs")?.as_object()) {
+        body.push_str("<h2>Inputs that rules decide on</h2><table>");
+        for (name, value) in inputs {
+            let _ = write!(body, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(&value.to_string()));
+        }
+        body.push_str("</table>");
+    } else if is("may_decide") && !is("may_approve") {
+        let _ = write!(
+            body,
+            "<p>Rules decide on inputs that are masked: who approves must see them, and the record says so.</p>\
+             {}<input type=\"hidden\" name=\"digest\" value=\"{}\"><button>Reveal</button></form>",
+            form(&format!("/approvals/{id}/reveal"), visit),
+            text(shown, "/digest"),
+        );
+    }
+    if is("may_decide") {
         let _ = write!(
             body,
             "{}<input type=\"hidden\" name=\"digest\" value=\"{}\">\
              <label>Reason<textarea name=\"reason\" maxlength=\"2000\"></textarea></label>",
-            form(&format!("/approvals/{id}/decision"), &visit),
-            text(&shown, "/digest"),
+            form(&format!("/approvals/{id}/decision"), visit),
+            text(shown, "/digest"),
         );
-        if visit.fresh {
+        if visit.fresh && (is("may_approve") || revealed.is_some()) {
             body.push_str("<button name=\"verdict\" value=\"approve\">Approve</button> ");
         }
         body.push_str("<button name=\"verdict\" value=\"deny\">Deny</button></form>");
@@ -168,8 +196,44 @@ async fn show(
             );
         }
     }
-    let title = format!("{} {}", plain(&shown, "/action"), plain(&shown, "/resource"));
-    Ok(page(StatusCode::OK, &title, &body))
+    let open = matches!(plain(shown, "/state/name").as_str(), "pending" | "approved");
+    if is("mine") && open {
+        let _ = write!(
+            body,
+            "{}<button>Take it back</button></form>",
+            form(&format!("/approvals/{id}/cancel"), visit)
+        );
+    }
+    let title = format!("{} {}", plain(shown, "/action"), plain(shown, "/resource"));
+    page(StatusCode::OK, &title, &body)
+}
+
+async fn cancel(
+    Of(console): Of<Console>,
+    Extension(who): Extension<Principal>,
+    Path(id): Path<String>,
+    form: Option<Extension<Form>>,
+) -> Page {
+    if form.is_none_or(|Extension(Form(fields))| !fields.is_empty()) {
+        return Err(sorry(Problem::bad("the form is not ours")));
+    }
+    approvals::cancelled(&console, &who, &id).await.map_err(sorry)?;
+    Ok(Redirect::to(&format!("/approvals/{id}")).into_response())
+}
+
+async fn show_revealed(
+    Of(console): Of<Console>,
+    Extension(who): Extension<Principal>,
+    Extension(visit): Extension<Visit>,
+    Path(id): Path<String>,
+    form: Option<Extension<Form>>,
+) -> Page {
+    let mut fields = form.map(|Extension(Form(fields))| fields).unwrap_or_default();
+    let digest = fields.remove("digest").and_then(|digest| digest.parse().ok()).filter(|_| fields.is_empty());
+    let digest = digest.ok_or_else(|| sorry(Problem::bad("the form is not ours")))?;
+    let revealed = reveal::revealed(&console, &who, &id, &reveal::Read { digest }).await.map_err(sorry)?;
+    let shown = approvals::shown(&console, &who, &id).await.map_err(sorry)?;
+    Ok(sheet(&shown, &visit, Some(&revealed)))
 }
 
 async fn decide(

@@ -21,12 +21,19 @@ pub(super) struct Arguments {
 enum Command {
     /// Say yes to one request, after reading what will run.
     Approve(Decision),
+    /// Take back your own request, before it is started.
+    Cancel {
+        /// The approval's id.
+        id: String,
+    },
     /// Let your own request go without those who are asked, where you may. Somebody else must review it.
     BreakGlass(Glass),
     /// Say no to one request.
     Deny(Decision),
     /// List what waits for you, or was asked by you.
     List,
+    /// See the masked inputs that rules decide on, before saying yes. That you did is put on the record.
+    Reveal(Reveal),
     /// Look at a request that was let go by break-glass, after the fact.
     Review(Review),
     /// Say what became of a request that was sent and whose answer was lost.
@@ -57,6 +64,15 @@ struct Glass {
     /// Why nobody can be waited for: a sentence, of 20 characters at least.
     #[arg(long)]
     reason: String,
+    /// The digest you read; without it the request is shown and a `yes` is asked for.
+    #[arg(long)]
+    digest: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Reveal {
+    /// The approval's id.
+    id: String,
     /// The digest you read; without it the request is shown and a `yes` is asked for.
     #[arg(long)]
     digest: Option<String>,
@@ -104,6 +120,18 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<(), Fail
         Command::List => {
             let list = api.call(Method::GET, "/api/approvals", None).await?;
             output.print(&list, listing)
+        }
+        Command::Cancel { id } => {
+            let path = format!("/api/approvals/{}/cancel", checked(&id)?);
+            let answer = api.call(Method::POST, &path, None).await?;
+            output.print(&answer, |answer| format!("{id}: {}", state(answer)))
+        }
+        Command::Reveal(Reveal { id, digest: read }) => {
+            let path = format!("/api/approvals/{}", checked(&id)?);
+            let digest = digest(&api, &path, read.as_deref(), "reveal").await?;
+            let sent = json!({ "digest": digest });
+            let revealed = api.call(Method::POST, &format!("{path}/reveal"), Some(sent)).await?;
+            output.print(&revealed, |revealed| sheet(revealed.get("inputs").unwrap_or(revealed)))
         }
         Command::Review(review) => look(&api, &review, output).await,
         Command::Settle(settlement) => settle(&api, &settlement, output).await,

@@ -29,7 +29,7 @@ use crewgate_testkit::{DevIdp, Script, ScriptedCrew};
 use serde_json::{Value, json};
 
 pub(crate) use self::{
-    program::{Serving, crewgate, crewgate_as, said},
+    program::{Serving, crewgate, crewgate_as, crewgate_in, said},
     wire::{Answer, Wire, request},
 };
 
