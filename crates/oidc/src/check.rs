@@ -23,7 +23,7 @@ pub(crate) fn binding(claims: &Object<'_>) -> Result<Binding, Rejection> {
         (Some((name, Json::String(thumbprint))), None) => {
             let bytes =
                 URL_SAFE_NO_PAD.decode(thumbprint.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-            match (name.as_ref(), bytes) {
+            match (name, bytes) {
                 ("jkt", Some::<[u8; 32]>(_)) => Ok(Binding::Key(thumbprint.as_ref().into())),
                 ("x5t#S256", Some(bytes)) => Ok(Binding::Certificate(bytes)),
                 _ => Err(wrong(name)),
@@ -66,7 +66,7 @@ pub(crate) fn token_type(
 
 /// An ID token says who logged in somewhere, not who may call here.
 pub(crate) fn not_of_a_login(config: &IssuerConfig, payload: &Object<'_>) -> Result<(), Rejection> {
-    let mark = ["nonce", "at_hash", "c_hash"].into_iter().find(|mark| payload.contains_key(*mark));
+    let mark = ["nonce", "at_hash", "c_hash"].into_iter().find(|mark| payload.contains_key(mark));
     match mark {
         Some(mark) if !config.id_tokens => Err(Rejection::new(Reason::Type)
             .expecting("no nonce, at_hash or c_hash, which mark an ID token")

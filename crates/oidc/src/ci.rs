@@ -117,7 +117,7 @@ pub(crate) fn kubernetes_groups(claims: &Object<'_>) -> Vec<String> {
 fn kubernetes<'a>(claims: &'a Object<'a>, path: &[&str]) -> Option<&'a str> {
     let own = claims.get("kubernetes.io")?;
     let found = path.iter().try_fold(own, |value, name| match value {
-        Json::Object(inner) => inner.get(*name),
+        Json::Object(inner) => inner.get(name),
         _ => None,
     });
     found.and_then(Json::as_str)

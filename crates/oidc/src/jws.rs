@@ -114,7 +114,7 @@ fn members(
     };
     // RFC 8725: extensions we do not implement (`crit`, `b64`), compression bombs (`zip`), and keys or places to
     // fetch keys from that the *sender* chose. A key comes from the issuer or from nowhere.
-    if let Some(name) = refuse.iter().find(|name| header.contains_key(**name)) {
+    if let Some(name) = refuse.iter().find(|name| header.contains_key(name)) {
         return Err(refused(&format!("none of {}", refuse.join(", ")), name));
     }
     let text = |name: &str| match header.get(name) {

@@ -41,7 +41,7 @@ impl Key {
         if jwk.get("key_ops").is_some_and(|ops| !ops.names("verify")) {
             return Err("key_ops does not contain verify");
         }
-        if ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.contains_key(*name)) {
+        if ["d", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.contains_key(name)) {
             return Err("the private part is published with it: anybody can sign");
         }
         let only: Option<Algorithm> =
