@@ -381,6 +381,12 @@ impl Approval {
         self.asked.needs.iter().filter(stands).map(|need| need.set.clone()).collect()
     }
 
+    /// Where it stands among others: by when it was asked for, and by its id.
+    #[must_use]
+    pub fn place(&self) -> (Timestamp, ApprovalId) {
+        (self.asked.opened, self.id())
+    }
+
     /// Whether this principal may start it, once it is approved: with the identity and client that asked, nobody else who
     /// acts for them, and the same roles left. With another it would not be what was approved, and a token that is
     /// narrower must not end what a wider one asked for.

@@ -146,6 +146,7 @@ mod service;
 mod store;
 mod ticket;
 mod waiting_room;
+mod walk;
 mod wire;
 
 pub use self::{
@@ -185,4 +186,5 @@ pub use self::{
     },
     ticket::{Tickets, Wait},
     waiting_room::{WaitingRoom, Watch},
+    walk::{Found, walk},
 };

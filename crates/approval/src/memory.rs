@@ -311,7 +311,7 @@ impl ApprovalStore for MemoryStore {
 
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Approval>, StoreError>> {
         let mut found = self.rows().values().filter(|row| filter.matches(row)).cloned().collect::<Vec<_>>();
-        found.sort_by_key(|row| (row.asked.opened, row.id()));
+        found.sort_by_key(Approval::place);
         if filter.newest_first {
             found.reverse();
         }

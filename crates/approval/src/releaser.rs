@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 
 use crate::{
     Approval, ApprovalStore, Filter, Lease, LeaseError, Phase, Releasing, StoreError, release::unavailable,
+    walk::walk,
 };
 
 /// How long an attempt may take from its claim to the end of the upstream's answer before others stop counting on
@@ -210,8 +211,11 @@ fn broken<B: Default>() -> Response<B> {
     .into_response()
 }
 
-/// Approved tickets the gateway may start by itself now, and for whom, newest first, at most
-/// [`DEFAULT_LIST_LIMIT`](crate::DEFAULT_LIST_LIMIT); see [`Approval::starts_for`]. The others wait for their owner.
+/// Started at one look at most; the next look finds the others.
+const STARTS: usize = 1000;
+
+/// Approved tickets the gateway may start by itself now, and for whom, newest first, at most 1,000; see
+/// [`Approval::starts_for`]. The others wait for their owner.
 ///
 /// # Errors
 ///
@@ -220,9 +224,7 @@ pub async fn pending_auto_runs(
     store: &dyn ApprovalStore,
     now: Timestamp,
 ) -> Result<Vec<(Approval, Principal)>, StoreError> {
-    // Newest first: those too old to be started by us are at the far end, and cannot fill the list.
     let filter = Filter { auto_run: true, newest_first: true, ..Filter::at(now).phase(Phase::Approved) };
-    let found = store.list(filter).await?;
-    let with = |approval: Approval| Some((approval.starts_for(now)?, approval));
-    Ok(found.into_iter().filter_map(with).map(|(principal, approval)| (approval, principal)).collect())
+    let starts = |approval: Approval| approval.starts_for(now).map(|principal| (approval, principal));
+    Ok(walk(store, filter, STARTS, starts).await?.rows)
 }

@@ -145,6 +145,8 @@ pub struct Filter {
     pub unreviewed: bool,
     /// Newest first instead of oldest first.
     pub newest_first: bool,
+    /// Only those that come after this [place](Approval::place) in that order.
+    pub after: Option<(Timestamp, ApprovalId)>,
     /// At most this many.
     pub limit: NonZeroUsize,
 }
@@ -161,6 +163,7 @@ impl Filter {
             auto_run: false,
             unreviewed: false,
             newest_first: false,
+            after: None,
             limit: DEFAULT_LIST_LIMIT,
         }
     }
@@ -175,7 +178,9 @@ impl Filter {
     /// Whether this one is meant; order and limit are the store's.
     #[must_use]
     pub fn matches(&self, approval: &Approval) -> bool {
-        self.phase.is_none_or(|phase| approval.state_at(self.now).phase() == phase)
+        let place = approval.place();
+        self.after.is_none_or(|after| if self.newest_first { place < after } else { place > after })
+            && self.phase.is_none_or(|phase| approval.state_at(self.now).phase() == phase)
             && self.requester.as_ref().is_none_or(|key| approval.asked.requester.key == *key)
             && self.sets.as_ref().is_none_or(|sets| !approval.needs_of(sets, self.now).is_empty())
             && (!self.auto_run

@@ -6,8 +6,8 @@ use axum::{
     extract::{Path, State as Of},
 };
 use crewgate_approval::{
-    Approval, Ballot, CancelError, Digest, Filter, Hindsight, Phase, State, StoreError, Vote, VoteError,
-    machine,
+    Approval, Ballot, CancelError, DEFAULT_LIST_LIMIT, Digest, Filter, Hindsight, Phase, State, StoreError,
+    Vote, VoteError, machine, walk,
 };
 use crewgate_core::{ApprovalId, ApproverSet, Principal, PrincipalKind, Timestamp, Verdict};
 use http::{HeaderMap, StatusCode};
@@ -51,20 +51,26 @@ pub(crate) async fn listed(console: &Console, who: &Principal) -> Result<Value, 
     let lost = Filter { sets: Some(voice.sets.clone()), ..Filter::at(now).phase(Phase::Indeterminate) };
     let broken = Filter { unreviewed: true, ..Filter::at(now) };
     let own = Filter { requester: Some(who.key.clone()), newest_first: true, ..Filter::at(now) };
-    let waiting = console.approvals.list(waiting).await.map_err(store)?;
-    let lost = console.approvals.list(lost).await.map_err(store)?;
-    let broken = console.approvals.list(broken).await.map_err(store)?;
-    let own = console.approvals.list(own).await.map_err(store)?;
-    let summary = |approval: &Approval| view::summary(approval, now, standing(approval, who, &voice, now));
-    let waiting = waiting.iter().filter(|approval| standing(approval, who, &voice, now).may_decide);
-    let lost = lost.iter().filter(|approval| standing(approval, who, &voice, now).may_resolve);
-    let broken = broken.iter().filter(|approval| standing(approval, who, &voice, now).may_review);
-    Ok(json!({
-        "waiting": waiting.map(summary).collect::<Value>(),
-        "lost": lost.map(summary).collect::<Value>(),
-        "review": broken.map(summary).collect::<Value>(),
-        "own": own.iter().map(summary).collect::<Value>(),
-    }))
+    // What is not theirs to decide must not hide what is.
+    let theirs = async |filter: Filter, may: fn(&Standing) -> bool| {
+        let summary = |approval: Approval| {
+            let standing = standing(&approval, who, &voice, now);
+            may(&standing).then(|| view::summary(&approval, now, standing))
+        };
+        walk(&*console.approvals, filter, DEFAULT_LIST_LIMIT.get(), summary).await.map_err(store)
+    };
+    let lists = [
+        ("waiting", theirs(waiting, |standing| standing.may_decide).await?),
+        ("lost", theirs(lost, |standing| standing.may_resolve).await?),
+        ("review", theirs(broken, |standing| standing.may_review).await?),
+        ("own", theirs(own, |_| true).await?),
+    ];
+    let more: Vec<&str> = lists.iter().filter(|(_, found)| found.more).map(|(name, _)| *name).collect();
+    let mut answer = json!({ "more": more });
+    if let Some(answer) = answer.as_object_mut() {
+        answer.extend(lists.map(|(name, found)| (name.to_owned(), Value::Array(found.rows))));
+    }
+    Ok(answer)
 }
 
 pub(crate) async fn show(

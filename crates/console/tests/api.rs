@@ -767,6 +767,23 @@ async fn what_is_held_is_given_up_for_those_who_may_and_in_their_name() {
 }
 
 #[tokio::test]
+async fn what_is_not_for_somebody_to_decide_hides_nothing_that_is() {
+    let world = world();
+    let bob = person("bob");
+    for _ in 0..150 {
+        world.open(&bob, &[("owners", 1)]).await;
+    }
+    world.clock.advance(Duration::from_secs(1));
+    let new = NewApproval { opened: world.clock.now(), ..asked(&person("ana"), &[("owners", 1)]) };
+    world.approvals.open(new.clone()).await.unwrap();
+    let (_, list) = world.see(&bob, "/api/approvals").await;
+    let ids =
+        |name: &str| list[name].as_array().unwrap().iter().map(|row| row["id"].clone()).collect::<Vec<_>>();
+    assert_eq!(ids("waiting"), [json!(new.id.to_string())]);
+    assert_eq!((ids("own").len(), &list["more"]), (100, &json!(["own"])));
+}
+
+#[tokio::test]
 async fn the_document_describes_the_routes_there_are() {
     let world = world();
     let (status, document) =

@@ -108,9 +108,11 @@ impl Gateway {
             .open(options)
             .await
             .map_err(|error| StartError::of("the store cannot be opened", error))?;
-        timekeeping::begin(&store, &*clock, settings.gateway.turn_time_back)
-            .await
-            .map_err(|error| StartError::of("time would go back", error))?;
+        let back = settings.gateway.turn_time_back;
+        if let Err(error) = timekeeping::begin(&store, &*clock, back).await {
+            store.close().await;
+            return Err(StartError::of("time would go back", error));
+        }
         let makings = Arc::new(Makings {
             served: settings.crews.iter().map(|crew| (crew.name.clone(), crew.floor.clone())).collect(),
             grants: Arc::new(store.clone()),

@@ -246,6 +246,35 @@ async fn a_broken_glass_is_told_until_somebody_has_looked_and_so_is_who_it_goes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_was_given_a_role_for_a_while_is_told_of_before_it_ends() {
+    let (listener, address) = bound().await;
+    let receiver = Receiver::new(204);
+    receiver.listen(listener).await;
+    let more = format!("on = [\"ending\"]\nbefore = \"1h\"\n{SIGNED}");
+    let tables = format!(
+        "{}[[role]]\nname = \"night\"\ngroups = []\nrequest = {{ approvers = [\"data-owners\"] }}\n",
+        table("desk", "webhook", address, &more)
+    );
+    let house = House::start(ground(tables).await).await;
+    // Given for so many seconds; the approval's id.
+    let given = async |seconds: u64| {
+        let wish = json!({ "role": "night", "seconds": seconds, "reason": "the night" });
+        let asked = house.control("POST", "/api/grants", &house.alice(), Some(wish)).await;
+        assert_eq!(asked.status, 202, "{}", asked.text());
+        house.approve().await
+    };
+    let _later = given(7200).await;
+    let soon = given(60).await;
+    let told = json_of(&receiver.messages(1).await[0]);
+    assert_eq!((text(&told, "/type"), text(&told, "/data/approval_id")), ("grant.ending", soon.as_str()));
+    assert!(text(&told, "/data/title").starts_with("the role night, given for a while, ends at "), "{told}");
+    // Once, and of the longer one not yet.
+    let next = given(61).await;
+    let told = json_of(&receiver.messages(2).await[1]);
+    assert_eq!(text(&told, "/data/approval_id"), next);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slack_and_teams_get_messages_of_their_own_with_a_link_and_nothing_that_decides() {
     let ((one, slack), (two, teams)) = (bound().await, bound().await);
     let [to_slack, to_teams] = [Receiver::new(200), Receiver::new(202)];

@@ -169,8 +169,7 @@ impl EventReceiver {
             return Err(EventError::new("invalid_audience", "it is meant for somebody else"));
         }
         // SSF 1.0 section 4.1: what would make it look like another kind of token.
-        if let Some(name) = ["exp", "sub", "nonce", "at_hash"].iter().find(|name| claims.contains_key(name))
-        {
+        if let Some(name) = ["exp", "sub", "nonce", "at_hash"].iter().find(|name| claims.contains_key(name)) {
             return Err(invalid(&format!("an event has no {name}")));
         }
         let now = inner.clock.now();

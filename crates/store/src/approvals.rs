@@ -174,13 +174,13 @@ impl ApprovalStore for Store {
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Approval>, StoreError>> {
         async move {
             let mut found: Vec<Approval> = Vec::new();
-            let mut last = None;
+            let mut last = filter.after;
             loop {
                 let page = page(&filter, last.as_ref()).fetch_all(self.readers()).await;
                 let page = page.map_err(Fault::from)?;
                 for row in &page {
                     let approval = rows::to_approval(row)?;
-                    last = Some((approval.asked.opened, approval.id()));
+                    last = Some(approval.place());
                     if filter.matches(&approval) {
                         found.push(approval);
                     }

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::{Deliver, notice::Notice, webhook::Post};
+use super::{Deliver, Undelivered, notice::Notice, webhook::Post};
 use crate::config::ChatSettings;
 
 pub(super) struct Chat {
@@ -18,7 +18,7 @@ impl Chat {
 }
 
 impl Deliver for Chat {
-    fn deliver<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), String>> {
+    fn deliver<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), Undelivered>> {
         Box::pin(self.post.send((self.render)(notice).to_string(), []))
     }
 }

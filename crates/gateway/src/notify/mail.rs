@@ -11,7 +11,7 @@ use lettre::{
     },
 };
 
-use super::{Deliver, PATIENCE, notice::Notice};
+use super::{Deliver, PATIENCE, Undelivered, notice::Notice};
 use crate::{
     client::chain,
     config::{MailSettings, MailTls},
@@ -52,13 +52,15 @@ impl Mail {
 }
 
 impl Deliver for Mail {
-    fn deliver<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), String>> {
+    fn deliver<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), Undelivered>> {
         Box::pin(async move {
             let message = message(notice, &self.envelope);
-            self.transport
-                .send_raw(&self.envelope, message.as_bytes())
-                .await
-                .map_err(|error| chain(&error))?;
+            self.transport.send_raw(&self.envelope, message.as_bytes()).await.map_err(|error| match error
+                .is_permanent()
+            {
+                true => Undelivered::Refused(chain(&error)),
+                false => Undelivered::Down(chain(&error)),
+            })?;
             Ok(())
         })
     }

@@ -7,11 +7,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use crewgate_core::Clock;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, HeaderValue, Request, header};
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use serde_json::json;
 
-use super::{Deliver, notice::Notice};
+use super::{Deliver, Undelivered, notice::Notice};
 use crate::{
     client::{self, Client, chain},
     config::{Secret, WebhookSettings},
@@ -85,7 +85,7 @@ impl Webhook {
 }
 
 impl Deliver for Webhook {
-    fn deliver<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), String>> {
+    fn deliver<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), Undelivered>> {
         let body = payload(notice).to_string();
         // Of the attempt: a receiver refuses what is old.
         let timestamp = self.clock.now().as_secs();
@@ -126,7 +126,7 @@ impl Post {
         &self,
         body: String,
         headers: impl IntoIterator<Item = (HeaderName, String)>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Undelivered> {
         let mut request = Request::post(self.url.expose()).body(Full::new(Bytes::from(body)));
         let request = request.as_mut().map_err(|_| "its address cannot be used".to_owned())?;
         let own = request.headers_mut();
@@ -138,7 +138,16 @@ impl Post {
         let status = answer.status();
         // Read, so that the connection can be used again.
         let _ = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        if status.is_success() { Ok(()) } else { Err(format!("it answers {status}")) }
+        let error = format!("it answers {status}");
+        match status {
+            status if status.is_success() => Ok(()),
+            // Later it may be different.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+                Err(Undelivered::Down(error))
+            }
+            status if status.is_client_error() => Err(Undelivered::Refused(error)),
+            _ => Err(Undelivered::Down(error)),
+        }
     }
 }
 
