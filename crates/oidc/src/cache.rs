@@ -8,7 +8,7 @@ use crewgate_core::{Principal, Timestamp};
 
 use crate::{claims::Times, inventory::Sighting, key::Key};
 
-/// Verified tokens remembered. One of twenty groups takes 2.2 kB; ten thousand callers are more than a company has awake.
+/// Verified tokens remembered. One of twenty groups takes 1.2 kB; ten thousand callers are more than a company has awake.
 pub const DEFAULT_CACHED_TOKENS: usize = 10_000;
 
 /// SHA-256 of a token: the cache never holds one.

@@ -11,7 +11,7 @@ use crewgate_testkit::{DevIdp, KeyKind, ManualClock};
 use support::{URL, builder};
 
 /// For a token of twenty groups.
-const BYTES_PER_TOKEN: usize = 2560;
+const BYTES_PER_TOKEN: usize = 1400;
 
 const TOKENS: usize = 4000;
 

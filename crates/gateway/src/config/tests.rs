@@ -601,3 +601,20 @@ roles = ["run-summary-jobs"]
     let open = text.replace("127.0.0.1:8080\"", "0.0.0.0:8080\"\ndangerously_plain_http = true");
     assert!(folder.parse(&open).unwrap_err().to_string().contains("public address"));
 }
+
+#[test]
+fn who_is_held_leaves_room_for_others() {
+    let folder = Folder::new();
+    let with = |more: &str| folder.parse(&format!("{MINIMAL}\n[approval]\n{more}\n"));
+    let settings = with("held = 100\nheld_each = 7").unwrap();
+    let each = settings.approval.held_each.map(std::num::NonZeroUsize::get);
+    assert_eq!((settings.approval.held.get(), each), (100, Some(7)));
+    for (more, message) in [
+        ("held = 0", "`held` must be at least 1"),
+        ("held_each = 0", "`held_each` must be at least 1"),
+        ("held = 512", "more calls would be held than there may be"),
+    ] {
+        let error = with(more).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
