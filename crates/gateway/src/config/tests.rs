@@ -604,7 +604,7 @@ roles = ["run-summary-jobs"]
 
 #[test]
 fn who_is_held_leaves_room_for_others() {
-    let folder = Folder::new();
+    let folder = Folder::new("held");
     let with = |more: &str| folder.parse(&format!("{MINIMAL}\n[approval]\n{more}\n"));
     let settings = with("held = 100\nheld_each = 7").unwrap();
     let each = settings.approval.held_each.map(std::num::NonZeroUsize::get);
