@@ -302,6 +302,16 @@ pub trait ApprovalStore: Send + Sync + 'static {
     /// [`StoreError`].
     fn find(&self, id: ApprovalId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>>;
 
+    /// Whether there was one of this id, of which nothing is left because its requester was erased: none of the other
+    /// functions knows it. The default keeps no trace of what it forgets.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn is_erased(&self, _id: ApprovalId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
     /// The approval whose ticket has this run id.
     ///
     /// # Errors

@@ -224,7 +224,9 @@ impl Console {
     pub(crate) async fn visible(&self, who: &Principal, id: &str) -> Result<Seen, Problem> {
         let id = id.parse::<ApprovalId>().map_err(|_| Problem::not_found())?;
         let Some(approval) = self.approvals.find(id).await.map_err(store)? else {
-            return Err(Problem::not_found());
+            // Whose it was and who was asked is gone with it: nothing is said of it but that.
+            let erased = self.approvals.is_erased(id).await.map_err(store)?;
+            return Err(if erased { Problem::erased() } else { Problem::not_found() });
         };
         let now = self.clock.now();
         let voice = self.voice_of(who, now).await?;

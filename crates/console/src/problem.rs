@@ -30,6 +30,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such thing, or it is not yours to see")
     }
 
+    /// For what was there until the person it belonged to was erased.
+    pub(crate) fn erased() -> Self {
+        Self::new(StatusCode::GONE, "erased", "who asked for it was erased: nothing of it is left to be read")
+    }
+
     pub(crate) fn unavailable(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "the console could not read or write");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "it cannot be read or written right now")

@@ -11,10 +11,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use crewgate_approval::ApprovalStore;
 use crewgate_audit::{
     Entry, KINDS, Log, Phase, Query,
     tlog::{KeyKind, Receipt, Signer},
 };
+use crewgate_core::{Principal, PrincipalKey};
+use crewgate_testkit::suites::approval::{asked, person};
 use house::{Ground, House, Plan, until};
 use serde_json::{Value, json};
 
@@ -127,10 +130,15 @@ async fn every_command_of_the_guide_does_what_it_says() {
     assert_eq!(code, 1);
 
     assert_eq!(last.len(), 5);
+    let alice = Principal { key: PrincipalKey::new("dev", "alice"), ..person("alice") };
+    let waits = asked(&alice, &[("data-owners", 1)]);
+    ApprovalStore::open(house.running.store(), waits.clone()).await.unwrap();
     for command in last {
         let (code, out, error) = sh(folder, &command, &environment);
         assert_eq!(code, 0, "{command}\n{out}{error}");
     }
+    let (code, _, error) = sh(folder, &format!("crewgate approvals show {}", waits.id), &environment);
+    assert!(code == 1 && error.contains("410") && error.contains("was erased"), "{error}");
     let gave_up = house.entries(Query::default().phase(Phase::Erasure)).await;
     assert!(gave_up.iter().all(|entry| entry.principal().is_some_and(|by| by.to_string() == "dev:dora")));
     let alice = house.alice();

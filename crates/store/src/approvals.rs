@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use crewgate_approval::{
     Approval, ApprovalStore, Ballot, BreakError, CancelError, End, Filter, GlassBreak, Hindsight, Hint,
-    Lease, LeaseError, NewApproval, OpenError, Phase, Resolution, ResolveError, ReviewError, State,
-    StoreError, VoteError, machine, machine::Transition,
+    Lease, LeaseError, NewApproval, OpenError, Resolution, ResolveError, ReviewError, State, StoreError,
+    VoteError, machine, machine::Transition,
 };
+use crewgate_audit::SealKey;
 use crewgate_core::{ApprovalId, Principal, RunId, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::{
-    Store,
-    db::{self, Sql},
+    Store, approval_rows, db,
     fault::{Fault, FromFault},
-    rows,
 };
 
 /// Rows read at a time while a list is filled.
@@ -36,7 +35,7 @@ impl Store {
     {
         self.change(move |tx| {
             async move {
-                let row = rows::approval(&mut tx.conn, id).await.map_err(E::from_fault)?;
+                let row = approval_rows::find(tx, id).await.map_err(E::from_fault)?;
                 let (next, answer) = step(&row.ok_or(unknown)?)?;
                 tx.step(&next, now).await.map_err(E::from_fault)?;
                 Ok(answer)
@@ -53,10 +52,15 @@ impl Store {
     }
 
     async fn one(&self, column: &'static str, value: String) -> Result<Option<Approval>, StoreError> {
-        let mut sql = db::query(rows::APPROVAL);
-        sql.push(" WHERE ").push(column).push(" = ").push_bind(value);
-        let row = sql.fetch_optional(self.readers()).await.map_err(Fault::from)?;
-        Ok(row.as_ref().map(rows::to_approval).transpose()?)
+        let row =
+            approval_rows::by(column, value).fetch_optional(self.readers()).await.map_err(Fault::from)?;
+        Ok(row.as_ref().map(|row| approval_rows::open(row, self.seal()?)).transpose()?)
+    }
+
+    /// What opens approvals.
+    fn seal(&self) -> Result<&SealKey, Fault> {
+        let closed = || Fault::Unavailable("there is no seal key".to_owned());
+        self.shared().reading.seal.as_ref().ok_or_else(closed)
     }
 }
 
@@ -75,8 +79,7 @@ impl ApprovalStore for Store {
     fn vote(&self, ballot: Ballot) -> BoxFuture<'_, Result<State, VoteError>> {
         self.change(move |tx| {
             async move {
-                let row =
-                    rows::approval(&mut tx.conn, ballot.approval).await.map_err(VoteError::from_fault)?;
+                let row = approval_rows::find(tx, ballot.approval).await.map_err(VoteError::from_fault)?;
                 let next = machine::vote(&row.ok_or(VoteError::Unknown)?, &ballot)?;
                 tx.agree(next, ballot.gives, ballot.vote.at).await.map_err(VoteError::from_fault)
             }
@@ -106,7 +109,7 @@ impl ApprovalStore for Store {
     ) -> BoxFuture<'_, Result<Option<Lease>, StoreError>> {
         self.change(move |tx| {
             async move {
-                let Some(row) = rows::approval(&mut tx.conn, id).await? else { return Ok(None) };
+                let Some(row) = approval_rows::find(tx, id).await? else { return Ok(None) };
                 let Some((next, lease)) = machine::claim(&row, now, lease_for) else { return Ok(None) };
                 tx.step(&next, now).await?;
                 Ok(Some(lease))
@@ -139,9 +142,8 @@ impl ApprovalStore for Store {
     fn break_glass(&self, glass: GlassBreak) -> BoxFuture<'_, Result<State, BreakError>> {
         self.change(move |tx| {
             async move {
-                let row =
-                    rows::approval(&mut tx.conn, glass.approval).await.map_err(BreakError::from_fault)?;
-                let unreviewed = rows::unreviewed(&mut tx.conn).await.map_err(BreakError::from_fault)?;
+                let row = approval_rows::find(tx, glass.approval).await.map_err(BreakError::from_fault)?;
+                let unreviewed = approval_rows::unreviewed(tx).await.map_err(BreakError::from_fault)?;
                 let next = machine::break_glass(&row.ok_or(BreakError::Unknown)?, &glass, &unreviewed)?;
                 tx.agree(next, glass.gives, glass.at).await.map_err(BreakError::from_fault)
             }
@@ -176,10 +178,10 @@ impl ApprovalStore for Store {
             let mut found: Vec<Approval> = Vec::new();
             let mut last = filter.after;
             loop {
-                let page = page(&filter, last.as_ref()).fetch_all(self.readers()).await;
+                let page = approval_rows::page(&filter, last.as_ref(), PAGE).fetch_all(self.readers()).await;
                 let page = page.map_err(Fault::from)?;
                 for row in &page {
-                    let approval = rows::to_approval(row)?;
+                    let approval = approval_rows::open(row, self.seal()?)?;
                     last = Some(approval.place());
                     if filter.matches(&approval) {
                         found.push(approval);
@@ -196,43 +198,17 @@ impl ApprovalStore for Store {
         .boxed()
     }
 
+    fn is_erased(&self, id: ApprovalId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        async move {
+            let query = db::query("SELECT 1 FROM approval WHERE id = $1 AND phase = 'erased'");
+            let found =
+                query.bind(id.to_string()).fetch_optional(self.readers()).await.map_err(Fault::from)?;
+            Ok(found.is_some())
+        }
+        .boxed()
+    }
+
     fn hint(&self) -> Hint {
         self.shared().hint.clone()
     }
-}
-
-/// The next rows that can match; whether they do, the filter decides: states are evaluated, not stored.
-fn page(filter: &Filter, last: Option<&(Timestamp, ApprovalId)>) -> Sql {
-    let mut sql = db::query(rows::APPROVAL);
-    let now = filter.now.as_micros();
-    match filter.phase {
-        None => sql.push(" WHERE phase IS NOT NULL"),
-        Some(Phase::Pending) => sql.push(" WHERE phase = 'pending' AND expires > ").push_bind(now),
-        Some(Phase::Approved) => {
-            sql.push(" WHERE phase IN ('approved', 'executing') AND until > ").push_bind(now)
-        }
-        Some(Phase::Expired) => sql.push(" WHERE phase IN ('expired', 'pending', 'approved', 'executing')"),
-        Some(Phase::Indeterminate) => sql.push(" WHERE phase IN ('indeterminate', 'executing')"),
-        Some(stored) => sql.push(" WHERE phase = ").push_bind(stored.as_str()),
-    };
-    if let Some(requester) = &filter.requester {
-        sql.push(" AND requester = ").push_bind(requester.to_string());
-    }
-    if filter.auto_run {
-        sql.push(" AND (auto_run <> 0 OR broken IS NOT NULL)");
-    }
-    if filter.unreviewed {
-        sql.push(" AND review_due IS NOT NULL");
-    }
-    if let Some((opened, id)) = last {
-        sql.push(if filter.newest_first { " AND (opened, id) < (" } else { " AND (opened, id) > (" });
-        sql.push_bind(opened.as_micros()).push(", ").push_bind(id.to_string()).push(")");
-    }
-    sql.push(if filter.newest_first {
-        " ORDER BY opened DESC, id DESC LIMIT "
-    } else {
-        " ORDER BY opened, id LIMIT "
-    });
-    sql.push_bind(PAGE);
-    sql
 }

@@ -6,7 +6,7 @@ use crewgate_core::{Clock, Fact, PrincipalKey, RequestId, SystemClock, Timestamp
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::{
-    Store, db,
+    Store, approval_rows, db,
     fault::{Fault, FromFault},
     rows,
     tx::{Pseudonym, Tx},
@@ -36,7 +36,9 @@ impl Erasure for Store {
         async move {
             let subject = self.pseudonym(person)?;
             // With its key destroyed it is unreadable; what is left of it is only room.
-            let end = self.change(move |tx| async move { erase(tx, subject, by).await }.boxed()).await?;
+            let name = person.to_owned();
+            let end =
+                self.change(move |tx| async move { erase(tx, subject, &name, by).await }.boxed()).await?;
             let (mut after, mut done) = ((i64::MIN, -1), 0);
             loop {
                 let full = self.sealed_of(subject, after, end).await.map_err(EraseError::from_fault)?;
@@ -77,12 +79,16 @@ impl Erasure for Store {
             let (mut from, mut done) = (0, 0);
             loop {
                 let ripe = self.ripe(class, from..below).await.map_err(EraseError::from_fault)?;
-                let Some(last) = ripe.last() else { return Ok(done) };
+                let Some(last) = ripe.last() else { break };
                 from = last + 1;
                 // Said before it is done: a crash in between leaves more than was said, never less.
                 let entry = told.take();
                 done += self.change(move |tx| async move { prune(tx, &ripe, entry).await }.boxed()).await?;
             }
+            if class == Class::Approvals {
+                self.forget_ended(before, told).await?;
+            }
+            Ok(done)
         }
         .boxed()
     }
@@ -121,6 +127,21 @@ impl Store {
         let seal = self.shared().reading.seal.as_ref();
         let closed = || EraseError::from_fault(Fault::Unavailable("there is no seal key".to_owned()));
         Ok(seal.ok_or_else(closed)?.pseudonym(person))
+    }
+
+    /// Forgets approvals that ended before this instant; `told` is said first.
+    async fn forget_ended(&self, before: Timestamp, mut told: Option<Entry>) -> Result<(), EraseError> {
+        loop {
+            let ended = approval_rows::ended(before, AT_ONCE).fetch_all(self.readers()).await;
+            let ended = ended.map_err(unavailable)?;
+            let ids = ended.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>();
+            let ids = ids.map_err(unavailable)?;
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let entry = told.take();
+            self.change(move |tx| async move { forget(tx, ids, entry).await }.boxed()).await?;
+        }
     }
 
     /// The first leaf written at this instant or later.
@@ -163,12 +184,25 @@ impl Store {
     }
 }
 
+/// What was given to a person and what they lent lies open, with the words said for it: it goes with them.
+const RIGHTS: [&str; 3] = [
+    "DELETE FROM role_grant_set
+     WHERE grant_id IN (SELECT id FROM role_grant WHERE issuer || ':' || subject = $1)",
+    "DELETE FROM role_grant WHERE issuer || ':' || subject = $1",
+    "DELETE FROM delegation WHERE $1 IN (lender_issuer || ':' || lender_subject, to_issuer || ':' || to_subject)",
+];
+
 /// Of nobody on hold, and of no call in progress.
 const FREE: &str = "subject NOT IN (SELECT subject FROM subject_key WHERE held <> 0)
                     AND request NOT IN (SELECT request FROM open_intent)";
 
 /// Destroys the person's key. Gives the leaf before which nothing of theirs can be read any more.
-async fn erase(tx: &mut Tx, subject: Pseudonym, by: Option<PrincipalKey>) -> Result<i64, EraseError> {
+async fn erase(
+    tx: &mut Tx,
+    subject: Pseudonym,
+    person: &str,
+    by: Option<PrincipalKey>,
+) -> Result<i64, EraseError> {
     let query = db::query("SELECT held FROM subject_key WHERE subject = $1").bind(subject.as_slice());
     match query.scalar_optional(&mut tx.conn).await.map_err(unavailable)? {
         None => return Err(EraseError::Unknown),
@@ -178,6 +212,10 @@ async fn erase(tx: &mut Tx, subject: Pseudonym, by: Option<PrincipalKey>) -> Res
     let query = db::query("DELETE FROM subject_key WHERE subject = $1").bind(subject.as_slice());
     query.execute(&mut tx.conn).await.map_err(unavailable)?;
     tx.persons.remove(&subject);
+    approval_rows::empty(tx, subject).await.map_err(EraseError::from_fault)?;
+    for sql in RIGHTS {
+        db::query(sql).bind(person).execute(&mut tx.conn).await.map_err(unavailable)?;
+    }
     let end = rows::signed(tx.next()).map_err(EraseError::from_fault)?;
     let told = told("erasure.person", by, Fact::Erased { subject: rows::hex(&subject) });
     tx.tell_entry(told).await.map_err(EraseError::from_fault)?;
@@ -217,6 +255,14 @@ async fn prune(tx: &mut Tx, leaves: &[i64], told: Option<Entry>) -> Result<u64, 
     // Asked again: a hold may have come since they were found.
     sql.push_list(leaves.iter().copied()).push(" AND ").push(FREE);
     sql.execute(&mut tx.conn).await.map_err(unavailable)
+}
+
+/// Forgets approvals that have ended.
+async fn forget(tx: &mut Tx, ids: Vec<String>, told: Option<Entry>) -> Result<(), EraseError> {
+    if let Some(entry) = told {
+        tx.tell_entry(entry).await.map_err(EraseError::from_fault)?;
+    }
+    approval_rows::remove(tx, ids).await.map_err(EraseError::from_fault)
 }
 
 impl Tx {
@@ -271,7 +317,8 @@ impl Tx {
         // Keys of persons of whom nothing is left, once all that is told of them is there to be seen.
         self.write_out().await?;
         let sql = "DELETE FROM subject_key WHERE held = 0
-                   AND NOT EXISTS (SELECT 1 FROM leaf WHERE leaf.subject = subject_key.subject)";
+                   AND NOT EXISTS (SELECT 1 FROM leaf WHERE leaf.subject = subject_key.subject)
+                   AND NOT EXISTS (SELECT 1 FROM approval WHERE approval.subject = subject_key.subject)";
         db::query(sql).execute(&mut self.conn).await?;
         self.persons.clear();
         Ok(next)

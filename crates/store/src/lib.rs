@@ -45,6 +45,7 @@
 //! # Ok(()) }
 //! ```
 
+mod approval_rows;
 mod approvals;
 mod audit;
 mod call_keys;

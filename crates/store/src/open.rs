@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
+    approval_rows,
     db::{self, Conn, Pool},
     fault::Fault,
     keys::Keys,
@@ -220,6 +221,10 @@ async fn recover(tx: &mut Tx, options: &Options) -> Result<(), OpenError> {
                 }
             }
         }
+    }
+    let sealed = approval_rows::seal_clear_rows(tx).await.map_err(database)?;
+    if sealed > 0 {
+        tracing::info!(sealed, "approvals that lay in clear are sealed");
     }
     // Beside other gateways nobody knows whose calls are over: theirs become indeterminate when their leases end.
     let settled = match tx.conn {

@@ -216,4 +216,5 @@ const MIGRATIONS: Steps = &[
         include_str!("../migrations/postgres/0002_broken_glasses_and_delegations.sql"),
     ),
     (3, "keys since", include_str!("../migrations/postgres/0003_keys_since.sql")),
+    (4, "sealed approvals", include_str!("../migrations/postgres/0004_sealed_approvals.sql")),
 ];

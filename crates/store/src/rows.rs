@@ -1,8 +1,8 @@
 //! Rows, and what they mean.
 
-use crewgate_approval::{Approval, Broken, Grant, NewApproval, NewGrant, ReleaseMode, Revoked, State, Vote};
+use crewgate_approval::{Grant, NewGrant, Revoked};
 use crewgate_audit::{Content, Held, Leaf, SealKey, tlog::Hash};
-use crewgate_core::{ApprovalId, GrantId, IdKind, PrincipalKey, RunId, Timestamp};
+use crewgate_core::{GrantId, IdKind, PrincipalKey, RunId, Timestamp};
 use crewgate_runs::OwnedId;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -102,96 +102,6 @@ fn held(row: &Row, seal: Option<&SealKey>, hash: Hash) -> Result<Held, Fault> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub(crate) const APPROVAL: &str = "SELECT asked, state, votes, broken, leases, version FROM approval";
-
-pub(crate) fn to_approval(row: &Row) -> Result<Approval, Fault> {
-    let (asked, state, votes): (&str, &str, &str) =
-        (row.try_get("asked")?, row.try_get("state")?, row.try_get("votes")?);
-    let broken: Option<&str> = row.try_get("broken")?;
-    Ok(Approval {
-        asked: parse::<NewApproval>(asked, "approval")?,
-        state: parse::<State>(state, "approval's state")?,
-        votes: parse::<Vec<Vote>>(votes, "approval's votes")?,
-        broken: broken.map(|text| parse::<Broken>(text, "broken glass")).transpose()?,
-        leases: unsigned(row.try_get("leases")?)?,
-        version: unsigned(row.try_get("version")?)?,
-    })
-}
-
-pub(crate) async fn approval(conn: &mut Conn, id: ApprovalId) -> Result<Option<Approval>, Fault> {
-    let sql = "SELECT asked, state, votes, broken, leases, version FROM approval WHERE id = $1";
-    let row = db::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
-    row.as_ref().map(to_approval).transpose()
-}
-
-/// Approvals that were being started when the last process ended.
-pub(crate) async fn executing(conn: &mut Conn) -> Result<Vec<ApprovalId>, Fault> {
-    let rows = db::query("SELECT id FROM approval WHERE phase = 'executing'").fetch_all(conn).await?;
-    let id = |row: &Row| row.try_get::<&str>("id")?.parse().map_err(|_| Fault::unreadable("approval"));
-    rows.iter().map(id).collect()
-}
-
-/// `false` when the id or the run is taken.
-pub(crate) async fn insert_approval(conn: &mut Conn, new: &Approval) -> Result<bool, Fault> {
-    let sql =
-        "INSERT INTO approval (id, run, asked, state, votes, leases, version, opened, expires, requester,
-                               auto_run, phase, until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
-    let done = db::query(sql)
-        .bind(new.id().to_string())
-        .bind(new.asked.run.map(|run| run.to_string()))
-        .bind(json(&new.asked)?)
-        .bind(json(&new.state)?)
-        .bind(json(&new.votes)?)
-        .bind(signed(new.leases)?)
-        .bind(signed(new.version)?)
-        .bind(new.asked.opened.as_micros())
-        .bind(new.asked.expires.as_micros())
-        .bind(new.asked.requester.key.to_string())
-        .bind(matches!(new.asked.release, ReleaseMode::AutoRun { .. }))
-        .bind(new.state.phase().as_str())
-        .bind(until(&new.state))
-        .execute(conn)
-        .await?;
-    Ok(done == 1)
-}
-
-/// `false` when the version it was computed from is no longer there.
-pub(crate) async fn update_approval(conn: &mut Conn, next: &Approval) -> Result<bool, Fault> {
-    let due = next.broken.as_ref().filter(|broken| broken.is_open()).map(|broken| broken.due.as_micros());
-    let sql = "UPDATE approval SET state = $1, votes = $2, leases = $3, version = $4, phase = $6, until = $7,
-                   broken = $8, review_due = $9
-               WHERE id = $5 AND version = $4 - 1";
-    let done = db::query(sql)
-        .bind(json(&next.state)?)
-        .bind(json(&next.votes)?)
-        .bind(signed(next.leases)?)
-        .bind(signed(next.version)?)
-        .bind(next.id().to_string())
-        .bind(next.state.phase().as_str())
-        .bind(until(&next.state))
-        .bind(next.broken.as_ref().map(json).transpose()?)
-        .bind(due)
-        .execute(conn)
-        .await?;
-    Ok(done == 1)
-}
-
-/// Until when a release counts; the columns by which rows are found say what the state says.
-fn until(state: &State) -> Option<i64> {
-    match state {
-        State::Approved { until, .. } | State::Executing { until, .. } => Some(until.as_micros()),
-        _ => None,
-    }
-}
-
-/// Broken glasses that nobody has looked at, the one that is due first first.
-pub(crate) async fn unreviewed(conn: &mut Conn) -> Result<Vec<Approval>, Fault> {
-    let sql = "SELECT asked, state, votes, broken, leases, version FROM approval
-               WHERE review_due IS NOT NULL ORDER BY review_due, id";
-    db::query(sql).fetch_all(conn).await?.iter().map(to_approval).collect()
 }
 
 pub(crate) const GRANT: &str = "SELECT given, used, revoked FROM role_grant";

@@ -130,6 +130,7 @@ const MIGRATIONS: Steps = &[
     (34, "broken glasses", include_str!("../migrations/sqlite/0034_broken_glasses.sql")),
     (35, "delegations", include_str!("../migrations/sqlite/0035_delegations.sql")),
     (36, "keys since", include_str!("../migrations/sqlite/0036_keys_since.sql")),
+    (37, "sealed approvals", include_str!("../migrations/sqlite/0037_sealed_approvals.sql")),
 ];
 
 #[cfg(test)]

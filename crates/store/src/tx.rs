@@ -15,6 +15,7 @@ use crewgate_audit::{
 use crewgate_core::{ApprovalId, Effect, Fact, GrantId, Keyed, RequestId, RunId, Timestamp};
 
 use crate::{
+    approval_rows,
     db::{self, Conn},
     fault::{Fault, FromFault},
     keys::Keys,
@@ -126,7 +127,7 @@ impl Tx {
                     return Err(AuditError::KeyTaken);
                 }
                 if let Some(lease) = release {
-                    let approval = rows::approval(&mut self.conn, lease.approval).await?;
+                    let approval = approval_rows::find(self, lease.approval).await?;
                     let approval = approval.ok_or(AuditError::Conflict)?;
                     let sent =
                         machine::mark_sent(&approval, lease, time).map_err(|_| AuditError::Conflict)?;
@@ -197,7 +198,7 @@ impl Tx {
     /// Writes a new approval and the leaf that tells it, unless its id, its run or its caller's name for it is taken.
     pub(crate) async fn open(&mut self, next: &Transition) -> Result<(), OpenError> {
         let asked = &next.approval.asked;
-        if !rows::insert_approval(&mut self.conn, &next.approval).await.map_err(OpenError::from_fault)? {
+        if !approval_rows::insert(self, &next.approval).await.map_err(OpenError::from_fault)? {
             return Err(OpenError::Exists);
         }
         if let Some(keyed) = &asked.keyed {
@@ -241,7 +242,7 @@ impl Tx {
         run: Option<RunId>,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        let Some(approval) = rows::approval(&mut self.conn, lease.approval).await? else { return Ok(()) };
+        let Some(approval) = approval_rows::find(self, lease.approval).await? else { return Ok(()) };
         match machine::settle(&approval, lease, &end, now) {
             Ok(next) => self.step(&next, now).await,
             Err(error) => {
@@ -252,7 +253,7 @@ impl Tx {
     }
 
     async fn overwrite(&mut self, approval: &Approval) -> Result<(), Fault> {
-        if !rows::update_approval(&mut self.conn, approval).await? {
+        if !approval_rows::update(self, approval).await? {
             // One writer, one transaction: the version cannot have changed under it.
             return Err(Fault::Unavailable("an approval was changed from outside".to_owned()));
         }
@@ -264,13 +265,21 @@ impl Tx {
         let entry = Entry::new(Phase::Approval, approval.asked.request, now)
             .with_fact(fact)
             .with_run(approval.asked.run);
-        self.tell_entry(entry).await
+        // What people say of a request is its requester's, also before the record names them.
+        let whose = self.keys.seal.pseudonym(&approval.asked.requester.key.to_string());
+        self.tell_of(entry, Some(whose)).await
     }
 
     /// Writes an entry that only tells.
     pub(crate) async fn tell_entry(&mut self, entry: Entry) -> Result<(), Fault> {
-        let sealed =
+        self.tell_of(entry, None).await
+    }
+
+    /// As [`tell_entry`](Self::tell_entry), where the entry names nobody sealed with this person's key.
+    async fn tell_of(&mut self, entry: Entry, whose: Option<Pseudonym>) -> Result<(), Fault> {
+        let mut sealed =
             Sealed::new(entry, &self.keys.seal).map_err(|error| Fault::Unavailable(error.to_string()))?;
+        sealed.subject = sealed.subject.or(whose);
         self.leaf(sealed).await?;
         Ok(())
     }
@@ -322,8 +331,13 @@ impl Tx {
                 found.or_else(|| self.unwritten.subject_of(requests, leaf.run, nobody)).unwrap_or(nobody)
             }
         };
+        Ok((subject, self.key_of(subject).await?))
+    }
+
+    /// The key of this person, who gets one with the first thing that is theirs.
+    pub(crate) async fn key_of(&mut self, subject: Pseudonym) -> Result<SealKey, Fault> {
         if let Some(key) = self.persons.get(&subject) {
-            return Ok((subject, key.clone()));
+            return Ok(key.clone());
         }
         let sql = "SELECT wrapped FROM subject_key WHERE subject = $1";
         let query = db::query(sql).bind(subject.as_slice());
@@ -347,7 +361,7 @@ impl Tx {
             self.persons.clear();
         }
         self.persons.insert(subject, key.clone());
-        Ok((subject, key))
+        Ok(key)
     }
 
     /// Puts the transaction's leaves into the tree and signs it; the last thing before a commit. The tree to go on with
@@ -393,8 +407,8 @@ impl Tx {
     /// approved by evaluation when its lease ends.
     pub(crate) async fn settle_interrupted(&mut self, now: Timestamp) -> Result<u64, Fault> {
         let mut settled = 0;
-        for id in rows::executing(&mut self.conn).await? {
-            let Some(approval) = rows::approval(&mut self.conn, id).await? else { continue };
+        for id in approval_rows::executing(&mut self.conn).await? {
+            let Some(approval) = approval_rows::find(self, id).await? else { continue };
             let State::Executing { lease, sent: true, .. } = approval.state else { continue };
             let lease = Lease { approval: id, number: lease };
             if let Ok(next) = machine::settle(&approval, lease, &End::Indeterminate, now) {

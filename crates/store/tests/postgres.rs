@@ -71,6 +71,13 @@ async fn it_is_an_approval_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_gives_up_what_it_must() {
+    if here() {
+        suites::erasure::conforms(fresh).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_a_store_of_delegations() {
     if here() {
         suites::delegation::conforms(async || Arc::new(fresh().await) as Arc<_>).await;

@@ -30,6 +30,12 @@ async fn it_is_an_approval_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn it_gives_up_what_it_must() {
+    let dirs = Dirs::default();
+    suites::erasure::conforms(async || dirs.open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_a_store_of_delegations() {
     let dirs = Dirs::default();
     suites::delegation::conforms(async || Arc::new(dirs.open().await) as Arc<_>).await;

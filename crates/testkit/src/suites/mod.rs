@@ -4,6 +4,7 @@ pub mod approval;
 pub mod audit;
 pub mod cursors;
 pub mod delegation;
+pub mod erasure;
 pub mod glass;
 pub mod grant;
 pub mod inventory;
