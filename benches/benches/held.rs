@@ -190,7 +190,7 @@ fn configure(folder: &Path, idp: &str, crew: SocketAddr, held: usize) -> PathBuf
          [[crew]]\nname = \"support\"\nurl = \"http://{crew}\"\ncredential = {{ file = \"crew.key\" }}\n\
          inputs.topic = {{ type = \"string\" }}\nhold = \"20min\"\n\
          [[role]]\nname = \"analysts\"\ngroups = [\"dev:analysts\"]\n[[role]]\nname = \"owners\"\ngroups = [\"dev:owners\"]\n\
-         [[approvers]]\nname = \"owners\"\nroles = [\"owners\"]\n[approval]\nheld = {held}\nheld_each = {held}\n\
+         [[approvers]]\nname = \"owners\"\nroles = [\"owners\"]\n[approval]\nheld = {held}\nheld_each = {held}\nwaiting_each = {held}\n\
          [policy]\npath = \"policy\"\n[store]\nurl = \"sqlite:crewgate.db\"\n"
     );
     let file = folder.join("crewgate.toml");

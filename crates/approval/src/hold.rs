@@ -56,6 +56,10 @@ async fn opened<B: 'static>(
     asked: Ask,
 ) -> Result<(Approval, Option<(Seat, Duration)>), Refusal> {
     let Ask { trail, request, sets, duties, basis, principal, operation, outgoing, wait, keyed, .. } = asked;
+    let waiting = config.store.waiting(&principal.key, config.clock.now()).await;
+    if waiting.map_err(|error| unavailable(&error))? >= config.waiting_each.get() {
+        return Err(beset());
+    }
     let tickets = config.tickets.as_ref().filter(|tickets| tickets.offers(&operation));
     let seat = match wait {
         Wait::Hold(hold) if !hold.is_zero() => match config.seats.take(&principal.key) {
@@ -219,6 +223,16 @@ async fn over<B: Default + 'static>(config: &Config<B>, row: &Approval, state: S
         State::Failed { reason } => conflict("approval_failed", shown(reason)),
     };
     refusal.with_approval(row.id()).into_response()
+}
+
+fn beset() -> Refusal {
+    Refusal::new(
+        By::Approval,
+        StatusCode::TOO_MANY_REQUESTS,
+        "approval_too_many_waiting",
+        "too many of your requests wait for people already; nobody was asked",
+    )
+    .with_retry_after(LOOK_AGAIN_AFTER)
 }
 
 pub(crate) fn crowded() -> Refusal {

@@ -27,6 +27,9 @@ pub const DEFAULT_LONGEST_WAIT: Duration = Duration::from_secs(55);
 /// Requests held at once. Each costs a task, a look at the store per second, and a connection that waits.
 pub const DEFAULT_HOLD_LIMIT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
+/// Requests of one identity that wait for a decision: more than people would read of anybody.
+pub const DEFAULT_WAITING_EACH: NonZeroUsize = NonZeroUsize::new(200).unwrap();
+
 /// How long people have to decide: half a working day, so that a request nobody reads today is not approved
 /// tomorrow out of context.
 pub const DEFAULT_UNDECIDED_FOR: Duration = Duration::from_secs(4 * 3600);
@@ -54,6 +57,7 @@ pub(crate) struct Config<B> {
     pub(crate) tickets: Option<Arc<dyn Tickets<B>>>,
     pub(crate) path: ReleasePath<B>,
     pub(crate) seats: Arc<Seats>,
+    pub(crate) waiting_each: NonZeroUsize,
     pub(crate) undecided_for: Duration,
     pub(crate) usable_for: Duration,
     pub(crate) settles_itself: bool,
@@ -118,6 +122,7 @@ impl<B> AwaitApprovalLayer<B> {
             tickets: None,
             path: ReleasePath::closed(),
             seats: seats(DEFAULT_HOLD_LIMIT, None),
+            waiting_each: DEFAULT_WAITING_EACH,
             undecided_for: DEFAULT_UNDECIDED_FOR,
             usable_for: DEFAULT_USABLE_FOR,
             settles_itself: false,
@@ -227,6 +232,14 @@ impl<B> AwaitApprovalLayer<B> {
     #[must_use]
     pub fn hold_limit(mut self, limit: NonZeroUsize, of_one: Option<NonZeroUsize>) -> Self {
         self.config.seats = seats(limit, of_one);
+        self
+    }
+
+    /// How many requests of one identity may wait for a decision, held or not; more get `429` before anybody is asked.
+    /// Calls that come at the same instant may go beyond it by as many. Default [`DEFAULT_WAITING_EACH`].
+    #[must_use]
+    pub fn waiting_each(mut self, limit: NonZeroUsize) -> Self {
+        self.config.waiting_each = limit;
         self
     }
 

@@ -173,7 +173,7 @@ pub use self::{
     keys::{KeptKey, KeyStore},
     layer::{
         AwaitApprovalLayer, DEFAULT_HOLD, DEFAULT_HOLD_LIMIT, DEFAULT_LONGEST_WAIT, DEFAULT_UNDECIDED_FOR,
-        DEFAULT_USABLE_FOR,
+        DEFAULT_USABLE_FOR, DEFAULT_WAITING_EACH,
     },
     memory::{DEFAULT_MEMORY_LIMIT, MemoryStore},
     prefer::{PREFERENCE_APPLIED, Preference},

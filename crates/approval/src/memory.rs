@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, time::Duration};
 
-use crewgate_core::{ApprovalId, Fact, Principal, RunId, Timestamp};
+use crewgate_core::{ApprovalId, Fact, Principal, PrincipalKey, RunId, Timestamp};
 use futures_util::future::{BoxFuture, ready};
 
 use crate::{
@@ -307,6 +307,16 @@ impl ApprovalStore for MemoryStore {
     fn by_run(&self, run: RunId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {
         let found = self.rows().values().find(|row| row.asked.run == Some(run)).cloned();
         Box::pin(ready(Ok(found)))
+    }
+
+    fn waiting<'a>(
+        &'a self,
+        requester: &'a PrincipalKey,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<usize, StoreError>> {
+        let waits =
+            |row: &&Approval| row.asked.requester.key == *requester && row.state_at(now) == State::Pending;
+        Box::pin(ready(Ok(self.rows().values().filter(waits).count())))
     }
 
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Approval>, StoreError>> {

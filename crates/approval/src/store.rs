@@ -319,6 +319,17 @@ pub trait ApprovalStore: Send + Sync + 'static {
     /// [`StoreError`].
     fn by_run(&self, run: RunId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>>;
 
+    /// How many requests of this identity wait for a decision at this instant.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn waiting<'a>(
+        &'a self,
+        requester: &'a PrincipalKey,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<usize, StoreError>>;
+
     /// The approvals meant by this filter.
     ///
     /// # Errors

@@ -534,6 +534,23 @@ async fn held_requests_are_bounded_and_the_seat_is_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn so_many_of_one_identity_wait_and_no_more_until_one_is_decided() {
+    let world = world(|layer| layer.waiting_each(NonZeroUsize::MIN).tickets(Arc::new(Kickoffs)));
+    let first = tokio::spawn(world.stack.clone().oneshot(world.request()));
+    world.settle().await;
+    let answer = world.call(world.request()).await;
+    assert_eq!(code(&answer), (429, "approval_too_many_waiting"));
+    let row = world.only().await; // the second one asked nobody
+    world.store.vote(no(&row.asked, &person("bob"), &["owners"])).await.unwrap();
+    assert_eq!(code(&first.await.unwrap().unwrap()), (403, "approval_denied"));
+    let third = tokio::spawn(world.stack.clone().oneshot(world.request()));
+    world.settle().await;
+    let pending = Filter::at(world.clock.now()).phase(Phase::Pending);
+    assert_eq!(world.store.list(pending).await.unwrap().len(), 1);
+    third.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_there_are_tickets_a_crowd_gets_tickets() {
     let world =
         world(|layer| hold(20)(layer).hold_limit(NonZeroUsize::MIN, None).tickets(Arc::new(Kickoffs)));

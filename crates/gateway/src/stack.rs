@@ -243,6 +243,7 @@ fn approval(parts: &Parts) -> AwaitApprovalLayer<Body> {
         .tickets(Arc::new(tickets))
         .release_through(parts.path.clone())
         .hold_limit(settings.held, settings.held_each)
+        .waiting_each(settings.waiting_each)
         .undecided_for(settings.expires)
         .usable_for(settings.usable)
 }

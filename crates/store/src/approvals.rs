@@ -8,7 +8,7 @@ use crewgate_approval::{
     VoteError, machine, machine::Transition,
 };
 use crewgate_audit::SealKey;
-use crewgate_core::{ApprovalId, Principal, RunId, Timestamp};
+use crewgate_core::{ApprovalId, Principal, PrincipalKey, RunId, Timestamp};
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::{
@@ -171,6 +171,21 @@ impl ApprovalStore for Store {
 
     fn by_run(&self, run: RunId) -> BoxFuture<'_, Result<Option<Approval>, StoreError>> {
         self.one("run", run.to_string()).boxed()
+    }
+
+    fn waiting<'a>(
+        &'a self,
+        requester: &'a PrincipalKey,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Result<usize, StoreError>> {
+        async move {
+            let sql =
+                "SELECT count(*) FROM approval WHERE phase = 'pending' AND requester = $1 AND ends > $2";
+            let query = db::query(sql).bind(requester.to_string()).bind(now.as_micros());
+            let waiting: i64 = query.scalar(self.readers()).await.map_err(Fault::from)?;
+            Ok(usize::try_from(waiting).map_err(|_| Fault::unreadable("number"))?)
+        }
+        .boxed()
     }
 
     fn list(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Approval>, StoreError>> {

@@ -217,4 +217,5 @@ const MIGRATIONS: Steps = &[
     ),
     (3, "keys since", include_str!("../migrations/postgres/0003_keys_since.sql")),
     (4, "sealed approvals", include_str!("../migrations/postgres/0004_sealed_approvals.sql")),
+    (5, "waiting of one", include_str!("../migrations/postgres/0005_waiting_of_one.sql")),
 ];

@@ -131,6 +131,7 @@ const MIGRATIONS: Steps = &[
     (35, "delegations", include_str!("../migrations/sqlite/0035_delegations.sql")),
     (36, "keys since", include_str!("../migrations/sqlite/0036_keys_since.sql")),
     (37, "sealed approvals", include_str!("../migrations/sqlite/0037_sealed_approvals.sql")),
+    (38, "waiting of one", include_str!("../migrations/sqlite/0038_waiting_of_one.sql")),
 ];
 
 #[cfg(test)]

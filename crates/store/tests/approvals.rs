@@ -159,6 +159,10 @@ async fn what_nobody_decided_on_in_time_is_not_walked_over() {
         ("phase = 'pending' AND ends > 7", "(phase=? AND ends>?)"),
         ("phase IN ('approved', 'executing') AND ends > 7", "(phase=? AND ends>?)"),
         ("requester = 'okta:ana' AND phase <> 'erased'", "(requester=?)"),
+        (
+            "phase = 'pending' AND requester = 'okta:ana' AND ends > 7",
+            "approval_waiting (requester=? AND ends>?)",
+        ),
     ] {
         let sql = format!(
             "EXPLAIN QUERY PLAN SELECT id FROM approval WHERE {wanted} ORDER BY opened, id LIMIT 200"

@@ -398,6 +398,7 @@ pub(super) struct Approval {
     pub(super) longest_wait: Option<Text>,
     pub(super) held: Option<Spanned<u32>>,
     pub(super) held_each: Option<Spanned<u32>>,
+    pub(super) waiting_each: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

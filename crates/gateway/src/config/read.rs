@@ -231,6 +231,7 @@ fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
         seats
     };
     let (held, held_each) = (seats(raw.held.as_ref(), "held"), seats(raw.held_each.as_ref(), "held_each"));
+    let waiting_each = seats(raw.waiting_each.as_ref(), "waiting_each");
     ApprovalSettings {
         expires: check.parse_or(raw.expires.as_ref(), hours(4), duration),
         usable: check.parse_or(raw.usable.as_ref(), hours(1), duration),
@@ -241,6 +242,7 @@ fn approval(check: &mut Checker<'_>, raw: &raw::Approval) -> ApprovalSettings {
         ),
         held: held.unwrap_or(crewgate_approval::DEFAULT_HOLD_LIMIT),
         held_each,
+        waiting_each: waiting_each.unwrap_or(crewgate_approval::DEFAULT_WAITING_EACH),
     }
 }
 

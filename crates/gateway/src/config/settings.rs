@@ -375,6 +375,8 @@ pub struct ApprovalSettings {
     pub held: NonZeroUsize,
     /// How many of them may be of one identity (default half of them).
     pub held_each: Option<NonZeroUsize>,
+    /// Requests of one identity that may wait for a decision (default 200).
+    pub waiting_each: NonZeroUsize,
 }
 
 /// One person's identities.

@@ -612,6 +612,7 @@ fn who_is_held_leaves_room_for_others() {
     for (more, message) in [
         ("held = 0", "`held` must be at least 1"),
         ("held_each = 0", "`held_each` must be at least 1"),
+        ("waiting_each = 0", "`waiting_each` must be at least 1"),
         ("held = 512", "more calls would be held than there may be"),
     ] {
         let error = with(more).unwrap_err().to_string();

@@ -200,6 +200,20 @@ where
     ends_are_final(fresh().await).await;
     a_list_is_what_the_filter_says(fresh().await).await;
     what_does_not_exist_is_unknown(fresh().await).await;
+    what_waits_is_counted_for_each_identity(fresh().await).await;
+}
+
+async fn what_waits_is_counted_for_each_identity(store: Store) {
+    let (ana, now) = (person("ana"), start().saturating_add(SECOND));
+    let [first, second] = [(); 2].map(|()| asked(&ana, &[("owners", 1)]));
+    for new in [&first, &second, &asked(&person("carol"), &[("owners", 1)])] {
+        store.open(new.clone()).await.unwrap();
+    }
+    assert_eq!(store.waiting(&ana.key, now).await, Ok(2));
+    store.vote(yes(&first, &person("bob"), &["owners"])).await.unwrap();
+    assert_eq!(store.waiting(&ana.key, now).await, Ok(1), "what is decided does not wait");
+    assert_eq!(store.waiting(&ana.key, second.expires).await, Ok(0), "nor what ended undecided");
+    assert_eq!(store.waiting(&person("dora").key, now).await, Ok(0));
 }
 
 async fn open(store: &Store, new: &NewApproval) {
