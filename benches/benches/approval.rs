@@ -1,7 +1,7 @@
 //! What approvals cost: the pass of what needs none, the digest, a vote, and a ticket.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "benches")]
 
-use std::{convert::Infallible, hint::black_box, num::NonZeroUsize, sync::Arc};
+use std::{convert::Infallible, hint::black_box, sync::Arc};
 
 use crewgate_approval::{AwaitApprovalLayer, MemoryStore, digest, machine};
 use crewgate_core::{Basis, Decision, Duties};
@@ -28,11 +28,13 @@ fn ask() -> Decision {
 
 fn layer(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    // Recorded in memory and forgotten when it is full: what is measured is the layer.
-    let store = Arc::new(MemoryStore::new().limit(NonZeroUsize::MAX));
-    let service = AwaitApprovalLayer::new(store)
-        .wait_for(|_, _| crewgate_approval::Wait::Ticket)
-        .layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) }));
+    // Each with an empty store: what is measured is the layer.
+    let fresh = || {
+        AwaitApprovalLayer::new(Arc::new(MemoryStore::new()))
+            .wait_for(|_, _| crewgate_approval::Wait::Ticket)
+            .layer(service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) }))
+    };
+    let service = fresh();
     let mut group = c.benchmark_group("approval");
     group.bench_function("pass", |b| {
         b.to_async(&runtime).iter_batched(
@@ -43,7 +45,7 @@ fn layer(c: &mut Criterion) {
     });
     group.bench_function("ask", |b| {
         b.to_async(&runtime).iter_batched(
-            || (service.clone(), request(ask())),
+            || (fresh(), request(ask())),
             |(service, request)| async move {
                 assert_eq!(service.oneshot(request).await.unwrap().status(), StatusCode::ACCEPTED);
             },
