@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::{Extension, Json, body::Body, extract::State as Of};
 use bytes::Bytes;
 use crewgate_approval::{
-    Approval, Gift, Narrowing, Need, NewApproval, NewGrant, OpenError, ReleaseMode, digest,
+    Approval, DEFAULT_WAITING_EACH, Gift, Narrowing, Need, NewApproval, NewGrant, OpenError, ReleaseMode,
+    digest,
 };
 use crewgate_core::{
     Action, ApprovalId, Basis, Duties, Effect, GrantId, Message, Operation, Outgoing, Principal, RequestId,
@@ -80,6 +81,10 @@ pub(crate) async fn ask(
         return Err(Problem::bad(format!("`seconds` must be 1 to {longest} for this role")));
     }
     let now = console.clock.now();
+    if console.approvals.waiting(&who.key, now).await.map_err(store)? >= DEFAULT_WAITING_EACH.get() {
+        let text = "too many of your requests wait for people already; nobody was asked";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "approval_too_many_waiting", text));
+    }
     let opened =
         console.approvals.open(asked(&who, &wish, terms, now)?).await.map_err(|error| match error {
             OpenError::Store(error) => store(error),

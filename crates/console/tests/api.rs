@@ -868,6 +868,15 @@ async fn a_role_is_asked_for_on_its_terms_only() {
     let (status, other) = ask(wish(60).replace("night-shift", "root")).await;
     assert_eq!((status, &other["code"]), (403, &json!("role_not_requestable")));
     assert_eq!(world.see(&ana, "/api/approvals").await.1["own"], json!([]), "nobody was asked");
+    for _ in 0..crewgate_approval::DEFAULT_WAITING_EACH.get() {
+        assert_eq!(ask(wish(60)).await.0, 202);
+    }
+    let (status, other) = ask(wish(60)).await;
+    assert_eq!(
+        (status, &other["code"]),
+        (429, &json!("approval_too_many_waiting")),
+        "people cannot be buried"
+    );
 }
 
 #[tokio::test]
