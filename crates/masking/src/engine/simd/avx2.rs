@@ -24,11 +24,11 @@ pub(super) fn classify(classes: &Classes, text: &[u8], out: &mut [Masks]) -> usi
 
 #[target_feature(enable = "avx2")]
 fn blocks(classes: &Classes, text: &[u8], out: &mut [Masks]) -> usize {
-    let tables = Tables {
-        low: classes.low.map(|table| table16(&table)),
-        high: classes.high.map(|table| table16(&table)),
-        required: classes.required.map(|byte| all(byte)),
-    };
+    // Not by `map`: it has not the feature, so that what it is given would remain a call.
+    let four = |[a, b, c, d]: &[[u8; 16]; HEAD]| [table16(a), table16(b), table16(c), table16(d)];
+    let [a, b, c, d] = classes.required;
+    let required = [all(a), all(b), all(c), all(d)];
+    let tables = Tables { low: four(&classes.low), high: four(&classes.high), required };
     let mut count = 0;
     for masks in out {
         let Some(bytes) = text.get(count * BLOCK..).and_then(|rest| rest.first_chunk::<REACH>()) else {
@@ -110,6 +110,8 @@ fn half(bytes: &[u8; REACH], from: usize, tables: &Tables) -> Half {
         let none = _mm256_cmpeq_epi8(_mm256_and_si256(buckets, all(mask)), _mm256_setzero_si256());
         !bits(none)
     };
+    let same = |byte: __m256i| bits(_mm256_cmpeq_epi8(v, byte));
+    let [a, b, c, d] = tables.required;
     Half {
         digit: bits(digit),
         word: bits(word),
@@ -122,7 +124,7 @@ fn half(bytes: &[u8; REACH], from: usize, tables: &Tables) -> Half {
         quote: bits(_mm256_or_si256(quotes, _mm256_or_si256(is(b' '), is(b'`')))),
         head: some(WORD_BUCKETS),
         inner: some(!WORD_BUCKETS),
-        required: tables.required.map(|byte| bits(_mm256_cmpeq_epi8(v, byte))),
+        required: [same(a), same(b), same(c), same(d)],
     }
 }
 
